@@ -1,0 +1,32 @@
+/** Where a project's files are. The project is the folder with Pulumi.yaml, the stack files and testbeds/. */
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+
+/** The checkout: the code of flipflap itself. */
+export const codeRoot = resolve(__dirname, "..");
+
+/** Tests and users with several projects name another folder than the checkout by FLIPFLAP_ROOT. */
+export function projectRoot(): string {
+  const named = process.env.FLIPFLAP_ROOT;
+  if (named !== undefined && named !== "") return resolve(named);
+  return existsSync(join(process.cwd(), "Pulumi.yaml")) ? process.cwd() : codeRoot;
+}
+
+/** What the project makes as it runs; ignored by git. */
+export function stateFolder(root: string): string {
+  return join(root, ".flipflap");
+}
+
+export const projectFiles = {
+  lab: (root: string): string => join(stateFolder(root), "lab.json"),
+  /** Pulumi's own stack configuration: the salt, secrets, and local overrides of what the stack files declare. */
+  stackOverrides: (root: string, stack: string): string => join(stateFolder(root), "stacks", `Pulumi.${stack}.yaml`),
+  sshConfig: (root: string): string => join(stateFolder(root), "ssh", "config"),
+  passphrase: (root: string): string => join(stateFolder(root), "passphrase"),
+} as const;
+
+/** Built once a machine, shared by checkouts: the toolchain and images. */
+export function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "flipflap");
+}
