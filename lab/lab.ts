@@ -1,7 +1,9 @@
 /** A lab: servers as namespaces, joined by links. Every step looks at what is there, so a start after a killed run converges. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { defaultUplink } from "../components/config/declaration";
 import { formatPrefix } from "../components/net/cidr";
+import { macFor } from "../components/net/names";
 import { run, tryRun } from "../support/process";
 import { codeRoot, stateFolder } from "../support/project";
 import { labNames, labsFolder } from "./names";
@@ -101,6 +103,11 @@ async function giveToOwner(root: string, path: string): Promise<void> {
   if (process.getuid?.() === 0 && uid !== 0) await run(["chown", "-R", `${uid}:${gid}`, path]);
 }
 
+/** Fixed, as a real NIC's is. */
+function nicMac(plan: LabPlan, end: LabLink["ends"][number]): string {
+  return macFor(`nic ${plan.name} ${end.server} ${end.device}`);
+}
+
 /** Gives ends that wait aside (a powered-off server's, or fresh ones) to their servers. A NIC comes back from a reboot with its defaults. */
 async function giveEnds(plan: LabPlan, index: number, link: LabLink, on: readonly string[]): Promise<void> {
   const names = labNames(plan.name);
@@ -110,7 +117,7 @@ async function giveEnds(plan: LabPlan, index: number, link: LabLink, on: readonl
     const namespace = names.namespace(end.server);
     await run(["ip", "-n", names.asideNamespace, "link", "set", waiting, "netns", namespace]);
     await run(["ip", "-n", namespace, "link", "set", waiting, "name", end.device]);
-    await run(["ip", "-n", namespace, "link", "set", end.device, "mtu", "1500"]);
+    await run(["ip", "-n", namespace, "link", "set", end.device, "address", nicMac(plan, end), "mtu", "1500"]);
     await run(["ip", "-n", namespace, "link", "set", end.device, "alias", ""]);
   }
 }
@@ -190,14 +197,15 @@ export async function start(plan: LabPlan): Promise<LabState> {
     writeFileSync(join(folder, "authorized_keys"), `${publicKey}\n`);
     const hostKey = await makeKey(join(folder, "host_key"), server.name);
     const { ipv4, ipv6, locator } = underlayAddresses(ranges, index);
+    const uplink = plan.servers[index]?.uplink ?? defaultUplink;
     facts[server.name] = {
       address: server.management.server,
       port: 22,
       user: "root",
       hostKey: hostKey.split(" ").slice(0, 2).join(" "),
       privateKeyFile: userKey,
-      uplink: plan.servers[index]?.uplink ?? "up0",
-      underlay: { ipv4, ipv6 },
+      uplink,
+      underlay: { ipv4, ipv6, mac: nicMac(plan, { server: server.name, device: uplink }) },
       locator,
     };
   }

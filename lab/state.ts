@@ -10,7 +10,7 @@ export interface LabServerFacts {
   readonly hostKey: string;
   readonly privateKeyFile: string;
   readonly uplink: string;
-  readonly underlay: { readonly ipv4: string; readonly ipv6: string };
+  readonly underlay: { readonly ipv4: string; readonly ipv6: string; readonly mac: string };
   readonly locator: string;
 }
 

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+type agent struct {
+	stack, specsDir, statusDir, proc string
+	docker                           *docker
+
+	mu    sync.Mutex
+	known map[string]*spec // attached once: what to take back when the spec is gone
+	tried map[string]attachStatus
+}
+
+// run follows docker's events and the folder of specs until ctx ends. A failed attach (a bridge that is
+// not there yet, say) is tried again every second.
+func (a *agent) run(ctx context.Context) error {
+	a.known, a.tried = map[string]*spec{}, map[string]attachStatus{}
+	changed := make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	if err := watchFolder(a.specsDir, wake); err != nil {
+		return err
+	}
+	go func() {
+		for ctx.Err() == nil {
+			err := a.docker.follow(ctx, a.stack, wake, func(e event) { a.onEvent(ctx, e) })
+			log.Printf("docker's events ended (%v); again in a second", err)
+			time.Sleep(time.Second)
+		}
+	}()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	log.Printf("stack %s: following", a.stack)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+			a.reconcileAll(ctx)
+		case <-again.C:
+			if a.anyFailed() {
+				a.reconcileAll(ctx)
+			}
+		}
+	}
+}
+
+func (a *agent) anyFailed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, status := range a.tried {
+		if status.Error != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// onEvent is the short way of a container's start: its own spec and no other.
+func (a *agent) onEvent(ctx context.Context, e event) {
+	system := e.Actor.Attributes["flipflap.system"]
+	path := filepath.Join(a.specsDir, system+".json")
+	if system == "" || filepath.Base(path) != system+".json" {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, err := readSpec(path)
+	if err != nil {
+		return // its spec is still to come, and wakes us then
+	}
+	if e.Action == "die" {
+		if err := a.detach(s); err != nil {
+			log.Printf("%s: stopped: %v", system, err)
+		}
+		a.forget(system)
+		return
+	}
+	a.reconcile(ctx, s)
+}
+
+func (a *agent) forget(system string) {
+	delete(a.tried, system)
+	if err := os.Remove(filepath.Join(a.statusDir, system+".json")); err != nil && !os.IsNotExist(err) {
+		log.Print(err)
+	}
+}
+
+// reconcileAll attaches every system that has a spec and takes back what has none any more.
+func (a *agent) reconcileAll(ctx context.Context) []attachStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	files, err := specFiles(a.specsDir)
+	if err != nil {
+		log.Print(err)
+		return nil
+	}
+	for system, old := range a.known {
+		if _, declared := files[system]; !declared {
+			if err := a.detach(old); err != nil {
+				log.Printf("%s: %v", system, err)
+				continue
+			}
+			delete(a.known, system)
+			a.forget(system)
+		}
+	}
+	var all []attachStatus
+	for system, path := range files {
+		s, err := readSpec(path)
+		if err != nil {
+			log.Printf("%s: %v", system, err)
+			continue
+		}
+		if status, ok := a.reconcile(ctx, s); ok {
+			all = append(all, status)
+		}
+	}
+	return all
+}
+
+// reconcile attaches one system where its container runs; false where it does not.
+func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
+	begin := time.Now()
+	c, err := a.docker.inspect(ctx, s.Container)
+	if err == nil && (c == nil || !c.State.Running) {
+		return attachStatus{}, false
+	}
+	status := attachStatus{System: s.System, SpecHash: s.hash}
+	if err == nil && c.Config.Labels["flipflap.stack"] != a.stack {
+		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.stack)
+	}
+	if err == nil {
+		status.Pid, status.StartedAtMs = c.State.Pid, c.State.StartedAt.UnixMilli()
+		err = a.attach(s, c.State.Pid)
+	}
+	status.WorkMs = time.Since(begin).Milliseconds()
+	if err != nil {
+		status.Error = err.Error()
+	} else {
+		if a.known != nil {
+			a.known[s.System] = s
+		}
+		status.AttachedMs = time.Since(c.State.StartedAt).Milliseconds()
+	}
+	before := a.tried[s.System]
+	if before.Error == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && status.Error == "" {
+		return before, true // nothing new: the figures of the first attach stay
+	}
+	if status.Error != before.Error || status.Error == "" {
+		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, status.Error)
+	}
+	if a.tried != nil {
+		a.tried[s.System] = status
+	}
+	if err := writeStatus(a.statusDir, status); err != nil {
+		log.Print(err)
+	}
+	return status, true
+}
+
+// watchFolder calls changed whenever a file of the folder is put in place or taken away.
+func watchFolder(folder string, changed func()) error {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.InotifyAddWatch(fd, folder, unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_CLOSE_WRITE); err != nil {
+		return fmt.Errorf("%s: %w", folder, err)
+	}
+	go func() {
+		buffer := make([]byte, 64*1024)
+		for {
+			if _, err := unix.Read(fd, buffer); err != nil && err != unix.EINTR {
+				log.Printf("watching %s: %v", folder, err)
+				return
+			}
+			changed()
+		}
+	}()
+	return nil
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/safchain/ethtool"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+func asLinkNotFound(err error, target *netlink.LinkNotFoundError) bool { return errors.As(err, target) }
+
+func ignoreGone(err error) error {
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return nil
+	}
+	return err
+}
+
+// alias marks the server's end of an interface as ours.
+func alias(stack, system, network string) string {
+	return "flipflap:" + stack + ":" + system + ":" + network
+}
+
+// attach makes the container's interfaces what the spec says, from whatever is there.
+func (a *agent) attach(s *spec, pid int) error {
+	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(pid), "ns", "net"))
+	if err != nil {
+		return fmt.Errorf("network namespace of %s: %w", s.Container, err)
+	}
+	defer ns.Close()
+	inside, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	if err := a.detachOthers(s, inside); err != nil {
+		return err
+	}
+	for _, iface := range s.Interfaces {
+		if err := a.attachInterface(s, iface, ns, inside); err != nil {
+			return fmt.Errorf("interface %s (network %s): %w", iface.Name, iface.Network, err)
+		}
+	}
+	return inNamespace(ns, func() error { return a.setSysctls(s.Sysctls) })
+}
+
+// detachOthers takes away interfaces that were ours for this system and are not declared any more.
+func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
+	wanted := map[string]bool{}
+	for _, iface := range s.Interfaces {
+		wanted[iface.HostName] = true
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		own := strings.HasPrefix(link.Attrs().Alias, alias(a.stack, s.System, ""))
+		if own && !wanted[link.Attrs().Name] {
+			if err := ignoreGone(netlink.LinkDel(link)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle) error {
+	mac, err := net.ParseMAC(want.MAC)
+	if err != nil {
+		return err
+	}
+	host, err := a.hostEnd(s, want, mac, ns, inside)
+	if err != nil {
+		return err
+	}
+	bridge, err := netlink.LinkByName(want.Bridge)
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", want.Bridge, err)
+	}
+	if host.Attrs().MTU != want.MTUBytes {
+		if err := netlink.LinkSetMTU(host, want.MTUBytes); err != nil {
+			return fmt.Errorf("mtu: %w", err)
+		}
+	}
+	if host.Attrs().MasterIndex != bridge.Attrs().Index {
+		if err := netlink.LinkSetMaster(host, bridge); err != nil {
+			return fmt.Errorf("bridge %s: %w", want.Bridge, err)
+		}
+	}
+	if err := setOffloads(want.HostName, want.Offloads); err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(host); err != nil {
+		return err
+	}
+	link, err := inside.LinkByName(want.Name)
+	if err != nil {
+		return err
+	}
+	if err := insideEnd(inside, link, want, mac); err != nil {
+		return err
+	}
+	err = inNamespace(ns, func() error {
+		// docker turns IPv6 off in a container without network
+		path := filepath.Join(a.proc, "sys/net/ipv6/conf", want.Name, "disable_ipv6")
+		if err := os.WriteFile(path, []byte("0"), 0o644); err != nil {
+			return err
+		}
+		return setOffloads(want.Name, want.Offloads)
+	})
+	if err != nil {
+		return err
+	}
+	if err := setAddresses(inside, link, want.Addresses); err != nil {
+		return err
+	}
+	if err := setRoutes(inside, link, want.Routes); err != nil {
+		return err
+	}
+	return runHooks(s, want, host)
+}
+
+// hostEnd gives the server's end; a pair whose other end is not in this container is made anew.
+func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.NsHandle, inside *netlink.Handle) (netlink.Link, error) {
+	mark := alias(a.stack, s.System, want.Network)
+	host, err := netlink.LinkByName(want.HostName)
+	var missing netlink.LinkNotFoundError
+	if err != nil && !asLinkNotFound(err, &missing) {
+		return nil, err
+	}
+	if err == nil {
+		if host.Attrs().Alias != mark {
+			return nil, fmt.Errorf("%s is taken by a link that is not ours (alias %q)", want.HostName, host.Attrs().Alias)
+		}
+		if peer, peerErr := inside.LinkByIndex(host.Attrs().ParentIndex); peerErr == nil && peer.Attrs().Name == want.Name && peer.Type() == "veth" && peer.Attrs().ParentIndex == host.Attrs().Index {
+			return host, nil
+		}
+		if err := ignoreGone(netlink.LinkDel(host)); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := inside.LinkByName(want.Name); err == nil {
+		return nil, fmt.Errorf("the container already has an interface %s that is not ours", want.Name)
+	}
+	pair := &netlink.Veth{
+		LinkAttrs:        netlink.LinkAttrs{Name: want.HostName, MTU: want.MTUBytes},
+		PeerName:         want.Name,
+		PeerHardwareAddr: mac,
+		PeerNamespace:    netlink.NsFd(int(ns)),
+	}
+	if err := netlink.LinkAdd(pair); err != nil {
+		return nil, fmt.Errorf("veth %s: %w", want.HostName, err)
+	}
+	host, err = netlink.LinkByName(want.HostName)
+	if err != nil {
+		return nil, err
+	}
+	return host, netlink.LinkSetAlias(host, mark)
+}
+
+func insideEnd(inside *netlink.Handle, link netlink.Link, want ifaceSpec, mac net.HardwareAddr) error {
+	if link.Attrs().HardwareAddr.String() != mac.String() {
+		if err := inside.LinkSetHardwareAddr(link, mac); err != nil {
+			return fmt.Errorf("mac: %w", err)
+		}
+	}
+	if link.Attrs().MTU != want.MTUBytes {
+		if err := inside.LinkSetMTU(link, want.MTUBytes); err != nil {
+			return fmt.Errorf("mtu: %w", err)
+		}
+	}
+	return inside.LinkSetUp(link)
+}
+
+func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string) error {
+	keep := map[string]bool{}
+	for _, text := range wanted {
+		address, err := netlink.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		keep[address.IPNet.String()] = true
+		if address.IP.To4() == nil {
+			// No duplicate address detection: the address is declared, and must answer at once.
+			address.Flags = unix.IFA_F_NODAD
+		}
+		if err := inside.AddrReplace(link, address); err != nil {
+			return fmt.Errorf("address %s: %w", text, err)
+		}
+	}
+	present, err := inside.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return err
+	}
+	for _, address := range present {
+		if keep[address.IPNet.String()] || address.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		if err := ignoreGone(inside.AddrDel(link, &address)); err != nil {
+			return fmt.Errorf("address %s: %w", address.IPNet, err)
+		}
+	}
+	return nil
+}
+
+// routeProtocol marks our routes (rtnetlink(7): numbers above RTPROT_STATIC are free for use).
+const routeProtocol = 198
+
+func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) error {
+	keep := map[string]bool{}
+	for _, want := range wanted {
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeProtocol, Gw: net.ParseIP(want.Via)}
+		to := want.To
+		switch to {
+		case "default":
+			to = "0.0.0.0/0"
+		case "default6":
+			to = "::/0"
+		}
+		_, prefix, err := net.ParseCIDR(to)
+		if err != nil {
+			return err
+		}
+		route.Dst = prefix
+		keep[prefix.String()] = true
+		if err := inside.RouteReplace(route); err != nil {
+			return fmt.Errorf("route %s via %s: %w", want.To, want.Via, err)
+		}
+	}
+	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeProtocol}
+	present, err := inside.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return err
+	}
+	for _, route := range present {
+		if route.Dst != nil && keep[route.Dst.String()] {
+			continue
+		}
+		if err := ignoreGone(inside.RouteDel(&route)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setOffloads acts on a device of the calling thread's network namespace.
+func setOffloads(device string, wanted map[string]bool) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	handle, err := ethtool.NewEthtool()
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
+	present, err := handle.Features(device)
+	if err != nil {
+		return fmt.Errorf("offloads of %s: %w", device, err)
+	}
+	change := map[string]bool{}
+	for name, on := range wanted {
+		if is, known := present[name]; known && is != on {
+			change[name] = on
+		}
+	}
+	if len(change) == 0 {
+		return nil
+	}
+	if err := handle.Change(device, change); err != nil {
+		return fmt.Errorf("offloads of %s: %w", device, err)
+	}
+	return nil
+}
+
+// setSysctls writes through the server's /proc: net.* is that of the calling thread's namespace.
+func (a *agent) setSysctls(wanted map[string]string) error {
+	for key, value := range wanted {
+		path := filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/"))
+		if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
+			return fmt.Errorf("sysctl %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+func runHooks(s *spec, iface ifaceSpec, host netlink.Link) error {
+	for _, want := range iface.Hooks {
+		h, err := findHook(want.Type)
+		if err != nil {
+			return err
+		}
+		if err := h.attached(attachment{spec: s, iface: iface, hostLink: host}, want.Args); err != nil {
+			return fmt.Errorf("hook %s: %w", want.Type, err)
+		}
+	}
+	return nil
+}
+
+// detach undoes an attach: the hooks, then the links, which a stopped container has already lost.
+func (a *agent) detach(s *spec) error {
+	var failed []error
+	for _, iface := range s.Interfaces {
+		for _, want := range iface.Hooks {
+			h, err := findHook(want.Type)
+			if err == nil {
+				err = h.detached(attachment{spec: s, iface: iface}, want.Args)
+			}
+			failed = append(failed, err)
+		}
+		link, err := netlink.LinkByName(iface.HostName)
+		if err == nil && link.Attrs().Alias == alias(a.stack, s.System, iface.Network) {
+			failed = append(failed, ignoreGone(netlink.LinkDel(link)))
+		}
+	}
+	return errors.Join(failed...)
+}

@@ -1,0 +1,60 @@
+// The agent of a server: attaches containers to networks that docker's own model cannot hold, and does
+// so again whenever a container starts. It needs nothing of the server but the kernel and dockerd.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func usage() {
+	fmt.Fprint(os.Stderr, `agent run    follow docker and the specs, keep every container attached
+agent once   attach what is there and end (exit 1 where one failed)
+options: -stack NAME -specs DIR -status DIR -proc DIR -docker SOCKET
+`)
+	os.Exit(2)
+}
+
+func main() {
+	log.SetFlags(log.LUTC | log.Ldate | log.Lmicroseconds)
+	if len(os.Args) < 2 {
+		usage()
+	}
+	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
+	a := &agent{}
+	flags.StringVar(&a.stack, "stack", "", "the stack whose containers are ours")
+	flags.StringVar(&a.specsDir, "specs", "/specs", "attach specs, one file a system")
+	flags.StringVar(&a.statusDir, "status", "/status", "what was attached, one file a system")
+	flags.StringVar(&a.proc, "proc", "/host/proc", "the server's /proc, writable")
+	socket := flags.String("docker", "/var/run/docker.sock", "docker's socket")
+	if err := flags.Parse(os.Args[2:]); err != nil || a.stack == "" {
+		usage()
+	}
+	a.docker = newDocker(*socket)
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	switch os.Args[1] {
+	case "run":
+		if err := a.run(ctx); err != nil && ctx.Err() == nil {
+			log.Fatal(err)
+		}
+	case "once":
+		failed := false
+		for _, status := range a.reconcileAll(ctx) {
+			line, _ := json.Marshal(status)
+			fmt.Println(string(line))
+			failed = failed || status.Error != ""
+		}
+		if failed {
+			os.Exit(1)
+		}
+	default:
+		usage()
+	}
+}

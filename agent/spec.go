@@ -1,0 +1,98 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// spec is one system's attach plan. components/kinds/attach.ts writes it; the field names are the contract.
+type spec struct {
+	System     string            `json:"system"`
+	Container  string            `json:"container"`
+	Sysctls    map[string]string `json:"sysctls"`
+	Interfaces []ifaceSpec       `json:"interfaces"`
+
+	hash string // of the file's bytes, as the barrier on the server computes it
+}
+
+type ifaceSpec struct {
+	Network   string          `json:"network"`
+	Name      string          `json:"name"`     // inside the container
+	HostName  string          `json:"hostName"` // on the server
+	MAC       string          `json:"mac"`
+	MTUBytes  int             `json:"mtuBytes"`
+	Addresses []string        `json:"addresses"` // with prefix length
+	Routes    []routeSpec     `json:"routes"`
+	Offloads  map[string]bool `json:"offloads"` // ethtool's names, both ends
+	Bridge    string          `json:"bridge"`
+	Hooks     []hookSpec      `json:"hooks"`
+}
+
+type routeSpec struct {
+	To  string `json:"to"` // a prefix, "default" or "default6"
+	Via string `json:"via"`
+}
+
+// hookSpec is what a kind wants done beside the attach itself; type names an entry of hooks.
+type hookSpec struct {
+	Type string          `json:"type"`
+	Args json.RawMessage `json:"args"`
+}
+
+// attachStatus is what the agent tells about a system.
+type attachStatus struct {
+	System      string `json:"system"`
+	SpecHash    string `json:"specHash"`
+	Pid         int    `json:"pid"`
+	AttachedMs  int64  `json:"attachedMs"` // from the container's start to the end of the attach
+	WorkMs      int64  `json:"workMs"`     // of which the attach itself
+	StartedAtMs int64  `json:"startedAtMs"`
+	Error       string `json:"error,omitempty"`
+}
+
+func readSpec(path string) (*spec, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &spec{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	sum := sha256.Sum256(data)
+	s.hash = hex.EncodeToString(sum[:])
+	return s, nil
+}
+
+// specFiles gives the systems that have a spec, by name.
+func specFiles(dir string) (map[string]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".json"); ok && !strings.HasPrefix(name, ".") {
+			found[name] = filepath.Join(dir, e.Name())
+		}
+	}
+	return found, nil
+}
+
+// writeStatus replaces the file at once: a reader never sees half of it.
+func writeStatus(dir string, status attachStatus) error {
+	data, err := json.Marshal(status)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, "."+status.System)
+	if err := os.WriteFile(tmp, append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(dir, status.System+".json"))
+}

@@ -1,0 +1,1 @@
+export { Agent, type AgentArgs } from "./agent";

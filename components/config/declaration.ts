@@ -1,0 +1,66 @@
+/** What is declared, of all servers: the testbed and the stack files, schema-checked. */
+import type { Link, Network, System, Testbed, Underlay } from "./types.gen";
+
+export interface ServerDeclaration {
+  readonly name: string;
+  readonly hub: boolean;
+  readonly isLab: boolean;
+  readonly address: string;
+  readonly port: number;
+  readonly user: string;
+  readonly hostKey: string;
+  readonly privateKeyFile: string;
+  readonly uplink: string;
+  readonly underlay: Underlay;
+  readonly locator?: string;
+}
+
+export interface Declaration {
+  /** The testbed's name: that of its file. */
+  readonly name: string;
+  readonly testbed: Testbed;
+  /** In the order of their names: what derives from it is the same for every stack. */
+  readonly servers: readonly ServerDeclaration[];
+}
+
+export const defaultLinkMtuBytes = 9000;
+export const defaultUplink = "up0";
+
+export function findServer(declaration: Declaration, name: string): ServerDeclaration | undefined {
+  return declaration.servers.find((server) => server.name === name);
+}
+
+export function findNetwork(declaration: Declaration, name: string): Network | undefined {
+  return declaration.testbed.networks.find((network) => network.name === name);
+}
+
+/** The NIC of a server on a link. */
+export function linkDevice(link: Link, server: Pick<ServerDeclaration, "name" | "uplink">): string {
+  return link.interfaces?.[server.name] ?? server.uplink;
+}
+
+export function linkMtuBytes(link: Link): number {
+  return link.mtuBytes ?? defaultLinkMtuBytes;
+}
+
+export function linkName(link: Link): string {
+  return link.between.join("-");
+}
+
+/** Servers that have a system in the network. */
+export function serversOf(declaration: Declaration, network: Network): ServerDeclaration[] {
+  const names = new Set(
+    declaration.testbed.systems.filter((s) => s.networks.some((n) => n.name === network.name)).map((s) => s.server),
+  );
+  return declaration.servers.filter((server) => names.has(server.name));
+}
+
+export function systemsOn(declaration: Declaration, server: string): System[] {
+  return declaration.testbed.systems.filter((system) => system.server === server);
+}
+
+/** The links by which the servers of a network reach one another. */
+export function linksOf(declaration: Declaration, network: Network): Link[] {
+  const names = serversOf(declaration, network).map((server) => server.name);
+  return declaration.testbed.links.filter((link) => link.between.filter((name) => names.includes(name)).length >= 2);
+}

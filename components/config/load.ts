@@ -1,0 +1,83 @@
+/** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
+import { homedir } from "node:os";
+import type { LabState } from "../../lab/state";
+import { type Declaration, defaultUplink, type ServerDeclaration } from "./declaration";
+import type { Fault } from "./faults";
+import { readStackFiles, readTestbedFile, type StackSource } from "./sources";
+import type { RealServer, StackFile, Testbed } from "./types.gen";
+import { validateStackFile, validateTestbed } from "./validate";
+
+function realServer(name: string, hub: boolean, server: RealServer): ServerDeclaration {
+  return {
+    ...server,
+    name,
+    hub,
+    isLab: false,
+    port: server.port ?? 22,
+    user: server.user ?? "root",
+    privateKeyFile: server.privateKeyFile.replace(/^~(?=\/)/, homedir()),
+  };
+}
+
+/** A server of a lab that does not run (yet): enough to check the declaration and to plan the lab. */
+function unknownLabServer(name: string, hub: boolean): ServerDeclaration {
+  const nowhere = { address: "", port: 22, user: "root", hostKey: "", privateKeyFile: "" };
+  return { ...nowhere, name, hub, isLab: true, uplink: defaultUplink, underlay: { ipv4: "" } };
+}
+
+function serverOf(source: StackSource, stackFile: StackFile, lab: LabState | undefined, faults: Fault[], needsLab: boolean): ServerDeclaration {
+  const hub = stackFile.hub ?? false;
+  if (stackFile.server !== "lab") return realServer(source.stack, hub, stackFile.server);
+  const facts = lab?.servers[source.stack];
+  if (facts !== undefined) return { ...facts, name: source.stack, hub, isLab: true };
+  if (needsLab) {
+    const what = lab === undefined ? "the lab is not running" : `the lab runs without ${source.stack}`;
+    faults.push({ rule: "lab-running", path: `${source.file}: flipflap:server`, what, fix: "start it: npm run up, or flipflap lab start" });
+  }
+  return unknownLabServer(source.stack, hub);
+}
+
+/** The one testbed that all stacks name. */
+function testbedName(sources: readonly StackSource[], faults: Fault[]): string | undefined {
+  const named = sources.filter((source) => typeof source.values.testbed === "string");
+  const first = named[0];
+  for (const other of named) {
+    if (first === undefined || other.values.testbed === first.values.testbed) continue;
+    faults.push({
+      rule: "one-testbed",
+      path: `${other.file}: flipflap:testbed`,
+      what: `"${String(other.values.testbed)}" is not what ${first.file} names ("${String(first.values.testbed)}")`,
+      fix: "all stacks of a project deploy one testbed: name the same in every stack file",
+    });
+  }
+  return first === undefined ? undefined : String(first.values.testbed);
+}
+
+export interface Loaded {
+  /** Undefined where the files' form is too faulty to go on. */
+  readonly declaration: Declaration | undefined;
+  readonly faults: Fault[];
+}
+
+/** `needsLab`: whether a lab that is not running is a fault (for `up`) or not (to start it). */
+export function loadDeclaration(root: string, lab: LabState | undefined, needsLab: boolean): Loaded {
+  const faults: Fault[] = [];
+  const sources = readStackFiles(root, faults);
+  if (sources.length === 0) {
+    faults.push({ rule: "stack-files", path: "Pulumi.<server>.yaml", what: "there is no stack file", fix: "make one for each server: docs/config.md, StackFile" });
+  }
+  const servers: ServerDeclaration[] = [];
+  for (const source of sources) {
+    const own = validateStackFile(source.file, source.values);
+    faults.push(...own);
+    if (own.length === 0) servers.push(serverOf(source, source.values as unknown as StackFile, lab, faults, needsLab));
+  }
+  const name = testbedName(sources, faults);
+  if (name === undefined) return { declaration: undefined, faults };
+  const data = readTestbedFile(root, name, faults);
+  if (data === undefined) return { declaration: undefined, faults };
+  const own = validateTestbed(data);
+  faults.push(...own);
+  const declaration = own.length > 0 ? undefined : { name, testbed: data as Testbed, servers };
+  return { declaration, faults };
+}

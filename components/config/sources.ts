@@ -1,0 +1,58 @@
+/** Reading the testbed and stack files of a project. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseDocument } from "yaml";
+import { projectFiles } from "../../support/project";
+import type { Fault } from "./faults";
+
+export interface StackSource {
+  readonly stack: string;
+  readonly file: string;
+  /** The values under `flipflap:`, without the prefix. */
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+function readYaml(path: string, shown: string, faults: Fault[]): unknown {
+  const document = parseDocument(readFileSync(path, "utf8"), { prettyErrors: true });
+  for (const error of document.errors) {
+    const [what, ...where] = error.message.split("\n").map((line) => line.trim()).filter(Boolean);
+    faults.push({ rule: "yaml", path: shown, what: what ?? "is no YAML", fix: `mend the line ${where[0] ?? ""}`.trim() });
+  }
+  return document.errors.length > 0 ? undefined : document.toJS();
+}
+
+function flipflapValues(data: unknown): Record<string, unknown> {
+  const config = (data as { config?: Record<string, unknown> } | undefined)?.config ?? {};
+  return Object.fromEntries(
+    Object.entries(config).flatMap(([key, value]) => (key.startsWith("flipflap:") ? [[key.slice("flipflap:".length), value]] : [])),
+  );
+}
+
+/** All stack files of the project; local overrides (`pulumi config set`) go over what is tracked. */
+export function readStackFiles(root: string, faults: Fault[]): StackSource[] {
+  const names = readdirSync(root).flatMap((entry) => /^Pulumi\.([a-z][a-z0-9-]*)\.yaml$/.exec(entry)?.[1] ?? []);
+  return names.sort().map((stack) => {
+    const file = `Pulumi.${stack}.yaml`;
+    const declared = flipflapValues(readYaml(join(root, file), file, faults));
+    const override = projectFiles.stackOverrides(root, stack);
+    const local = existsSync(override) ? flipflapValues(readYaml(override, override, faults)) : {};
+    return { stack, file, values: { ...declared, ...local } };
+  });
+}
+
+export function testbedNames(root: string): string[] {
+  const folder = join(root, "testbeds");
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder).flatMap((entry) => (entry.endsWith(".yaml") ? [entry.slice(0, -".yaml".length)] : [])).sort();
+}
+
+export function readTestbedFile(root: string, name: string, faults: Fault[]): unknown {
+  const path = join(root, "testbeds", `${name}.yaml`);
+  const shown = `testbeds/${name}.yaml`;
+  if (!existsSync(path)) {
+    const there = testbedNames(root);
+    faults.push({ rule: "testbed-file", path: shown, what: "there is no such file", fix: `make it, or choose one of ${there.join(", ") || "none"}` });
+    return undefined;
+  }
+  return readYaml(path, shown, faults);
+}

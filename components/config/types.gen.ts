@@ -1,0 +1,473 @@
+/** Made from schema.json by `npm run generate`; do not edit by hand. */
+
+/**
+ * A virtual network; `kind` says how it is built.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Network".
+ */
+export type Network = BridgeNetwork
+/**
+ * Lower-case letters, digits and inner hyphens; starts with a letter.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Name".
+ */
+export type Name = string
+
+/**
+ * A testbed: tenants, their networks and systems, the links between servers. Shared by all stacks.
+ */
+export interface Testbed {
+/**
+ * Who the networks and systems belong to. What belongs to one tenant does not reach what belongs to another.
+ * 
+ * @minItems 1
+ */
+tenants: Tenant[]
+/**
+ * The virtual networks (VNs). Each belongs to one tenant.
+ */
+networks: Network[]
+/**
+ * The tenant systems: containers in one or more networks.
+ */
+systems: System[]
+/**
+ * Which servers a cable or switch joins.
+ */
+links: Link[]
+/**
+ * Random secrets that arise at `up` on the hub and reach the systems that name them in `files`; kept encrypted in the state.
+ */
+secrets?: Secret[]
+tuning?: Tuning
+}
+/**
+ * A tenant.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Tenant".
+ */
+export interface Tenant {
+/**
+ * The tenant's name, unique in the testbed.
+ */
+name: string
+}
+/**
+ * A Linux bridge on every server that has systems in the network.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "BridgeNetwork".
+ */
+export interface BridgeNetwork {
+/**
+ * The network's name, unique in the testbed.
+ */
+name: string
+/**
+ * The tenant that the network belongs to.
+ */
+tenant: string
+/**
+ * `bridge`: Linux bridges.
+ */
+kind: "bridge"
+/**
+ * `l2`: one segment, no gateway; spans servers where `port` names a NIC. `routed`: the bridge is the gateway, static routes lead to the other servers' bridges. `nat`: the bridge is the gateway, what leaves the server has the server's underlay address. `router`: as routed, but the gateway is a router namespace between bridge and server.
+ */
+mode: ("l2" | "routed" | "nat" | "router")
+/**
+ * The IPv4 prefix of mode l2, and of mode nat where every server uses the same.
+ */
+subnet?: string
+/**
+ * The IPv6 prefix of mode l2, and of mode nat where every server uses the same.
+ */
+subnet6?: string
+/**
+ * The IPv4 prefix of each server's bridge: modes routed, router, nat.
+ */
+subnets?: {
+/**
+ * An IPv4 prefix.
+ */
+[k: string]: string | undefined
+}
+/**
+ * The IPv6 prefix of each server's bridge: modes routed, router, nat.
+ */
+subnets6?: {
+/**
+ * An IPv6 prefix.
+ */
+[k: string]: string | undefined
+}
+/**
+ * Mode l2: the NIC that becomes a port of the bridge on every server, as named in a link's `interfaces`.
+ */
+port?: string
+/**
+ * MTU of the bridge and the systems' interfaces. Default: what the link carries.
+ */
+mtuBytes?: number
+/**
+ * What keeps tenants apart where servers route: `iptables` (the server's default variant), `iptables-legacy`, or `nft`.
+ */
+filter?: ("iptables" | "iptables-legacy" | "nft")
+}
+/**
+ * A tenant system: a container.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "System".
+ */
+export interface System {
+/**
+ * The system's name, unique in the testbed; its container is `ff-<name>`.
+ */
+name: string
+/**
+ * The tenant that the system belongs to.
+ */
+tenant: string
+/**
+ * The server (stack) that it runs on.
+ */
+server: string
+/**
+ * An image of images/ by name, or the path of an archive of `docker save` (ends in .tar).
+ */
+image?: string
+/**
+ * What the container runs. Default: the image's own.
+ */
+command?: string[]
+/**
+ * Environment variables. Not for secrets: `docker inspect` shows them.
+ */
+env?: {
+/**
+ * The variable's value.
+ */
+[k: string]: string | undefined
+}
+/**
+ * Files put into the container before it starts.
+ */
+files?: File[]
+/**
+ * Linux capabilities added, without CAP_: NET_ADMIN, NET_RAW.
+ */
+capabilities?: string[]
+limits?: Limits
+/**
+ * Labels of the system; policies select by them.
+ */
+labels?: {
+/**
+ * The label's value.
+ */
+[k: string]: string | undefined
+}
+/**
+ * The networks it sits in, in the order of its interfaces (eth0, eth1, ...).
+ * 
+ * @minItems 1
+ */
+networks: Membership[]
+}
+/**
+ * A file in the container: its content, or the secret that is its content.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "File".
+ */
+export interface File {
+/**
+ * Absolute path in the container.
+ */
+path: string
+/**
+ * The content itself.
+ */
+content?: string
+/**
+ * The name of a secret of this testbed.
+ */
+secret?: string
+}
+/**
+ * What the container may use at most.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Limits".
+ */
+export interface Limits {
+/**
+ * Memory in MiB.
+ */
+memoryMiB?: number
+/**
+ * Weight against other containers (1024 is one container's default).
+ */
+cpuShares?: number
+/**
+ * The CPUs it may run on, as in "0-1,3".
+ */
+cpuSet?: string
+}
+/**
+ * A system's interface in a network.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Membership".
+ */
+export interface Membership {
+/**
+ * The network.
+ */
+name: string
+/**
+ * Fixed IPv4 address. Default: one of the subnet, by the system's name.
+ */
+address?: string
+/**
+ * Fixed IPv6 address. Default: one of the subnet, by the system's name.
+ */
+address6?: string
+/**
+ * Fixed MAC address, unicast. Default: a local one, by the names of network and system.
+ */
+mac?: string
+/**
+ * The interface's name in the container. Default: eth0, eth1, ... in order.
+ */
+interface?: string
+}
+/**
+ * A cable (two servers) or a switch (more).
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Link".
+ */
+export interface Link {
+/**
+ * The servers (stacks) that it joins.
+ * 
+ * @minItems 2
+ */
+between: string[]
+/**
+ * MTU of the NICs on it.
+ */
+mtuBytes?: number
+/**
+ * The NIC of each server on it. Default: the uplink of the server's stack file.
+ */
+interfaces?: {
+/**
+ * A NIC's name.
+ */
+[k: string]: string | undefined
+}
+}
+/**
+ * A random secret.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Secret".
+ */
+export interface Secret {
+/**
+ * The secret's name, unique in the testbed.
+ */
+name: string
+/**
+ * How many letters and digits.
+ */
+length?: number
+}
+/**
+ * How every server is set up for measuring. What was there before comes back on destroy.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Tuning".
+ */
+export interface Tuning {
+/**
+ * TCP congestion control of servers and containers. bbr paces, and pacing hides the differences between data paths.
+ */
+congestionControl?: string
+uplinkOffloads?: Offloads
+virtualOffloads?: Offloads1
+/**
+ * Further sysctls of the servers.
+ */
+sysctls?: {
+/**
+ * The value.
+ */
+[k: string]: (string | number) | undefined
+}
+/**
+ * Services that are stopped where they run, and started again on destroy.
+ */
+stopServices?: string[]
+}
+/**
+ * Offloads of the physical NICs. Default: the reports' (TSO off; GSO, GRO and checksums on).
+ */
+export interface Offloads {
+/**
+ * TCP segmentation offload.
+ */
+tso?: boolean
+/**
+ * Generic segmentation offload.
+ */
+gso?: boolean
+/**
+ * Generic receive offload.
+ */
+gro?: boolean
+/**
+ * Checksums computed by the sending device.
+ */
+txChecksum?: boolean
+/**
+ * Checksums checked by the receiving device.
+ */
+rxChecksum?: boolean
+}
+/**
+ * Offloads of the systems' interfaces. Default: all on.
+ */
+export interface Offloads1 {
+/**
+ * TCP segmentation offload.
+ */
+tso?: boolean
+/**
+ * Generic segmentation offload.
+ */
+gso?: boolean
+/**
+ * Generic receive offload.
+ */
+gro?: boolean
+/**
+ * Checksums computed by the sending device.
+ */
+txChecksum?: boolean
+/**
+ * Checksums checked by the receiving device.
+ */
+rxChecksum?: boolean
+}
+/**
+ * Offloads by ethtool's short names; one that the device lacks is an error.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Offloads".
+ */
+export interface Offloads2 {
+/**
+ * TCP segmentation offload.
+ */
+tso?: boolean
+/**
+ * Generic segmentation offload.
+ */
+gso?: boolean
+/**
+ * Generic receive offload.
+ */
+gro?: boolean
+/**
+ * Checksums computed by the sending device.
+ */
+txChecksum?: boolean
+/**
+ * Checksums checked by the receiving device.
+ */
+rxChecksum?: boolean
+}
+/**
+ * What is this server's: the `flipflap:` values of Pulumi.<server>.yaml.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "StackFile".
+ */
+export interface StackFile {
+/**
+ * The testbed file, without folder and ending: testbeds/<testbed>.yaml.
+ */
+testbed: string
+/**
+ * Whether this server holds what the testbed has once: secrets, route server, key-value store.
+ */
+hub?: boolean
+/**
+ * `lab` (a server of the local lab), or how to reach a real one.
+ */
+server: ("lab" | RealServer)
+}
+/**
+ * A server that is reached over SSH.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "RealServer".
+ */
+export interface RealServer {
+/**
+ * Address or name for SSH.
+ */
+address: string
+/**
+ * SSH port.
+ */
+port?: number
+/**
+ * SSH user: root, or one with passwordless sudo and in the group docker.
+ */
+user?: string
+/**
+ * The server's pinned public host key, as in /etc/ssh/ssh_host_ed25519_key.pub: type and key.
+ */
+hostKey: string
+/**
+ * The file with your private key; ~ is your home.
+ */
+privateKeyFile: string
+/**
+ * The NIC to the other servers.
+ */
+uplink: string
+underlay: Underlay
+/**
+ * The /64 of this server's ILA locator.
+ */
+locator?: string
+}
+/**
+ * The server's addresses on its uplink, with prefix length. One that the server already has is left alone.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Underlay".
+ */
+export interface Underlay {
+/**
+ * IPv4 address and prefix length.
+ */
+ipv4: string
+/**
+ * IPv6 address and prefix length.
+ */
+ipv6?: string
+/**
+ * MAC address of the uplink. Where it is given, the other servers keep it as a permanent neighbour.
+ */
+mac?: string
+}

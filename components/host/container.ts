@@ -1,0 +1,50 @@
+/** Containers of ours on a server. */
+import * as docker from "@pulumi/docker";
+import type * as pulumi from "@pulumi/pulumi";
+import type { ImageSource } from "./image";
+import type { Site } from "./hostObject";
+
+export interface ContainerArgs {
+  readonly container: string;
+  readonly image: ImageSource;
+  readonly command?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Without CAP_. */
+  readonly capabilities: readonly string[];
+  readonly networkMode: "none" | "host";
+  readonly hostname?: string;
+  readonly memoryMiB?: number;
+  readonly cpuShares?: number;
+  readonly cpuSet?: string;
+  readonly files?: readonly { readonly path: string; readonly content: pulumi.Input<string> }[];
+  readonly folders?: readonly { readonly server: string; readonly container: string; readonly readOnly?: boolean }[];
+}
+
+export function renderContainer(name: string, args: ContainerArgs, provider: docker.Provider, site: Site, options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] }): docker.Container {
+  site.deployed.add({ type: "container", name, spec: { container: args.container, imageId: args.image.id } });
+  const labels = { ...args.labels, "flipflap.stack": site.owner.stack };
+  return new docker.Container(
+    name,
+    {
+      name: args.container,
+      image: args.image.id,
+      networkMode: args.networkMode,
+      restart: "unless-stopped",
+      labels: Object.entries(labels).map(([label, value]) => ({ label, value })),
+      capabilities: { adds: args.capabilities.map((capability) => `CAP_${capability}`) },
+      ...(args.command === undefined ? {} : { command: [...args.command] }),
+      ...(args.environment === undefined ? {} : { envs: Object.entries(args.environment).map(([key, value]) => `${key}=${value}`) }),
+      ...(args.hostname === undefined ? {} : { hostname: args.hostname }),
+      ...(args.memoryMiB === undefined ? {} : { memory: args.memoryMiB }),
+      ...(args.cpuShares === undefined ? {} : { cpuShares: args.cpuShares }),
+      ...(args.cpuSet === undefined ? {} : { cpuSet: args.cpuSet }),
+      ...(args.files === undefined ? {} : { uploads: args.files.map(({ path, content }) => ({ file: path, content })) }),
+      ...(args.folders === undefined
+        ? {}
+        : { volumes: args.folders.map((f) => ({ hostPath: f.server, containerPath: f.container, readOnly: f.readOnly ?? false })) }),
+    },
+    // Two containers cannot have one name.
+    { ...options, provider, deleteBeforeReplace: true },
+  );
+}

@@ -1,0 +1,48 @@
+/** Renders host objects as remote commands. */
+import { remote } from "@pulumi/command";
+import type * as pulumi from "@pulumi/pulumi";
+import type { ServerDeclaration } from "../config/declaration";
+import { shellCommand, sshConnection } from "./connection";
+import type { HostObject, Owner } from "./objectType";
+import { objectScript } from "./script";
+
+/** Where a component's objects go: the server, its owner mark, and what was made so far, for the stack's outputs. */
+export interface Site {
+  readonly server: ServerDeclaration;
+  readonly owner: Owner;
+  readonly deployed: DeployedList;
+}
+
+export interface DeployedList {
+  add(object: { readonly type: string; readonly name: string; readonly spec: unknown }): void;
+}
+
+/** One resource for one kernel object or atomic table. */
+export function renderObject(prefix: string, object: HostObject, site: Site, options: { parent: pulumi.Resource; dependsOn?: pulumi.Input<pulumi.Input<pulumi.Resource>[]> }): remote.Command {
+  const name = `${prefix}-${object.name}`;
+  const named = { ...object, name };
+  site.deployed.add({ type: object.type.type, name, spec: object.spec });
+  return new remote.Command(
+    name,
+    {
+      connection: sshConnection(site.server),
+      create: shellCommand(site.server, "ensure"),
+      delete: shellCommand(site.server, "remove"),
+      stdin: objectScript(named, site.owner),
+      triggers: [...object.type.identity(object.spec)],
+      addPreviousOutputInEnv: false,
+    },
+    // A replace is otherwise create before delete, and the old remove takes away what the new ensure just made.
+    { ...options, deleteBeforeReplace: true },
+  );
+}
+
+/** Objects that are made one after the other. */
+export function renderChain(prefix: string, objects: readonly HostObject[], site: Site, options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] }): remote.Command[] {
+  const made: remote.Command[] = [];
+  for (const object of objects) {
+    const last = made.at(-1);
+    made.push(renderObject(prefix, object, site, { parent: options.parent, dependsOn: last === undefined ? options.dependsOn : [last] }));
+  }
+  return made;
+}

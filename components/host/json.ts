@@ -1,0 +1,52 @@
+/** Reading what checks print. Pure. */
+
+/** Splits the output of a check at lines that `section` scripts print. */
+export function sections(output: string): Map<string, string> {
+  const found = new Map<string, string>();
+  let name: string | undefined;
+  let lines: string[] = [];
+  const close = (): void => {
+    if (name !== undefined) found.set(name, lines.join("\n").trim());
+  };
+  for (const line of output.split("\n")) {
+    const header = /^=== (.*)$/.exec(line);
+    if (header?.[1] !== undefined) {
+      close();
+      [name, lines] = [header[1], []];
+    } else lines.push(line);
+  }
+  close();
+  return found;
+}
+
+/** What `ip -j` prints; it prints nothing, or [{}], where there is nothing. */
+export function jsonList<T>(text: string | undefined): T[] {
+  if (text === undefined || text.trim() === "") return [];
+  const parsed = JSON.parse(text) as T[];
+  return parsed.filter((item) => Object.keys(item as object).length > 0);
+}
+
+export interface IpLink {
+  readonly ifname: string;
+  readonly mtu: number;
+  readonly flags: readonly string[];
+  readonly address: string;
+  readonly master?: string;
+  readonly ifalias?: string;
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: Readonly<Record<string, unknown>> };
+}
+
+export interface IpAddresses {
+  readonly ifname: string;
+  readonly addr_info: readonly { readonly local: string; readonly prefixlen: number; readonly scope: string }[];
+}
+
+/** Global addresses with prefix length, in one order. */
+export function addressesOf(listed: readonly IpAddresses[], device: string): string[] {
+  return listed
+    .filter((item) => item.ifname === device)
+    .flatMap((item) => item.addr_info)
+    .filter((a) => a.scope === "global")
+    .map((a) => `${a.local}/${a.prefixlen}`)
+    .sort();
+}

@@ -1,0 +1,54 @@
+/** The end of an `up`: every system of the server is attached as its plan says, or the error names those that are not. */
+import { jsonList, sections } from "../json";
+import type { ObjectType } from "../objectType";
+import { sh } from "../sh";
+import { specsFolder, statusFolder } from "./agentFolders";
+
+export interface AttachedSpec {
+  readonly systems: readonly string[];
+  /** Changes with any plan, so that this runs again. */
+  readonly plansHash: string;
+}
+
+interface AgentStatus {
+  readonly error?: string;
+}
+
+const timeoutTenths = 150;
+
+export const attached: ObjectType<AttachedSpec> = {
+  type: "attached",
+  identity: () => [],
+  ensure: (spec, owner) => sh`
+    : plans ${spec.plansHash}
+    left=${timeoutTenths}
+    for system in ${[...spec.systems]}; do
+      plan=${specsFolder(owner)}/$system.json
+      status=${statusFolder(owner)}/$system.json
+      hash=$(sha256sum <"$plan"); hash=\${hash%% *}
+      until grep -qs "\"specHash\":\"$hash\"" "$status" && ! grep -q '"error"' "$status"; do
+        left=$((left - 1))
+        if [ "$left" -le 0 ]; then
+          reason="the agent has said nothing of it: docker logs ff-agent"
+          if [ -e "$status" ]; then reason=$(sed -n 's/.*"error":"\(.*\)".*/\1/p' "$status"); fi
+          fail "$system: not attached: $reason"
+        fi
+        sleep 0.1
+      done
+    done
+  `,
+  remove: () => sh`:`,
+  check: (spec, owner) => sh`
+    for system in ${[...spec.systems]}; do
+      echo "=== $system"; if [ -e ${statusFolder(owner)}/$system.json ]; then cat ${statusFolder(owner)}/$system.json; fi
+    done
+  `,
+  wanted: (spec) => Object.fromEntries(spec.systems.map((system) => [system, "attached"])),
+  found: (output) =>
+    Object.fromEntries(
+      [...sections(output)].map(([system, text]) => {
+        const status = jsonList<AgentStatus>(text === "" ? "" : `[${text}]`)[0];
+        return [system, status === undefined ? "not attached" : (status.error ?? "attached")];
+      }),
+    ),
+};

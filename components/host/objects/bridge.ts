@@ -1,0 +1,68 @@
+/** A bridge of ours. */
+import { addressesOf, type IpAddresses, type IpLink, jsonList, sections } from "../json";
+import { type ObjectType, ownerMark } from "../objectType";
+import { sh } from "../sh";
+
+export interface BridgeSpec {
+  readonly device: string;
+  /** Fixed: a bridge's own would change with its ports. */
+  readonly mac: string;
+  readonly mtuBytes: number;
+  /** With prefix length; the systems' gateways. */
+  readonly addresses: readonly string[];
+}
+
+export const bridge: ObjectType<BridgeSpec> = {
+  type: "bridge",
+  identity: (spec) => [spec.device],
+  ensure: (spec, owner, name) => sh`
+    device=${spec.device}
+    mtu=${spec.mtuBytes}
+    mac=${spec.mac}
+    mark=${ownerMark(owner, name)}
+    set -- ${[...spec.addresses]}
+    if has_link "$device"; then
+      [ "$(link_alias "$device")" = "$mark" ] || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
+    else
+      ip link add "$device" alias "$mark" type bridge
+    fi
+    ip link set dev "$device" address "$mac" mtu "$mtu" up
+    ip link set dev "$device" type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+    for old in $(ip -o addr show dev "$device" scope global | awk '{print $4}'); do
+      for new in "$@"; do [ "$old" != "$new" ] || continue 2; done
+      ip addr del "$old" dev "$device"
+    done
+    for new in "$@"; do
+      case $new in *:*) ip addr replace "$new" dev "$device" nodad ;; *) ip addr replace "$new" dev "$device" ;; esac
+    done
+  `,
+  remove: ({ device }, owner, name) => sh`
+    device=${device}
+    if has_link "$device" && [ "$(link_alias "$device")" = ${ownerMark(owner, name)} ]; then ip link del "$device"; fi
+  `,
+  check: ({ device }) => sh`
+    if has_link ${device}; then
+      echo "=== link"; ip -d -j link show dev ${device}
+      echo "=== addresses"; ip -j addr show dev ${device}
+    fi
+  `,
+  wanted: (spec) => ({
+    mac: spec.mac,
+    mtuBytes: spec.mtuBytes,
+    up: true,
+    stp: false,
+    addresses: [...spec.addresses].sort(),
+  }),
+  found: (output, { device }) => {
+    const parts = sections(output);
+    const link = jsonList<IpLink>(parts.get("link"))[0];
+    if (link?.linkinfo?.info_kind !== "bridge") return undefined;
+    return {
+      mac: link.address,
+      mtuBytes: link.mtu,
+      up: link.flags.includes("UP"),
+      stp: link.linkinfo.info_data?.stp_state !== 0,
+      addresses: addressesOf(jsonList<IpAddresses>(parts.get("addresses")), device),
+    };
+  },
+};

@@ -1,0 +1,98 @@
+/** What keeps the systems of other tenants away from a bridge, as rules of iptables and of nft, spelled as both print them. Pure. */
+
+export interface FilterSpec {
+  /** The chain's (iptables) and table's (nft) name. */
+  readonly chain: string;
+  readonly variant: "iptables" | "iptables-legacy" | "nft";
+  /** The server's device to the systems. */
+  readonly device: string;
+  /** Devices by which the tenant's own packets come. */
+  readonly inputs: readonly string[];
+  readonly ipv4: FilterPrefixes;
+  readonly ipv6: FilterPrefixes;
+  /** Everything outside may be reached, from the server's own address. */
+  readonly masquerade: boolean;
+}
+
+export interface FilterPrefixes {
+  /** This device's prefix, if it has one in the family. */
+  readonly own: string | null;
+  /** All prefixes of the tenant's networks that the servers route. */
+  readonly tenant: readonly string[];
+  /** Prefixes of other tenants. */
+  readonly foreign: readonly string[];
+}
+
+export type Family = "ipv4" | "ipv6";
+
+interface Rule {
+  readonly source?: string;
+  readonly notSource?: string;
+  readonly destination?: string;
+  readonly input?: string;
+  readonly output?: string;
+  readonly reply?: boolean;
+  readonly verdict: "ACCEPT" | "DROP";
+}
+
+function rulesOf(spec: FilterSpec, family: Family): Rule[] {
+  const { device, inputs, masquerade } = spec;
+  const { own, tenant, foreign } = spec[family];
+  if (own === null) return [{ input: device, verdict: "DROP" }, { output: device, verdict: "DROP" }];
+  return [
+    // No system may send as another: what the other side accepts by source is true.
+    { notSource: own, input: device, verdict: "DROP" },
+    ...(masquerade ? [{ output: device, reply: true, verdict: "ACCEPT" } as const] : []),
+    ...inputs.flatMap((input) => tenant.map((source): Rule => ({ source, input, output: device, verdict: "ACCEPT" }))),
+    { output: device, verdict: "DROP" },
+    ...tenant.map((destination): Rule => ({ destination, input: device, verdict: "ACCEPT" })),
+    ...(masquerade ? foreign.map((destination): Rule => ({ destination, input: device, verdict: "DROP" })) : []),
+    { input: device, verdict: masquerade ? "ACCEPT" : "DROP" },
+  ];
+}
+
+/** In the order in which `iptables -S` prints. */
+export function iptablesRules(spec: FilterSpec, family: Family): string[] {
+  return rulesOf(spec, family).map((rule) => {
+    const words = ["-A", spec.chain];
+    if (rule.notSource !== undefined) words.push("!", "-s", rule.notSource);
+    if (rule.source !== undefined) words.push("-s", rule.source);
+    if (rule.destination !== undefined) words.push("-d", rule.destination);
+    if (rule.input !== undefined) words.push("-i", rule.input);
+    if (rule.output !== undefined) words.push("-o", rule.output);
+    if (rule.reply === true) words.push("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED");
+    return [...words, "-j", rule.verdict].join(" ");
+  });
+}
+
+export function iptablesMasquerade(spec: FilterSpec, family: Family): string[] {
+  const { own } = spec[family];
+  return spec.masquerade && own !== null ? [`-A ${spec.chain} -s ${own} ! -o ${spec.device} -j MASQUERADE`] : [];
+}
+
+/** In the form in which `nft list` prints. */
+export function nftRules(spec: FilterSpec): string[] {
+  return (["ipv4", "ipv6"] as const).flatMap((family) =>
+    rulesOf(spec, family).map((rule) => {
+      const ip = family === "ipv4" ? "ip" : "ip6";
+      const words: string[] = [];
+      const addressed = [rule.source, rule.notSource, rule.destination].some((prefix) => prefix !== undefined);
+      if (!addressed) words.push(`meta nfproto ${family}`);
+      if (rule.input !== undefined) words.push(`iifname "${rule.input}"`);
+      if (rule.output !== undefined) words.push(`oifname "${rule.output}"`);
+      if (rule.notSource !== undefined) words.push(`${ip} saddr != ${rule.notSource}`);
+      if (rule.source !== undefined) words.push(`${ip} saddr ${rule.source}`);
+      if (rule.destination !== undefined) words.push(`${ip} daddr ${rule.destination}`);
+      if (rule.reply === true) words.push("ct state established,related");
+      return [...words, rule.verdict.toLowerCase()].join(" ");
+    }),
+  );
+}
+
+export function nftMasquerade(spec: FilterSpec): string[] {
+  if (!spec.masquerade) return [];
+  return (["ipv4", "ipv6"] as const).flatMap((family) => {
+    const { own } = spec[family];
+    return own === null ? [] : [`oifname != "${spec.device}" ${family === "ipv4" ? "ip" : "ip6"} saddr ${own} masquerade`];
+  });
+}

@@ -1,0 +1,46 @@
+/** A static route of ours, known by its protocol number. */
+import { jsonList } from "../json";
+import type { ObjectType } from "../objectType";
+import { sh } from "../sh";
+
+/** rtnetlink(7): numbers above RTPROT_STATIC are free for use. The agent's routes carry the same. */
+export const routeProtocol = 198;
+
+export interface RouteSpec {
+  readonly to: string;
+  readonly via: string;
+  readonly device: string;
+}
+
+interface IpRoute {
+  readonly gateway?: string;
+  readonly via?: { readonly host?: string };
+  readonly dev?: string;
+  readonly protocol?: string;
+}
+
+const family = (to: string): string => (to.includes(":") ? "-6" : "-4");
+/** An IPv4 route may lead over an IPv6 next hop. */
+const next = (spec: RouteSpec): string[] =>
+  !spec.to.includes(":") && spec.via.includes(":") ? ["via", "inet6", spec.via] : ["via", spec.via];
+
+export const route: ObjectType<RouteSpec> = {
+  type: "route",
+  identity: (spec) => [spec.to],
+  ensure: (spec) => sh`
+    to=${spec.to}
+    set -- ${next(spec)} dev ${spec.device}
+    foreign=$(ip ${family(spec.to)} route show exact "$to" | sed ${`/ proto ${routeProtocol} /d`})
+    [ -z "$foreign" ] || fail "$to: this server already has a route of somebody else: $foreign; choose another subnet"
+    ip ${family(spec.to)} route replace "$to" "$@" proto ${routeProtocol}
+  `,
+  remove: (spec) => sh`
+    if [ -n "$(ip ${family(spec.to)} route show exact ${spec.to} proto ${routeProtocol})" ]; then ip ${family(spec.to)} route del ${spec.to} proto ${routeProtocol}; fi
+  `,
+  check: (spec) => sh`ip -j ${family(spec.to)} route show exact ${spec.to} proto ${routeProtocol}`,
+  wanted: (spec) => ({ via: spec.via, device: spec.device }),
+  found: (output) => {
+    const found = jsonList<IpRoute>(output)[0];
+    return found && { via: found.gateway ?? found.via?.host ?? "", device: found.dev ?? "" };
+  },
+};

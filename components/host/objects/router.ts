@@ -1,0 +1,95 @@
+/** A router namespace between a bridge and the server: it holds the systems' gateway. */
+import { addressesOf, type IpAddresses, jsonList, sections } from "../json";
+import { type ObjectType, ownerMark } from "../objectType";
+import { sh } from "../sh";
+
+export interface RouterSpec {
+  readonly namespace: string;
+  readonly bridge: string;
+  /** The server's device to the router, and to the bridge's port. */
+  readonly transitDevice: string;
+  readonly portDevice: string;
+  readonly mtuBytes: number;
+  /** The systems' gateways, with prefix length. */
+  readonly addresses: readonly string[];
+}
+
+/** Every transit link has the same two: link-local addresses need no allocation, and carry IPv4 routes too. */
+export const transitServerAddress = "fe80::1";
+export const transitRouterAddress = "fe80::2";
+
+export const router: ObjectType<RouterSpec> = {
+  type: "router",
+  identity: (spec) => [spec.namespace, spec.transitDevice, spec.portDevice],
+  ensure: (spec, owner, name) => sh`
+    namespace=${spec.namespace}
+    mtu=${spec.mtuBytes}
+    transit=${spec.transitDevice}
+    port=${spec.portDevice}
+    mark=${ownerMark(owner, name)}
+    set -- ${[...spec.addresses]}
+    in_router() { ip netns exec "$namespace" "$@"; }
+    [ -d /run/netns ] || save netns made
+    [ -e "/run/netns/$namespace" ] || ip netns add "$namespace"
+    for device in "$transit" "$port"; do
+      if has_link "$device" && [ "$(link_alias "$device")" != "$mark" ]; then fail "$device: there is a device of this name that is not ours; remove it or rename the network"; fi
+    done
+    pair() {
+      if has_link "$1" && ! ip -n "$namespace" link show dev "$2" >/dev/null 2>&1; then ip link del "$1"; fi
+      has_link "$1" || ip link add "$1" alias "$mark" type veth peer name "$2" netns "$namespace"
+      ip link set dev "$1" mtu "$mtu" up
+      ip -n "$namespace" link set dev "$2" mtu "$mtu" up
+    }
+    pair "$transit" transit
+    pair "$port" inner
+    ip link set dev "$port" master ${spec.bridge}
+    ip -n "$namespace" link set lo up
+    in_router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+    ip addr replace ${`${transitServerAddress}/64`} dev "$transit" nodad
+    ip -n "$namespace" addr replace ${`${transitRouterAddress}/64`} dev transit nodad
+    for old in $(ip -n "$namespace" -o addr show dev inner scope global | awk '{print $4}'); do
+      for new in "$@"; do [ "$old" != "$new" ] || continue 2; done
+      ip -n "$namespace" addr del "$old" dev inner
+    done
+    for new in "$@"; do
+      case $new in *:*) ip -n "$namespace" addr replace "$new" dev inner nodad ;; *) ip -n "$namespace" addr replace "$new" dev inner ;; esac
+    done
+    ip -n "$namespace" route replace default via inet6 ${transitServerAddress} dev transit
+    ip -n "$namespace" -6 route replace default via ${transitServerAddress} dev transit
+  `,
+  remove: (spec, owner, name) => sh`
+    for device in ${spec.transitDevice} ${spec.portDevice}; do
+      if has_link "$device" && [ "$(link_alias "$device")" = ${ownerMark(owner, name)} ]; then ip link del "$device"; fi
+    done
+    if [ -e /run/netns/${spec.namespace} ]; then ip netns del ${spec.namespace}; fi
+    if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ] && [ -e "$folder/saved/netns" ]; then umount /run/netns; rmdir /run/netns; fi
+    forget netns
+  `,
+  check: (spec) => sh`
+    if has_link ${spec.transitDevice} && [ -e /run/netns/${spec.namespace} ]; then
+      echo "=== addresses"; ip -n ${spec.namespace} -j addr show dev inner
+      echo "=== forwarding"; ip netns exec ${spec.namespace} cat /proc/sys/net/ipv4/ip_forward
+      echo "=== default"; ip -n ${spec.namespace} route show default
+      echo "=== bridge"; master_of ${spec.portDevice}
+      echo "=== mtu"; cat /sys/class/net/${spec.transitDevice}/mtu
+    fi
+  `,
+  wanted: (spec) => ({
+    addresses: [...spec.addresses].sort(),
+    forwarding: true,
+    defaultRoute: true,
+    bridge: spec.bridge,
+    mtuBytes: spec.mtuBytes,
+  }),
+  found: (output) => {
+    const parts = sections(output);
+    if (!parts.has("addresses")) return undefined;
+    return {
+      addresses: addressesOf(jsonList<IpAddresses>(parts.get("addresses")), "inner"),
+      forwarding: parts.get("forwarding") === "1",
+      defaultRoute: (parts.get("default") ?? "") !== "",
+      bridge: parts.get("bridge") ?? "",
+      mtuBytes: Number(parts.get("mtu")),
+    };
+  },
+};

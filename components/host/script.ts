@@ -1,0 +1,42 @@
+/** The script of a host object as it is sent to the server: one text, called with the verb. Pure. */
+import { type HostObject, type Owner, ownerFolder } from "./objectType";
+import { Script, sh } from "./sh";
+
+/**
+ * Helpers of the scripts. `save` keeps a previous value once, whatever follows; `restore` calls a
+ * function with it and forgets it. The folder goes when it is empty.
+ */
+export function prelude(owner: Owner): Script {
+  return sh`
+    set -eu
+    folder=${ownerFolder(owner)}
+    fail() { printf '%s\n' "$*" >&2; exit 1; }
+    save() { mkdir -p "$folder/saved"; [ -e "$folder/saved/$1" ] || printf '%s' "$2" >"$folder/saved/$1"; }
+    forget() { rm -f "$folder/saved/$1"; prune; }
+    restore() { [ -e "$folder/saved/$1" ] || return 0; "$2" "$(cat "$folder/saved/$1")"; forget "$1"; }
+    prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }
+    has_link() { [ -e "/sys/class/net/$1" ]; }
+    link_alias() { cat "/sys/class/net/$1/ifalias"; }
+    master_of() { if [ -L "/sys/class/net/$1/master" ]; then basename "$(readlink "/sys/class/net/$1/master")"; fi; }
+  `;
+}
+
+function body(name: string, text: Script): string {
+  // Not indented: a quoted value may hold line ends.
+  return `${name}() {\n${text.text}\n}`;
+}
+
+/**
+ * One stdin serves create, update and delete, so it holds both functions and the command names the verb.
+ * What differs between two versions of an object stands first, so that a preview's diff is short.
+ */
+export function objectScript<S>(object: HostObject<S>, owner: Owner): string {
+  const { type, spec, name } = object;
+  return [
+    body("ensure", type.ensure(spec, owner, name)),
+    body("remove", type.remove(spec, owner, name)),
+    prelude(owner).text,
+    '"$1"',
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,150 @@
+/** `kind: bridge`: a Linux bridge a server, in report S3's modes. */
+import type { ServerDeclaration } from "../../config/declaration";
+import { serversOf } from "../../config/declaration";
+import type { BridgeNetwork } from "../../config/types.gen";
+import { type HostObject, declare } from "../../host/objectType";
+import { bridge, bridgePort, filter, route, router } from "../../host/objects";
+import { transitRouterAddress } from "../../host/objects/router";
+import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
+import { deviceName, macFor } from "../../net/names";
+import type { Member, NetworkContext, NetworkKind, Requirement } from "../kind";
+import { bridgeGateways, bridgePrefixes, prefixTexts, routedPrefixes } from "./prefixes";
+import { bridgeRules } from "./rules";
+
+type Context = NetworkContext<BridgeNetwork>;
+
+const bridgeDevice = (network: BridgeNetwork): string => deviceName("br-", network.name);
+const transitDevice = (network: BridgeNetwork): string => deviceName("rt-", network.name);
+
+/** The device by which the server itself sees the systems: what it routes to and filters at. */
+function serverDevice(network: BridgeNetwork): string {
+  return network.mode === "router" ? transitDevice(network) : bridgeDevice(network);
+}
+
+function gatewayTexts(network: BridgeNetwork, server: string): string[] {
+  const prefixes = bridgePrefixes(network, server);
+  const gateways = bridgeGateways(network, server);
+  return (["ipv4", "ipv6"] as const).flatMap((family) => {
+    const [prefix, gateway] = [prefixes[family], gateways[family]];
+    return prefix === undefined || gateway === undefined ? [] : [`${formatAddress(gateway)}/${prefix.length}`];
+  });
+}
+
+function bridgeObject({ network, server, mtuBytes }: Context): HostObject {
+  const ownsGateway = network.mode === "routed" || network.mode === "nat";
+  return declare(bridge, "bridge", {
+    device: bridgeDevice(network),
+    mac: macFor(`bridge ${network.name} ${server.name}`),
+    mtuBytes,
+    addresses: ownsGateway ? gatewayTexts(network, server.name) : [],
+  }) as HostObject;
+}
+
+function routerObject({ network, server, mtuBytes }: Context): HostObject {
+  return declare(router, "router", {
+    namespace: `ff-router-${network.name}`,
+    bridge: bridgeDevice(network),
+    transitDevice: transitDevice(network),
+    portDevice: deviceName("rp-", network.name),
+    mtuBytes,
+    addresses: gatewayTexts(network, server.name),
+  }) as HostObject;
+}
+
+/** From the server to its own router namespace. */
+function routerRoutes({ network, server }: Context): HostObject[] {
+  return Object.values(bridgePrefixes(network, server.name)).map((prefix: Prefix) =>
+    declare(route, `route-${formatPrefix(prefix)}`, {
+      to: formatPrefix(prefix),
+      via: transitRouterAddress,
+      device: transitDevice(network),
+    }) as HostObject,
+  );
+}
+
+function underlayAddress(server: ServerDeclaration, family: 4 | 6): string | undefined {
+  return (family === 4 ? server.underlay.ipv4 : server.underlay.ipv6)?.split("/")[0];
+}
+
+/** The way to the bridges of the other servers. */
+function peerRoutes({ declaration, network, server }: Context): HostObject[] {
+  const peers = serversOf(declaration, network).filter((peer) => peer.name !== server.name);
+  return peers.flatMap((peer) =>
+    Object.values(bridgePrefixes(network, peer.name)).flatMap((prefix: Prefix) => {
+      const via = underlayAddress(peer, prefix.family);
+      if (via === undefined) return [];
+      return [declare(route, `route-${formatPrefix(prefix)}`, { to: formatPrefix(prefix), via, device: server.uplink }) as HostObject];
+    }),
+  );
+}
+
+function filterObject({ declaration, network, server }: Context): HostObject {
+  const routed = routedPrefixes(declaration);
+  const family = (number: 4 | 6, own: Prefix | undefined) => ({
+    own: own === undefined ? null : formatPrefix(own),
+    tenant: prefixTexts(routed, number, (r) => r.network.tenant === network.tenant),
+    foreign: prefixTexts(routed, number, (r) => r.network.tenant !== network.tenant),
+  });
+  const { ipv4, ipv6 } = bridgePrefixes(network, server.name);
+  const here = new Set(routed.filter((r) => r.server === server.name).map((r) => r.network));
+  const local = [...here].filter((other) => other.tenant === network.tenant).map(serverDevice);
+  return declare(filter, "filter", {
+    chain: deviceName("FF-", network.name),
+    variant: network.filter ?? "iptables",
+    device: serverDevice(network),
+    inputs: [server.uplink, ...local.sort()],
+    ipv4: family(4, ipv4),
+    ipv6: family(6, ipv6),
+    masquerade: network.mode === "nat",
+  }) as HostObject;
+}
+
+function nve(context: Context): HostObject[] {
+  const { network } = context;
+  if (network.mode === "l2") {
+    const port = network.port === undefined ? [] : [declare(bridgePort, "port", { device: network.port, bridge: bridgeDevice(network) }) as HostObject];
+    return [bridgeObject(context), ...port];
+  }
+  const gateway = network.mode === "router" ? [routerObject(context), ...routerRoutes(context)] : [];
+  const peers = network.mode === "nat" ? [] : peerRoutes(context);
+  return [bridgeObject(context), ...gateway, ...peers, filterObject(context)];
+}
+
+function requires(network: BridgeNetwork): Requirement[] {
+  const bridges: Requirement = { kernelOption: "CONFIG_BRIDGE", why: "bridges" };
+  if (network.mode === "l2") return [bridges];
+  const variant = network.filter ?? "iptables";
+  const filters: Requirement = { tool: variant, why: `filter: ${variant}` };
+  return network.mode === "nat" && variant === "nft" ? [bridges, filters, { kernelOption: "CONFIG_NFT_NAT", why: "mode: nat" }] : [bridges, filters];
+}
+
+function reaches({ network }: Context, from: Member, to: Member): boolean {
+  if (from.server === to.server) return true;
+  if (network.mode === "l2") return network.port !== undefined;
+  return network.mode !== "nat";
+}
+
+export const bridgeKind: NetworkKind<BridgeNetwork> = {
+  kind: "bridge",
+  rules: bridgeRules,
+  overhead: () => [],
+  prefixes: bridgePrefixes,
+  gateways: bridgeGateways,
+  requires,
+  images: () => [],
+  nve,
+  nva: () => [],
+  attach: ({ network, server }) => {
+    const gateways = bridgeGateways(network, server.name);
+    return {
+      bridge: bridgeDevice(network),
+      routes: [
+        ...(gateways.ipv4 ? [{ to: "default", via: formatAddress(gateways.ipv4) }] : []),
+        ...(gateways.ipv6 ? [{ to: "default6", via: formatAddress(gateways.ipv6) }] : []),
+      ],
+      // The server, where it is the gateway, need not ask for its systems.
+      hooks: network.mode === "routed" || network.mode === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
+    };
+  },
+  reaches,
+};

@@ -1,0 +1,1 @@
+export { bridgeKind } from "./bridge";

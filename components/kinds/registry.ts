@@ -1,0 +1,12 @@
+/** The kinds that there are. Adding one adds a line here. */
+import type { Network } from "../config/types.gen";
+import { bridgeKind } from "./bridge";
+import type { NetworkKind } from "./kind";
+
+const kinds = { bridge: bridgeKind } as const satisfies { [K in Network["kind"]]: NetworkKind<Extract<Network, { kind: K }>> };
+
+export function kindOf<N extends Network>(network: N): NetworkKind<N> {
+  return kinds[network.kind] as unknown as NetworkKind<N>;
+}
+
+export const allKinds: readonly NetworkKind[] = Object.values(kinds) as unknown as NetworkKind[];

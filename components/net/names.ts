@@ -1,0 +1,22 @@
+/** Names and MAC addresses that follow from other names. Pure. */
+import { createHash } from "node:crypto";
+
+export const maxDeviceNameLength = 15;
+
+export function hash32(text: string): number {
+  return createHash("sha256").update(text).digest().readUInt32BE(0);
+}
+
+/** A device's name: readable where it fits 15 characters, else with a hash of the whole. */
+export function deviceName(prefix: string, name: string): string {
+  const whole = `${prefix}${name}`;
+  if (whole.length <= maxDeviceNameLength) return whole;
+  const hash = hash32(name).toString(16).padStart(8, "0").slice(0, 6);
+  return `${whole.slice(0, maxDeviceNameLength - hash.length)}${hash}`;
+}
+
+/** A locally administered, unicast MAC address. */
+export function macFor(text: string): string {
+  const bytes = createHash("sha256").update(text).digest().subarray(0, 4);
+  return `02:ff:${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
+}

@@ -1,0 +1,1 @@
+export { Nva, type NvaArgs } from "./nva";

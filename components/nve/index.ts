@@ -1,0 +1,1 @@
+export { Nve, type NveArgs } from "./nve";

@@ -1,0 +1,1 @@
+export { Secrets, type SecretsArgs } from "./secrets";

@@ -1,0 +1,1 @@
+export { Server, type ServerArgs } from "./server";

@@ -1,0 +1,1 @@
+export { TenantSystem, type TenantSystemArgs } from "./tenantSystem";

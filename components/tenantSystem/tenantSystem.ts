@@ -1,0 +1,50 @@
+/** A tenant system: a container, joined to its networks by the server's agent. */
+import * as pulumi from "@pulumi/pulumi";
+import type { File } from "../config/types.gen";
+import { renderContainer } from "../host/container";
+import { renderObject, type Site } from "../host/hostObject";
+import type { Server } from "../server";
+import type { SystemPlan } from "../testbed/plan";
+
+export interface TenantSystemArgs {
+  readonly plan: SystemPlan;
+  readonly server: Server;
+  readonly site: Site;
+  /** The networks' NVEs and the agent. */
+  readonly after: readonly pulumi.Resource[];
+  readonly secret: (name: string) => pulumi.Output<string>;
+}
+
+export class TenantSystem extends pulumi.ComponentResource {
+  readonly ready: pulumi.Resource[];
+
+  constructor(name: string, args: TenantSystemArgs, options?: pulumi.ComponentResourceOptions) {
+    super("flipflap:tenantSystem:TenantSystem", name, {}, options);
+    const { plan, server, site } = args;
+    const { system } = plan;
+    // The plan comes first: the agent attaches the container the moment it starts.
+    const attach = renderObject(name, plan.attach, site, { parent: this, dependsOn: [...args.after] });
+    const { source, resource } = server.image(system.image ?? "tools");
+    const content = (file: File): pulumi.Input<string> => (file.secret === undefined ? (file.content ?? "") : args.secret(file.secret));
+    const container = renderContainer(
+      `${name}-container`,
+      {
+        container: plan.container,
+        image: source,
+        networkMode: "none",
+        hostname: system.name,
+        capabilities: system.capabilities ?? ["NET_ADMIN", "NET_RAW"],
+        labels: { ...system.labels, "flipflap.system": system.name, "flipflap.tenant": system.tenant },
+        ...(system.command && { command: system.command }),
+        ...(system.env && { environment: system.env as Record<string, string> }),
+        ...(system.limits ?? {}),
+        ...(system.files && { files: system.files.map((file) => ({ path: file.path, content: content(file) })) }),
+      },
+      server.docker,
+      site,
+      { parent: this, dependsOn: [attach, resource] },
+    );
+    this.ready = [container];
+    this.registerOutputs({ container: plan.container });
+  }
+}

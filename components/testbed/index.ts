@@ -1,0 +1,2 @@
+export { checkedDeclaration } from "./check";
+export { Testbed, type TestbedArgs } from "./testbed";

@@ -1,0 +1,173 @@
+/** What a server must hold for the testbed, as data. Components render it; tests and the CLI read it. Pure. */
+import { createHash } from "node:crypto";
+import { type Declaration, findNetwork, linkDevice, linkMtuBytes, type ServerDeclaration, systemsOn } from "../config/declaration";
+import type { Network, Offloads, System } from "../config/types.gen";
+import { declare, type HostObject } from "../host/objectType";
+import { addresses, agentFolders, attached, attachSpec, neighbours, nic, offloads, services, sysctls } from "../host/objects";
+import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
+import { offloadFeatures, type OffloadName, offloadNames } from "../host/objects/offloads";
+import type { Member, NetworkContext, Requirement } from "../kinds/kind";
+import { kindOf } from "../kinds/registry";
+import { formatAddress } from "../net/cidr";
+import { deviceName, hash32 } from "../net/names";
+import { addressTexts, resolveMembers } from "./members";
+import { networkMtuBytes } from "./mtu";
+
+export const agentContainer = "ff-agent";
+
+export interface NetworkPlan {
+  readonly network: Network;
+  readonly mtuBytes: number;
+  readonly nve: readonly HostObject[];
+  readonly nva: readonly HostObject[];
+}
+
+export interface SystemPlan {
+  readonly system: System;
+  readonly container: string;
+  readonly attach: HostObject<AttachSpec>;
+  readonly members: readonly Member[];
+}
+
+export interface ServerPlan {
+  readonly server: ServerDeclaration;
+  readonly requirements: readonly Requirement[];
+  /** The server's own settings. */
+  readonly settings: readonly HostObject[];
+  readonly agentFolders: HostObject;
+  readonly networks: readonly NetworkPlan[];
+  readonly systems: readonly SystemPlan[];
+  /** Names of images/, and archives. */
+  readonly images: readonly string[];
+  readonly attached: HostObject;
+}
+
+/** The reports' settings: physical TSO off, the rest on; virtual all on. */
+const uplinkOffloadDefaults: Offloads = { tso: false, gso: true, gro: true, txChecksum: true, rxChecksum: true };
+const virtualOffloadDefaults: Offloads = { tso: true, gso: true, gro: true, txChecksum: true, rxChecksum: true };
+
+const congestionControl = (declaration: Declaration): string => declaration.testbed.tuning?.congestionControl ?? "reno";
+
+function serverSysctls(declaration: Declaration): Record<string, string> {
+  const own = declaration.testbed.tuning?.sysctls ?? {};
+  const ipv6 = declaration.testbed.networks.some((n) => declaration.servers.some((s) => kindOf(n).prefixes(n, s.name).ipv6));
+  return {
+    "net.ipv4.ip_forward": "1",
+    ...(ipv6 ? { "net.ipv6.conf.all.forwarding": "1" } : {}),
+    "net.ipv4.tcp_congestion_control": congestionControl(declaration),
+    ...Object.fromEntries(Object.entries(own).map(([key, value]) => [key, String(value)])),
+  };
+}
+
+function settings(declaration: Declaration, server: ServerDeclaration): HostObject[] {
+  const { testbed } = declaration;
+  const links = testbed.links.filter((link) => link.between.includes(server.name));
+  const own = [server.underlay.ipv4, server.underlay.ipv6].filter((text): text is string => text !== undefined && text !== "");
+  const peers = declaration.servers.filter((peer) => peer.name !== server.name && links.some((link) => link.between.includes(peer.name) && linkDevice(link, server) === server.uplink));
+  const known = peers.flatMap((peer) => {
+    const mac = peer.underlay.mac;
+    if (mac === undefined) return [];
+    return [peer.underlay.ipv4, peer.underlay.ipv6].flatMap((text) => (text === undefined ? [] : [{ address: text.split("/")[0] ?? "", mac }]));
+  });
+  const objects: unknown[] = [
+    declare(services, "services", { stopped: testbed.tuning?.stopServices ?? ["irqbalance", "NetworkManager"] }),
+    declare(sysctls, "sysctls", { values: serverSysctls(declaration) }),
+    ...links.flatMap((link) => {
+      const device = linkDevice(link, server);
+      return [
+        declare(nic, `nic-${device}`, { device, mtuBytes: linkMtuBytes(link) }),
+        declare(offloads, `offloads-${device}`, { device, features: { ...uplinkOffloadDefaults, ...testbed.tuning?.uplinkOffloads } }),
+      ];
+    }),
+    declare(addresses, `addresses-${server.uplink}`, { device: server.uplink, addresses: own }),
+    ...(known.length > 0 ? [declare(neighbours, `neighbours-${server.uplink}`, { device: server.uplink, entries: known })] : []),
+  ];
+  return objects as HostObject[];
+}
+
+function networkContext(declaration: Declaration, network: Network, server: ServerDeclaration): NetworkContext {
+  return { declaration, network, server, mtuBytes: networkMtuBytes(declaration, network), members: resolveMembers(declaration, network).members };
+}
+
+function kernelOffloads(wanted: Offloads): Record<string, boolean> {
+  return Object.fromEntries(
+    offloadNames.flatMap((name: OffloadName) => {
+      const on = wanted[name];
+      return on === undefined ? [] : offloadFeatures[name].kernel.map((feature) => [feature, on] as const);
+    }),
+  );
+}
+
+function attachInterface(declaration: Declaration, context: NetworkContext, member: Member): AttachInterface {
+  const point = kindOf(context.network).attach(context, member);
+  const id = hash32(`${member.network} ${member.system}`).toString(16).padStart(8, "0");
+  return {
+    network: member.network,
+    name: member.interface,
+    hostName: deviceName("ffv-", id),
+    mac: member.mac,
+    mtuBytes: context.mtuBytes,
+    addresses: addressTexts(member, formatAddress),
+    // Without a prefix of the family there is no gateway to go by.
+    routes: point.routes,
+    offloads: kernelOffloads({ ...virtualOffloadDefaults, ...declaration.testbed.tuning?.virtualOffloads }),
+    bridge: point.bridge,
+    hooks: point.hooks,
+  };
+}
+
+function systemPlan(declaration: Declaration, server: ServerDeclaration, system: System): SystemPlan {
+  const joined = system.networks.flatMap((membership) => {
+    const network = findNetwork(declaration, membership.name);
+    if (network === undefined) return [];
+    const context = networkContext(declaration, network, server);
+    const member = context.members.find((m) => m.system === system.name);
+    return member === undefined ? [] : [{ context, member }];
+  });
+  // One interface holds the default route of each family: the first that has one.
+  const defaults = new Set<string>();
+  const interfaces = joined.map(({ context, member }) => {
+    const iface = attachInterface(declaration, context, member);
+    return { ...iface, routes: iface.routes.filter(({ to }) => !/^default6?$/.test(to) || (!defaults.has(to) && defaults.add(to))) };
+  });
+  const container = `ff-${system.name}`;
+  const spec: AttachSpec = {
+    system: system.name,
+    container,
+    sysctls: { "net.ipv4.tcp_congestion_control": congestionControl(declaration) },
+    interfaces,
+  };
+  return { system, container, attach: declare(attachSpec, "attach", spec), members: joined.map(({ member }) => member) };
+}
+
+/** What every server needs, whatever the kinds. */
+const commonRequirements: readonly Requirement[] = [
+  { tool: "docker", why: "containers" },
+  { tool: "ip", why: "links, addresses and routes (package iproute2)" },
+  { tool: "ethtool", why: "offloads" },
+  { tool: "nsenter", why: "looking into containers (package util-linux)" },
+  { kernelOption: "CONFIG_VETH", why: "the systems' interfaces" },
+];
+
+export function planServer(declaration: Declaration, server: ServerDeclaration): ServerPlan {
+  const systems = systemsOn(declaration, server.name).map((system) => systemPlan(declaration, server, system));
+  const networks = declaration.testbed.networks
+    .filter((network) => systems.some((s) => s.system.networks.some((n) => n.name === network.name)))
+    .map((network) => {
+      const context = networkContext(declaration, network, server);
+      const kind = kindOf(network);
+      return { network, mtuBytes: context.mtuBytes, nve: kind.nve(context), nva: server.hub ? kind.nva(context) : [] };
+    });
+  const hash = createHash("sha256").update(JSON.stringify(systems.map((s) => s.attach.spec))).digest("hex").slice(0, 16);
+  const images = ["agent", ...systems.map((s) => s.system.image ?? "tools"), ...networks.flatMap(({ network }) => kindOf(network).images(network))];
+  return {
+    server,
+    requirements: [...commonRequirements, ...networks.flatMap(({ network }) => kindOf(network).requires(network))],
+    settings: settings(declaration, server),
+    agentFolders: declare(agentFolders, "agent-folders", { container: agentContainer }) as HostObject,
+    networks,
+    systems,
+    images: [...new Set(images)].sort(),
+    attached: declare(attached, "attached", { systems: systems.map((s) => s.system.name).sort(), plansHash: hash }) as HostObject,
+  };
+}

@@ -1,0 +1,13 @@
+/** One stack a server: declares what this stack's server holds. */
+import * as pulumi from "@pulumi/pulumi";
+import { writeSshConfig } from "./components/host/sshConfig";
+import { checkedDeclaration, Testbed } from "./components/testbed";
+import { readLabState } from "./lab/state";
+import { projectRoot } from "./support/project";
+
+const root = projectRoot();
+const declaration = checkedDeclaration(root, readLabState(root), true);
+writeSshConfig(root, declaration);
+const testbed = new Testbed(pulumi.getStack(), { root, declaration });
+
+export const { facts, secrets, objects } = testbed;
