@@ -10,4 +10,5 @@ const declaration = checkedDeclaration(root, readLabState(root), true);
 writeSshConfig(root, declaration);
 const testbed = new Testbed(pulumi.getStack(), { root, declaration });
 
-export const { facts, secrets, objects } = testbed;
+const { systems, secrets } = testbed;
+export = secrets === undefined ? { systems } : { systems, secrets };

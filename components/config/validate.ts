@@ -4,7 +4,7 @@ import type { Fault } from "./faults";
 import schema from "./schema.json";
 import type { StackFile, Testbed } from "./types.gen";
 
-const ajv = new Ajv({ allErrors: true, verbose: true, discriminator: true, useDefaults: false });
+const ajv = new Ajv({ allErrors: true, verbose: true, discriminator: true, allowUnionTypes: true });
 ajv.addSchema(schema, "testbed");
 
 const validators = {

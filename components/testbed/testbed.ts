@@ -17,10 +17,10 @@ export interface TestbedArgs {
 }
 
 export class Testbed extends pulumi.ComponentResource {
-  readonly facts: pulumi.Output<unknown>;
-  readonly secrets: pulumi.Output<Record<string, string>>;
-  /** Every object that the stack made, for `flipflap check`. */
-  readonly objects: readonly DeployedObject[];
+  /** What the stack shows: the systems and their addresses. */
+  readonly systems: Readonly<Record<string, readonly string[]>>;
+  /** What arose on the hub, for the other stacks; undefined where nothing did. */
+  readonly secrets: pulumi.Output<Record<string, string>> | undefined;
 
   constructor(stack: string, args: TestbedArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:testbed:Testbed", stack, {}, options);
@@ -50,9 +50,9 @@ export class Testbed extends pulumi.ComponentResource {
     });
     renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
 
-    this.facts = server.facts;
-    this.secrets = pulumi.secret(pulumi.all(declared.hub ? secrets.values : {}));
-    this.objects = objects;
-    this.registerOutputs({});
+    this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.attach.spec.interfaces.flatMap((i) => i.addresses)]));
+    this.secrets = declared.hub && Object.keys(secrets.values).length > 0 ? pulumi.secret(pulumi.all(secrets.values)) : undefined;
+    // For the CLI, which reads the state: a stack's own outputs are for people.
+    this.registerOutputs({ objects, testbed: declaration.name });
   }
 }

@@ -40,6 +40,8 @@ function rulesOf(spec: FilterSpec, family: Family): Rule[] {
   const { own, tenant, foreign } = spec[family];
   if (own === null) return [{ input: device, verdict: "DROP" }, { output: device, verdict: "DROP" }];
   return [
+    // What stays on the bridge passes here too where bridge-nf-call-iptables is on; it is one network's.
+    { input: device, output: device, verdict: "ACCEPT" },
     // No system may send as another: what the other side accepts by source is true.
     { notSource: own, input: device, verdict: "DROP" },
     ...(masquerade ? [{ output: device, reply: true, verdict: "ACCEPT" } as const] : []),

@@ -87,7 +87,7 @@ function filterObject({ declaration, network, server }: Context): HostObject {
   });
   const { ipv4, ipv6 } = bridgePrefixes(network, server.name);
   const here = new Set(routed.filter((r) => r.server === server.name).map((r) => r.network));
-  const local = [...here].filter((other) => other.tenant === network.tenant).map(serverDevice);
+  const local = [...here].filter((other) => other !== network && other.tenant === network.tenant).map(serverDevice);
   return declare(filter, "filter", {
     chain: deviceName("FF-", network.name),
     variant: network.filter ?? "iptables",

@@ -1,0 +1,30 @@
+/** The lab that a project's declaration asks for. */
+import { type Declaration, linkDevice } from "../components/config/declaration";
+import { ConfigError } from "../components/config/faults";
+import { loadDeclaration } from "../components/config/load";
+import { ruleFaults } from "../components/testbed/check";
+import type { LabPlan } from "./lab";
+import { labNameOf } from "./names";
+import { readLabState } from "./state";
+
+export function planLab(root: string, declaration: Declaration): LabPlan {
+  const servers = declaration.servers.filter((server) => server.isLab);
+  const inLab = (name: string): boolean => servers.some((server) => server.name === name);
+  return {
+    name: readLabState(root)?.name ?? (process.env.FLIPFLAP_LAB || labNameOf(root)),
+    root,
+    servers: servers.map(({ name, uplink }) => ({ name, uplink })),
+    links: declaration.testbed.links.flatMap((link) => {
+      const ends = servers.filter((s) => link.between.includes(s.name)).map((s) => ({ server: s.name, device: linkDevice(link, s) }));
+      return ends.length < 2 || !link.between.every(inLab) ? [] : [{ ends }];
+    }),
+  };
+}
+
+/** The plan of a project's own files; throws a ConfigError where they have faults. */
+export function projectLab(root: string): LabPlan {
+  const { declaration, faults } = loadDeclaration(root, readLabState(root), false);
+  const all = declaration === undefined ? faults : [...faults, ...ruleFaults(declaration)];
+  if (declaration === undefined || all.length > 0) throw new ConfigError(all);
+  return planLab(root, declaration);
+}

@@ -1,0 +1,156 @@
+/** docker:index/container:Container. */
+import type { Plugin, Properties, ResourceType } from "../plugin";
+import { Engine, EngineError } from "./engine";
+import { tarOf } from "./tar";
+
+interface ContainerInputs {
+  readonly name: string;
+  readonly image: string;
+  readonly networkMode?: string;
+  readonly restart?: string;
+  readonly labels?: readonly { readonly label: string; readonly value: string }[];
+  readonly capabilities?: { readonly adds?: readonly string[] };
+  readonly command?: readonly string[];
+  readonly envs?: readonly string[];
+  readonly hostname?: string;
+  readonly memory?: number;
+  readonly cpuShares?: number;
+  readonly cpuSet?: string;
+  readonly uploads?: readonly { readonly file: string; readonly content?: string }[];
+  readonly volumes?: readonly { readonly hostPath: string; readonly containerPath: string; readonly readOnly?: boolean }[];
+}
+
+interface Inspected {
+  readonly Id: string;
+  readonly Name: string;
+  readonly Image: string;
+  readonly State: { readonly Running: boolean; readonly ExitCode: number };
+  readonly Config: { readonly Hostname: string; readonly Labels: Readonly<Record<string, string>> | null };
+  readonly HostConfig: { readonly RestartPolicy: { readonly Name: string }; readonly Memory: number; readonly CpuShares: number; readonly CpusetCpus: string };
+}
+
+let engine: Engine | undefined;
+
+function theEngine(): Engine {
+  if (engine === undefined) throw new Error("docker: the provider has no host; give it host: ssh://...");
+  return engine;
+}
+
+/** What the engine may change of a running container. */
+function resources(inputs: ContainerInputs): Properties {
+  const memory = (inputs.memory ?? 0) * 1024 * 1024;
+  return {
+    Memory: memory,
+    ...(memory === 0 ? {} : { MemorySwap: memory * 2 }),
+    CpuShares: inputs.cpuShares ?? 0,
+    CpusetCpus: inputs.cpuSet ?? "",
+    RestartPolicy: { Name: inputs.restart ?? "no" },
+  };
+}
+
+function creation(inputs: ContainerInputs): Properties {
+  return {
+    Image: inputs.image,
+    ...(inputs.command === undefined ? {} : { Cmd: inputs.command }),
+    ...(inputs.envs === undefined ? {} : { Env: inputs.envs }),
+    ...(inputs.hostname === undefined ? {} : { Hostname: inputs.hostname }),
+    Labels: Object.fromEntries((inputs.labels ?? []).map(({ label, value }) => [label, value])),
+    HostConfig: {
+      ...resources(inputs),
+      NetworkMode: inputs.networkMode ?? "default",
+      CapAdd: inputs.capabilities?.adds ?? [],
+      Binds: (inputs.volumes ?? []).map((v) => `${v.hostPath}:${v.containerPath}:${v.readOnly === true ? "ro" : "rw"}`),
+    },
+  };
+}
+
+async function inspect(id: string): Promise<Inspected | undefined> {
+  try {
+    return (await theEngine().call("GET", `/containers/${encodeURIComponent(id)}/json`)) as Inspected;
+  } catch (error) {
+    if (error instanceof EngineError && error.status === 404) return undefined;
+    throw error;
+  }
+}
+
+async function remove(id: string): Promise<void> {
+  try {
+    await theEngine().call("DELETE", `/containers/${id}?force=true&v=true`);
+  } catch (error) {
+    // Gone, or going.
+    if (!(error instanceof EngineError && (error.status === 404 || error.status === 409))) throw error;
+  }
+}
+
+async function create(inputs: ContainerInputs): Promise<string> {
+  const { Id } = (await theEngine().call("POST", `/containers/create?name=${encodeURIComponent(inputs.name)}`, creation(inputs))) as { Id: string };
+  try {
+    for (const { file, content } of inputs.uploads ?? []) {
+      await theEngine().call("PUT", `/containers/${Id}/archive?path=/`, tarOf(file, content ?? ""));
+    }
+    await theEngine().call("POST", `/containers/${Id}/start`);
+    return Id;
+  } catch (error) {
+    // A create that fails leaves no state, so nothing would ever take the container away.
+    await remove(Id);
+    throw error;
+  }
+}
+
+const container: ResourceType = {
+  inputs: {
+    name: true,
+    image: true,
+    networkMode: true,
+    restart: true,
+    labels: { label: true, value: true },
+    capabilities: { adds: true },
+    command: true,
+    envs: true,
+    hostname: true,
+    memory: true,
+    cpuShares: true,
+    cpuSet: true,
+    uploads: { file: true, content: true },
+    volumes: { hostPath: true, containerPath: true, readOnly: true },
+  },
+  replacing: ["name", "image", "networkMode", "labels", "capabilities", "command", "envs", "hostname", "uploads", "volumes"],
+  create: async (inputs) => ({ id: await create(inputs as unknown as ContainerInputs), outs: { ...inputs } }),
+  read: async (id, state) => {
+    const found = await inspect(id);
+    if (found === undefined) return undefined;
+    if (!found.State.Running) {
+      // As the vendor's does for a container that must run: away with it, so that `up` makes it anew.
+      await remove(id);
+      return undefined;
+    }
+    const { RestartPolicy, Memory, CpuShares, CpusetCpus } = found.HostConfig;
+    return {
+      ...state,
+      name: found.Name.replace(/^\//, ""),
+      image: found.Image,
+      ...(state.restart === undefined ? {} : { restart: RestartPolicy.Name }),
+      ...(state.memory === undefined && Memory === 0 ? {} : { memory: Memory / 1024 / 1024 }),
+      ...(state.cpuShares === undefined && CpuShares === 0 ? {} : { cpuShares: CpuShares }),
+      ...(state.cpuSet === undefined && CpusetCpus === "" ? {} : { cpuSet: CpusetCpus }),
+    };
+  },
+  update: async (id, _, news) => {
+    await theEngine().call("POST", `/containers/${id}/update`, resources(news as unknown as ContainerInputs));
+    return { ...news };
+  },
+  delete: (id) => remove(id),
+};
+
+export const dockerPlugin: Plugin = {
+  name: "docker",
+  version: "5.2.0",
+  config: { host: true, sshOpts: true },
+  resources: { "docker:index/container:Container": container },
+  configure: (config) => {
+    // The engine hands over a provider's configuration as text, lists as JSON.
+    const options = typeof config.sshOpts === "string" ? (JSON.parse(config.sshOpts) as string[]) : ((config.sshOpts as string[] | undefined) ?? []);
+    if (typeof config.host === "string") engine = new Engine(config.host, options);
+  },
+  stop: async () => engine?.close(),
+};
