@@ -220,11 +220,12 @@ func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) er
 	for _, want := range wanted {
 		route := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeProtocol, Gw: net.ParseIP(want.Via)}
 		to := want.To
-		switch to {
-		case "default":
-			to = "0.0.0.0/0"
-		case "default6":
-			to = "::/0"
+		if to == "default" {
+			if route.Gw.To4() == nil {
+				to = "::/0"
+			} else {
+				to = "0.0.0.0/0"
+			}
 		}
 		_, prefix, err := net.ParseCIDR(to)
 		if err != nil {

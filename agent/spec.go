@@ -34,7 +34,7 @@ type ifaceSpec struct {
 }
 
 type routeSpec struct {
-	To  string `json:"to"` // a prefix, "default" or "default6"
+	To  string `json:"to"` // a prefix, or "default" of the next hop's family
 	Via string `json:"via"`
 }
 

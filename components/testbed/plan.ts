@@ -128,7 +128,8 @@ function systemPlan(declaration: Declaration, server: ServerDeclaration, system:
   const defaults = new Set<string>();
   const interfaces = joined.map(({ context, member }) => {
     const iface = attachInterface(declaration, context, member);
-    return { ...iface, routes: iface.routes.filter(({ to }) => !/^default6?$/.test(to) || (!defaults.has(to) && defaults.add(to))) };
+    const isSpoken = (family: string): boolean => defaults.has(family) || !defaults.add(family);
+    return { ...iface, routes: iface.routes.filter(({ to, via }) => to !== "default" || !isSpoken(via.includes(":") ? "ipv6" : "ipv4")) };
   });
   const container = `ff-${system.name}`;
   const spec: AttachSpec = {
@@ -145,6 +146,7 @@ const commonRequirements: readonly Requirement[] = [
   { tool: "docker", why: "containers" },
   { tool: "ip", why: "links, addresses and routes (package iproute2)" },
   { tool: "ethtool", why: "offloads" },
+  { tool: "ping", why: "testing reachability (package iputils-ping)" },
   { tool: "nsenter", why: "looking into containers (package util-linux)" },
   { kernelOption: "CONFIG_VETH", why: "the systems' interfaces" },
 ];

@@ -140,7 +140,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
       bridge: bridgeDevice(network),
       routes: [
         ...(gateways.ipv4 ? [{ to: "default", via: formatAddress(gateways.ipv4) }] : []),
-        ...(gateways.ipv6 ? [{ to: "default6", via: formatAddress(gateways.ipv6) }] : []),
+        ...(gateways.ipv6 ? [{ to: "default", via: formatAddress(gateways.ipv6) }] : []),
       ],
       // The server, where it is the gateway, need not ask for its systems.
       hooks: network.mode === "routed" || network.mode === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],

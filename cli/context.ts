@@ -1,0 +1,48 @@
+/** What every verb works on: the project, its declaration, its servers. */
+import type { Declaration, ServerDeclaration } from "../components/config/declaration";
+import { sshConfigPath, writeSshConfig } from "../components/host/sshConfig";
+import { checkedDeclaration } from "../components/testbed";
+import { readLabState } from "../lab/state";
+import { type Finished, tryRun } from "../support/process";
+import { projectRoot } from "../support/project";
+import { UsageError } from "./verb";
+
+export interface Context {
+  readonly root: string;
+  readonly declaration: Declaration;
+}
+
+/** The running testbed's declaration; a lab that is off is a fault. */
+export function openContext(): Context {
+  const root = projectRoot();
+  const declaration = checkedDeclaration(root, readLabState(root), true);
+  writeSshConfig(root, declaration);
+  return { root, declaration };
+}
+
+export function sshCommand(server: ServerDeclaration, ...words: string[]): string[] {
+  return ["ssh", "-F", sshConfigPath, server.name, ...words];
+}
+
+/** Runs a script on a server over one connection, with root's rights. */
+export function runScript(context: Context, server: ServerDeclaration, script: string, timeoutSeconds = 60): Promise<Finished> {
+  const shell = server.user === "root" ? "sh -s" : "sudo -n sh -s";
+  return tryRun(sshCommand(server, shell), { cwd: context.root, stdin: script, timeoutSeconds });
+}
+
+export interface FoundSystem {
+  readonly server: ServerDeclaration;
+  readonly system: Declaration["testbed"]["systems"][number];
+  readonly container: string;
+}
+
+export function findSystem(context: Context, name: string | undefined): FoundSystem {
+  const { testbed, servers } = context.declaration;
+  const system = testbed.systems.find((candidate) => candidate.name === name);
+  const server = servers.find((candidate) => candidate.name === system?.server);
+  if (system === undefined || server === undefined) {
+    const known = testbed.systems.map((candidate) => candidate.name).join(", ");
+    throw new UsageError(name === undefined ? `name a system: ${known}` : `there is no system "${name}"; there are ${known}`);
+  }
+  return { server, system, container: `ff-${system.name}` };
+}

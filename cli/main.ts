@@ -1,0 +1,44 @@
+/** flipflap <verb>. */
+import { ConfigError } from "../components/config/faults";
+import { StepError } from "../support/progress";
+import { allVerbs } from "./verbs";
+import { helpText, parseVerb, UsageError } from "./verb";
+
+function overview(): string {
+  const width = Math.max(...allVerbs.map((verb) => verb.name.length));
+  const lines = allVerbs.map((verb) => `  ${verb.name.padEnd(width)}  ${verb.summary}`);
+  return ["flipflap <verb> [--help]: container network testbeds on servers", "", ...lines, ""].join("\n");
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name = "--help", ...rest] = argv;
+  if (name === "--help" || name === "help" || name === "-h") {
+    console.log(overview());
+    return 0;
+  }
+  const verb = allVerbs.find((candidate) => candidate.name === name);
+  if (verb === undefined) {
+    console.error(`flipflap: there is no verb "${name}".\n\n${overview()}`);
+    return 2;
+  }
+  const beforeCut = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
+  if (beforeCut.includes("--help") || beforeCut.includes("-h")) {
+    console.log(helpText(verb));
+    return 0;
+  }
+  try {
+    return await verb.run(parseVerb(verb, rest));
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`flipflap ${verb.name}: ${error.message}\nSee flipflap ${verb.name} --help.`);
+      return 2;
+    }
+    const expected = error instanceof ConfigError || error instanceof StepError || process.env.FLIPFLAP_DEBUG === undefined;
+    console.error(expected ? (error as Error).message : error);
+    return 1;
+  }
+}
+
+void main(process.argv.slice(2)).then((code) => {
+  process.exitCode = code;
+});

@@ -1,0 +1,93 @@
+/** Full-size packets from system to system: reachability and the MTU of the whole way, in one. */
+import { networkMtuBytes } from "../components/testbed/mtu";
+import { resolveMembers } from "../components/testbed/members";
+import { serversOf, type Declaration } from "../components/config/declaration";
+import { sh } from "../components/host/sh";
+import type { Member } from "../components/kinds/kind";
+import { kindOf } from "../components/kinds/registry";
+import { formatAddress } from "../components/net/cidr";
+import { type Context, runScript } from "./context";
+
+export interface Probe {
+  readonly from: string;
+  readonly server: string;
+  readonly to: string;
+  readonly network: string;
+  readonly address: string;
+  readonly mtuBytes: number;
+}
+
+export interface ProbeResult extends Probe {
+  readonly reached: boolean;
+  readonly error?: string;
+}
+
+/** IP and ICMP headers, of both families. */
+const headerBytes = { ipv4: 28, ipv6: 48 } as const;
+
+/** Each member to the next one by name, and one member to one of each other server: every system is a target once. */
+function pairs(members: readonly Member[]): [Member, Member][] {
+  const found = new Map<string, [Member, Member]>();
+  const add = (from: Member, to: Member | undefined): void => {
+    if (to !== undefined && from.system !== to.system) found.set(`${from.system} ${to.system}`, [from, to]);
+  };
+  for (const [i, from] of members.entries()) add(from, members[(i + 1) % members.length]);
+  const first = new Map<string, Member>();
+  for (const member of members) if (!first.has(member.server)) first.set(member.server, member);
+  for (const from of first.values()) for (const to of first.values()) if (from.server !== to.server) add(from, to);
+  return [...found.values()];
+}
+
+export function planProbes(declaration: Declaration): Probe[] {
+  return declaration.testbed.networks.flatMap((network) => {
+    const { members } = resolveMembers(declaration, network);
+    const mtuBytes = networkMtuBytes(declaration, network);
+    const [server] = serversOf(declaration, network);
+    if (server === undefined) return [];
+    const context = { declaration, network, server, mtuBytes, members };
+    return pairs(members).flatMap(([from, to]) => {
+      if (!kindOf(network).reaches(context, from, to)) return [];
+      return (["ipv4", "ipv6"] as const).flatMap((family) => {
+        const address = to.addresses[family];
+        if (address === undefined || from.addresses[family] === undefined) return [];
+        return [{ from: from.system, server: from.server, to: to.system, network: network.name, address: formatAddress(address), mtuBytes }];
+      });
+    });
+  });
+}
+
+/** All probes of a server at once; the first packet may have to wait for neighbours to be found. */
+function probeScript(probes: readonly Probe[]): string {
+  const lines = probes.map((probe, i) => {
+    const size = probe.mtuBytes - headerBytes[probe.address.includes(":") ? "ipv6" : "ipv4"];
+    return sh`probe ${i} ${`ff-${probe.from}`} ${probe.address} ${size} &`.text;
+  });
+  const body = sh`
+    probe() {
+      pid=$(docker inspect -f '{{.State.Pid}}' "$2" 2>/dev/null)
+      if [ "\${pid:-0}" = 0 ]; then echo "$1 not running"; return; fi
+      said=$(nsenter -t "$pid" -n ping -n -q -c 2 -i 0.2 -W 1 -M do -s "$4" "$3" 2>&1) && echo "$1 reached" || echo "$1 $(printf '%s' "$said" | grep -oE 'message too long.*|[0-9.]+% packet loss|Network is unreachable|.*not found' | head -n 1)"
+    }
+  `;
+  return [body.text, ...lines, "wait", ""].join("\n");
+}
+
+export async function runProbes(context: Context, probes: readonly Probe[]): Promise<ProbeResult[]> {
+  const perServer = context.declaration.servers.map(async (server) => {
+    const own = probes.filter((probe) => probe.server === server.name);
+    if (own.length === 0) return [];
+    const finished = await runScript(context, server, probeScript(own));
+    const answers = new Map(
+      finished.stdout.split("\n").map((line) => {
+        const [index = "", ...words] = line.split(" ");
+        return [index, words.join(" ").trim()] as const;
+      }),
+    );
+    return own.map((probe, i): ProbeResult => {
+      const answer = answers.get(String(i));
+      if (answer === "reached") return { ...probe, reached: true };
+      return { ...probe, reached: false, error: answer || finished.stderr.trim() || "no answer" };
+    });
+  });
+  return (await Promise.all(perServer)).flat();
+}

@@ -1,0 +1,123 @@
+/** Calling Pulumi for a project, and reading its state. */
+import { createWriteStream, mkdirSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import type { DeployedObject } from "../components/host/objectType";
+import { tryRun } from "../support/process";
+import { codeRoot, projectFiles, stateFolder } from "../support/project";
+
+/** As env.sh says; a user's own backend and passphrase stay where they are set. */
+export function pulumiEnvironment(root: string): NodeJS.ProcessEnv {
+  const own = join(codeRoot, ".flipflap", "bin");
+  const path = process.env.PATH ?? "";
+  return {
+    ...process.env,
+    PATH: path.split(":").includes(own) ? path : `${own}:${path}`,
+    FLIPFLAP_ROOT: root,
+    PULUMI_HOME: join(stateFolder(root), "pulumi"),
+    PULUMI_BACKEND_URL: process.env.FLIPFLAP_BACKEND_URL ?? `file://${join(stateFolder(root), "state")}`,
+    PULUMI_CONFIG_PASSPHRASE_FILE: projectFiles.passphrase(root),
+    PULUMI_SKIP_UPDATE_CHECK: "true",
+    PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS: "true",
+    NO_COLOR: "1",
+  };
+}
+
+export interface Changes {
+  readonly created: number;
+  readonly updated: number;
+  readonly replaced: number;
+  readonly deleted: number;
+  readonly same: number;
+}
+
+/** From the summary that Pulumi ends with: "+ 36 created", "36 unchanged". */
+export function parseChanges(output: string): Changes {
+  const summary = output.slice(output.lastIndexOf("\nResources:"));
+  const count = (words: string): number => Number(new RegExp(`(\\d+) (?:${words})`).exec(summary)?.[1] ?? 0);
+  return {
+    created: count("created|to create"),
+    updated: count("updated|to update"),
+    replaced: count("replaced|to replace"),
+    deleted: count("deleted|to delete"),
+    same: count("unchanged"),
+  };
+}
+
+export function changesText(changes: Changes): string {
+  const parts = (["created", "updated", "replaced", "deleted"] as const).flatMap((key) => (changes[key] > 0 ? [`${changes[key]} ${key}`] : []));
+  return parts.length === 0 ? "no changes" : parts.join(", ");
+}
+
+export interface Operation {
+  readonly code: number;
+  readonly output: string;
+  readonly log: string;
+}
+
+/** Runs `pulumi up` or `destroy` to its end; its whole output goes to a log, `onLine` shows how far it is. */
+export function operate(root: string, verb: "up" | "destroy" | "refresh", stack: string, onLine: (line: string) => void): Promise<Operation> {
+  const logs = join(stateFolder(root), "logs");
+  mkdirSync(logs, { recursive: true });
+  const log = join(logs, `${verb}-${stack}.log`);
+  const args = [verb, "--stack", stack, "--yes", "--skip-preview", "--non-interactive", "--color", "never", ...(verb === "up" ? ["--suppress-outputs"] : [])];
+  return new Promise((resolve, reject) => {
+    const child = spawn("pulumi", args, { cwd: root, env: pulumiEnvironment(root), stdio: ["ignore", "pipe", "pipe"] });
+    const file = createWriteStream(log);
+    let output = "";
+    const take = (data: Buffer): void => {
+      const text = data.toString("utf8");
+      output += text;
+      file.write(text);
+      for (const line of text.split("\n")) onLine(line);
+    };
+    child.stdout.on("data", take);
+    child.stderr.on("data", take);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      file.end();
+      resolve({ code: code ?? 255, output, log });
+    });
+  });
+}
+
+/** What went wrong, of all that Pulumi printed. */
+export function diagnostics(output: string): string {
+  const begin = output.indexOf("\nDiagnostics:");
+  const text = begin < 0 ? output : output.slice(begin + 1).split(/\n(?:Outputs|Resources):/)[0] ?? "";
+  return text
+    .split("\n")
+    .filter((line) => line.trim() !== "" && !/warning: using pulumi-resource-/.test(line))
+    .slice(-40)
+    .join("\n");
+}
+
+interface Exported {
+  readonly deployment?: {
+    readonly resources?: readonly { readonly urn: string; readonly type: string; readonly outputs?: Readonly<Record<string, unknown>> }[];
+  };
+}
+
+export interface DeployedStack {
+  readonly stack: string;
+  readonly objects: readonly DeployedObject[];
+  readonly resources: number;
+  readonly testbed: string | undefined;
+}
+
+/** What a stack has made; undefined where there is no such stack. */
+export async function readStack(root: string, stack: string): Promise<DeployedStack | undefined> {
+  const finished = await tryRun(["pulumi", "stack", "export", "--stack", stack, "--non-interactive"], { cwd: root, env: pulumiEnvironment(root) });
+  if (finished.code !== 0) {
+    if (/no stack named|not found/.test(finished.stderr)) return undefined;
+    throw new Error(`stack ${stack}: ${finished.stderr.trim()}`);
+  }
+  const resources = (JSON.parse(finished.stdout) as Exported).deployment?.resources ?? [];
+  const own = resources.find((resource) => resource.type === "flipflap:testbed:Testbed")?.outputs;
+  return {
+    stack,
+    objects: (own?.objects as DeployedObject[] | undefined) ?? [],
+    resources: resources.length,
+    testbed: own?.testbed as string | undefined,
+  };
+}

@@ -1,0 +1,41 @@
+import { findImage } from "../../components/host/image";
+import { quote } from "../../components/host/sh";
+import { interfaceName } from "../../components/testbed/members";
+import { runInForeground, tryRun } from "../../support/process";
+import { findSystem, openContext, sshCommand } from "../context";
+import { UsageError, type Verb } from "../verb";
+
+export const capture: Verb = {
+  name: "capture",
+  words: "SYSTEM[:NETWORK] [-- FILTER...]",
+  summary: "capture a system's packets, as pcap on standard output",
+  details: `
+  flipflap capture red-web >red-web.pcap
+  flipflap capture red-web:red-net --count 10 -- icmp | tcpdump -r -
+  flipflap capture red-web | wireshark -k -i -
+
+Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
+  options: {
+    count: { type: "string", value: "N", help: "end after N packets" },
+    seconds: { type: "string", value: "N", help: "end after N seconds" },
+  },
+  run: async ({ words, flags, rest }) => {
+    const context = openContext();
+    const [name, network] = (words[0] ?? "").split(":");
+    const { server, system, container } = findSystem(context, name || undefined);
+    const index = network === undefined ? 0 : system.networks.findIndex((n) => n.name === network);
+    if (index < 0) throw new UsageError(`${system.name} is not in a network "${network}"; it is in ${system.networks.map((n) => n.name).join(", ")}`);
+    for (const key of ["count", "seconds"] as const) {
+      if (flags[key] !== undefined && !/^[1-9]\d*$/.test(String(flags[key]))) throw new UsageError(`--${key} takes a whole number above 0`);
+    }
+    if (process.stdout.isTTY === true) throw new UsageError("a pcap is not for a terminal; send it to a file or a program");
+    const { id } = findImage(context.root, "tools");
+    if ((await tryRun(sshCommand(server, `docker image inspect ${id}`), { cwd: context.root })).code !== 0) {
+      throw new Error(`capture: the image tools is not on ${server.name}; some system there must use it`);
+    }
+    const tcpdump = ["tcpdump", "-U", "-n", "-w", "-", "-i", interfaceName(system, index), ...(flags.count === undefined ? [] : ["-c", String(flags.count)]), ...rest];
+    const limited = flags.seconds === undefined ? tcpdump : ["timeout", "--preserve-status", "-s", "INT", String(flags.seconds), ...tcpdump];
+    const words2 = ["docker", "run", "--rm", "-i", "--network", `container:${container}`, "--label", `flipflap.stack=${server.name}`, "--cap-add", "NET_RAW", id, ...limited];
+    return runInForeground(sshCommand(server, words2.map(quote).join(" ")), { cwd: context.root });
+  },
+};

@@ -1,0 +1,46 @@
+import { checkedDeclaration } from "../../components/testbed";
+import { status as labStatus } from "../../lab/lab";
+import { projectLab } from "../../lab/plan";
+import { readLabState } from "../../lab/state";
+import { forgetStack, forgetTestbedOverride } from "../../setup/project";
+import { projectRoot } from "../../support/project";
+import { say, step } from "../../support/progress";
+import { undeploy } from "../deploy";
+import { readStack } from "../pulumi";
+import { type Verb } from "../verb";
+import { lab } from "./lab";
+
+export const down: Verb = {
+  name: "down",
+  words: "",
+  summary: "destroy all stacks and stop the lab: the machine is as before",
+  details: `
+Installed packages and caches (~/.cache/flipflap) stay. Where a server of the lab is powered off, what it
+held is gone with it, and its stack's state is forgotten.`,
+  options: {},
+  run: async () => {
+    const root = projectRoot();
+    const plan = projectLab(root);
+    const now = await labStatus(plan);
+    const off = plan.servers.filter((s) => now.servers.find((n) => n.server === s.name)?.power !== "on").map((s) => s.name);
+    if (readLabState(root) !== undefined || plan.servers.length === 0) {
+      const declaration = checkedDeclaration(root, readLabState(root), true);
+      const deployed = await Promise.all(declaration.servers.map((server) => readStack(root, server.name)));
+      const there = deployed.filter((stack) => stack !== undefined && stack.resources > 0 && !off.includes(stack.stack)).map((stack) => stack?.stack);
+      await undeploy(root, { ...declaration, servers: declaration.servers.filter((server) => there.includes(server.name)) });
+    }
+    if (plan.servers.length > 0) {
+      if (now.servers.length > 0 || readLabState(root) !== undefined) {
+        await step(`lab ${plan.name} stopped`, async () => {
+          const code = await lab.run({ words: ["stop"], flags: {}, rest: [] });
+          if (code !== 0) throw new Error(`lab ${plan.name}: did not stop`);
+        });
+      }
+      // A server of the lab is gone with all that was on it.
+      for (const name of off) forgetStack(root, name);
+    }
+    forgetTestbedOverride(root, plan.servers.map((s) => s.name));
+    say("  ok the machine is as before (installed packages and ~/.cache/flipflap apart)");
+    return 0;
+  },
+};

@@ -1,0 +1,12 @@
+/** The verbs, in the order in which the help shows them. */
+import type { Verb } from "../verb";
+import { capture } from "./capture";
+import { check } from "./check";
+import { down } from "./down";
+import { exec } from "./exec";
+import { lab } from "./lab";
+import { setup } from "./setup";
+import { status } from "./status";
+import { up } from "./up";
+
+export const allVerbs: readonly Verb[] = [up, down, status, check, exec, capture, lab, setup];

@@ -1,0 +1,129 @@
+import { serversOf, systemsOn } from "../../components/config/declaration";
+import { networkMtuBytes } from "../../components/testbed/mtu";
+import { planServer } from "../../components/testbed/plan";
+import { type Context, openContext, runScript } from "../context";
+import { planProbes, type ProbeResult, runProbes } from "../probes";
+import { table } from "../table";
+import { jsonOption, type Verb } from "../verb";
+
+interface ServerStatus {
+  readonly server: string;
+  readonly address: string;
+  readonly hub: boolean;
+  readonly state: "up" | "no answer";
+  readonly kernel: string;
+  readonly docker: string;
+  readonly agent: string;
+  readonly error?: string;
+}
+
+export interface Status {
+  readonly testbed: string;
+  readonly servers: readonly ServerStatus[];
+  readonly networks: readonly { name: string; tenant: string; kind: string; mode: string; mtuBytes: number; servers: string[] }[];
+  readonly systems: readonly {
+    name: string;
+    tenant: string;
+    server: string;
+    state: string;
+    interfaces: { network: string; name: string; mac: string; addresses: readonly string[] }[];
+    /** Whether every probe to it arrived; null where none is due. */
+    reachable: boolean | null;
+  }[];
+  readonly probes: readonly ProbeResult[];
+}
+
+const factsScript = `
+printf 'kernel %s\\n' "$(uname -r)"
+printf 'docker %s\\n' "$(docker version -f '{{.Server.Version}}' 2>/dev/null)"
+docker ps -a --filter label=flipflap.stack --format 'container {{.Names}} {{.State}}'
+`;
+
+async function serverFacts(context: Context): Promise<{ servers: ServerStatus[]; containers: Map<string, string> }> {
+  const containers = new Map<string, string>();
+  const servers = await Promise.all(
+    context.declaration.servers.map(async (server): Promise<ServerStatus> => {
+      const finished = await runScript(context, server, factsScript, 20);
+      const lines = finished.stdout.split("\n").map((line) => line.split(" "));
+      const value = (key: string): string => lines.find(([first]) => first === key)?.[1] ?? "";
+      for (const [first, name = "", state = ""] of lines) if (first === "container") containers.set(name, state);
+      const agent = lines.find(([first, name]) => first === "container" && name === "ff-agent")?.[2] ?? "absent";
+      const base = { server: server.name, address: server.address, hub: server.hub };
+      if (finished.code !== 0) return { ...base, state: "no answer", kernel: "", docker: "", agent: "", error: finished.stderr.trim() };
+      return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
+    }),
+  );
+  return { servers, containers };
+}
+
+export async function readStatus(context: Context): Promise<Status> {
+  const { declaration } = context;
+  const [{ servers, containers }, probes] = await Promise.all([serverFacts(context), runProbes(context, planProbes(declaration))]);
+  const networks = declaration.testbed.networks.map((network) => ({
+    name: network.name,
+    tenant: network.tenant,
+    kind: network.kind,
+    mode: network.mode,
+    mtuBytes: networkMtuBytes(declaration, network),
+    servers: serversOf(declaration, network).map((server) => server.name),
+  }));
+  const systems = declaration.servers.flatMap((server) => {
+    const plan = planServer(declaration, server);
+    return systemsOn(declaration, server.name).map((system) => {
+      const to = probes.filter((probe) => probe.to === system.name);
+      const own = plan.systems.find((s) => s.system.name === system.name);
+      return {
+        name: system.name,
+        tenant: system.tenant,
+        server: server.name,
+        state: containers.get(`ff-${system.name}`) ?? "absent",
+        interfaces: (own?.attach.spec.interfaces ?? []).map(({ network, name, mac, addresses }) => ({ network, name, mac, addresses })),
+        reachable: to.length === 0 ? null : to.every((probe) => probe.reached),
+      };
+    });
+  });
+  return { testbed: declaration.name, servers, networks, systems, probes };
+}
+
+export function statusText(status: Status): string {
+  const reach = (value: boolean | null): string => (value === null ? "-" : value ? "yes" : "NO");
+  const parts = [
+    table(
+      ["SERVER", "STATE", "ADDRESS", "HUB", "KERNEL", "DOCKER", "AGENT"],
+      status.servers.map((s) => [s.server, s.state, s.address, s.hub ? "hub" : "", s.kernel, s.docker, s.agent]),
+    ),
+    table(
+      ["NETWORK", "TENANT", "KIND", "MTU", "SERVERS"],
+      status.networks.map((n) => [n.name, n.tenant, `${n.kind} ${n.mode}`, String(n.mtuBytes), n.servers.join(" ")]),
+    ),
+    table(
+      ["SYSTEM", "TENANT", "SERVER", "STATE", "NETWORK", "ADDRESSES", "REACHABLE"],
+      status.systems.flatMap((s) =>
+        s.interfaces.map((i, n) => (n === 0 ? [s.name, s.tenant, s.server, s.state, i.network, i.addresses.join(" "), reach(s.reachable)] : ["", "", "", "", i.network, i.addresses.join(" "), ""])),
+      ),
+    ),
+  ];
+  for (const server of status.servers) if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
+  const closed = status.probes.filter((probe) => !probe.reached);
+  const lines = closed.map((probe) => `${probe.from} does not reach ${probe.to} (${probe.address}, ${probe.mtuBytes} bytes): ${probe.error}`);
+  return [...parts, ...(lines.length > 0 ? [lines.join("\n")] : [])].join("\n\n");
+}
+
+export const isHealthy = (status: Status): boolean =>
+  status.servers.every((s) => s.state === "up") && status.systems.every((s) => s.state === "running" && s.reachable !== false);
+
+export const status: Verb = {
+  name: "status",
+  words: "",
+  summary: "show servers, networks, systems, addresses, and who reaches whom",
+  details: `
+Reachability is tested with packets of the network's full size that must not be fragmented.
+
+Exit code 0: every server answers, every system runs and is reached; 3: not so.`,
+  options: jsonOption,
+  run: async ({ flags }) => {
+    const now = await readStatus(openContext());
+    console.log(flags.json === true ? JSON.stringify(now, null, 2) : `${statusText(now)}\n`);
+    return isHealthy(now) ? 0 : 3;
+  },
+};

@@ -1,0 +1,87 @@
+import type { Declaration } from "../../components/config/declaration";
+import { ConfigError } from "../../components/config/faults";
+import { loadDeclaration } from "../../components/config/load";
+import { writeSshConfig } from "../../components/host/sshConfig";
+import { checkedDeclaration } from "../../components/testbed";
+import { ruleFaults } from "../../components/testbed/check";
+import { projectLab } from "../../lab/plan";
+import { status as labStatus } from "../../lab/lab";
+import { readLabState } from "../../lab/state";
+import { ensureImages, imagesOf } from "../../setup/images";
+import { ensureProject, overrideTestbed } from "../../setup/project";
+import { ensureToolchain } from "../../setup/toolchain";
+import { projectRoot } from "../../support/project";
+import { step } from "../../support/progress";
+import { deploy } from "../deploy";
+import { jsonOption, type Verb } from "../verb";
+import { lab } from "./lab";
+import { isHealthy, readStatus, type Status, statusText } from "./status";
+
+/** The declaration before the lab runs: all faults but that one. */
+function declarationToStart(root: string): Declaration {
+  const { declaration, faults } = loadDeclaration(root, readLabState(root), false);
+  const all = declaration === undefined ? faults : [...faults, ...ruleFaults(declaration)];
+  if (declaration === undefined || all.length > 0) throw new ConfigError(all);
+  return declaration;
+}
+
+async function startLab(root: string): Promise<void> {
+  const plan = projectLab(root);
+  if (plan.servers.length === 0) return;
+  const now = await labStatus(plan);
+  const running = plan.servers.every((s) => now.servers.find((n) => n.server === s.name)?.power === "on" && readLabState(root)?.servers[s.name] !== undefined);
+  const title = `lab ${plan.name}: ${plan.servers.map((s) => s.name).join(", ")}`;
+  const work = async (): Promise<void> => {
+    const code = await lab.run({ words: ["start"], flags: {}, rest: [] });
+    if (code !== 0) throw new Error(`lab ${plan.name}: did not start`);
+  };
+  // Cheap where it runs already, and a changed testbed may want more links.
+  if (running) await work();
+  else await step(title, work);
+}
+
+function nextSteps(declaration: Declaration, status: Status): string {
+  const [from] = declaration.testbed.systems;
+  const to = declaration.testbed.systems.find((s) => s.tenant === from?.tenant && s.server !== from?.server);
+  const address = status.systems.find((s) => s.name === to?.name)?.interfaces[0]?.addresses[0]?.split("/")[0];
+  const lines = [
+    "Try next:",
+    "  source env.sh                              pulumi and flipflap on PATH",
+    ...(from === undefined || address === undefined ? [] : [`  flipflap exec ${from.name} -- ping -c 3 ${address}`]),
+    `  edit testbeds/${declaration.name}.yaml, then        pulumi preview -s ${declaration.servers[0]?.name} --diff`,
+    "  flipflap --help                            all verbs",
+    "  npm run down                               gives the machine back",
+  ];
+  return lines.join("\n");
+}
+
+export const up: Verb = {
+  name: "up",
+  words: "",
+  summary: "set up what is missing, start the lab, bring all stacks up, show the status",
+  details: `
+npm run up does this on a fresh clone. Run again, it finds nothing to do.
+
+  npm run up -- --testbed NAME   another file of testbeds/, noted on this machine only
+
+Exit code 0: every system runs and is reached; 3: not so.`,
+  options: { ...jsonOption, testbed: { type: "string", value: "NAME", help: "deploy testbeds/NAME.yaml" } },
+  run: async ({ flags }) => {
+    const root = projectRoot();
+    const stackNames = (declaration: Declaration): string[] => declaration.servers.map((server) => server.name);
+    if (typeof flags.testbed === "string") {
+      const { declaration } = loadDeclaration(root, readLabState(root), false);
+      overrideTestbed(root, declaration === undefined ? [] : stackNames(declaration), flags.testbed);
+    }
+    const declaration = declarationToStart(root);
+    await Promise.all([ensureToolchain(), ensureImages(imagesOf(declaration))]);
+    await startLab(root);
+    await ensureProject(root, stackNames(declaration));
+    const running = checkedDeclaration(root, readLabState(root), true);
+    writeSshConfig(root, running);
+    await deploy(root, running);
+    const now = await readStatus({ root, declaration: running });
+    console.log(flags.json === true ? JSON.stringify(now, null, 2) : `\n${statusText(now)}\n\n${nextSteps(running, now)}\n`);
+    return isHealthy(now) ? 0 : 3;
+  },
+};
