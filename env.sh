@@ -8,7 +8,7 @@ FLIPFLAP_CODE=$(cd "$(dirname "$_flipflap_file")" && pwd -P)
 FLIPFLAP_ROOT=${FLIPFLAP_ROOT:-$FLIPFLAP_CODE}
 unset _flipflap_file
 case ":$PATH:" in *":$FLIPFLAP_CODE/bin:"*) ;; *) PATH="$FLIPFLAP_CODE/bin:$FLIPFLAP_CODE/.flipflap/bin:$PATH" ;; esac
-PULUMI_HOME=$FLIPFLAP_ROOT/.flipflap/pulumi
+PULUMI_HOME=$FLIPFLAP_CODE/.flipflap/pulumi
 PULUMI_BACKEND_URL=file://$FLIPFLAP_ROOT/.flipflap/state
 PULUMI_CONFIG_PASSPHRASE_FILE=$FLIPFLAP_ROOT/.flipflap/passphrase
 PULUMI_SKIP_UPDATE_CHECK=true

@@ -138,10 +138,11 @@ func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.
 		return nil, err
 	}
 	if err == nil {
-		if host.Attrs().Alias != mark {
+		// The kernel takes no alias at creation: one without is ours, cut off in between.
+		if host.Attrs().Alias != mark && (host.Attrs().Alias != "" || host.Type() != "veth") {
 			return nil, fmt.Errorf("%s is taken by a link that is not ours (alias %q)", want.HostName, host.Attrs().Alias)
 		}
-		if peer, peerErr := inside.LinkByIndex(host.Attrs().ParentIndex); peerErr == nil && peer.Attrs().Name == want.Name && peer.Type() == "veth" && peer.Attrs().ParentIndex == host.Attrs().Index {
+		if peer, peerErr := inside.LinkByIndex(host.Attrs().ParentIndex); peerErr == nil && host.Attrs().Alias == mark && peer.Attrs().Name == want.Name && peer.Type() == "veth" && peer.Attrs().ParentIndex == host.Attrs().Index {
 			return host, nil
 		}
 		if err := ignoreGone(netlink.LinkDel(host)); err != nil {

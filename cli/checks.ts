@@ -54,7 +54,16 @@ export async function checkServer(context: Context, server: ServerDeclaration): 
   if (stack === undefined || stack.objects.length === 0) return [];
   const finished = await runScript(context, server, checksScript(stack.objects, server.name));
   if (finished.code === 255) {
-    return [{ server: server.name, type: "server", name: server.name, result: "failed", differences: [], error: `no answer over SSH: ${finished.stderr.trim()}` }];
+    return [
+      {
+        server: server.name,
+        type: "server",
+        name: server.name,
+        result: "failed",
+        differences: [],
+        error: `no answer over SSH: ${finished.stderr.trim()}`,
+      },
+    ];
   }
   return readChecks(server.name, stack.objects, finished.stdout);
 }

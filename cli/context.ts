@@ -1,7 +1,7 @@
 /** What every verb works on: the project, its declaration, its servers. */
 import type { Declaration, ServerDeclaration } from "../components/config/declaration";
 import { sshConfigPath, writeSshConfig } from "../components/host/sshConfig";
-import { checkedDeclaration } from "../components/testbed";
+import { checkedDeclaration } from "../components/testbed/check";
 import { readLabState } from "../lab/state";
 import { type Finished, tryRun } from "../support/process";
 import { projectRoot } from "../support/project";

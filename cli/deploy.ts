@@ -14,7 +14,9 @@ async function operateStack(root: string, verb: "up" | "destroy", stack: string)
       });
       if (operation.code === 0) return parseChanges(operation.output);
       const locked = /is currently locked|conflict/i.test(operation.output);
-      const todo = locked ? `Another pulumi works on this stack, or one was killed: pulumi cancel -s ${stack}, then again.` : `Mend it and run this again; all of it: ${operation.log}`;
+      const todo = locked
+        ? `Another pulumi works on this stack, or one was killed: pulumi cancel -s ${stack}, then again.`
+        : `Mend it and run this again; all of it: ${operation.log}`;
       throw new StepError(title, `failed\n${diagnostics(operation.output)}`, todo);
     },
     changesText,

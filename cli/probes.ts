@@ -50,7 +50,9 @@ export function planProbes(declaration: Declaration): Probe[] {
       return (["ipv4", "ipv6"] as const).flatMap((family) => {
         const address = to.addresses[family];
         if (address === undefined || from.addresses[family] === undefined) return [];
-        return [{ from: from.system, server: from.server, to: to.system, network: network.name, address: formatAddress(address), mtuBytes }];
+        return [
+          { from: from.system, server: from.server, to: to.system, network: network.name, address: formatAddress(address), mtuBytes },
+        ];
       });
     });
   });

@@ -6,6 +6,9 @@ import type { DeployedObject } from "../components/host/objectType";
 import { tryRun } from "../support/process";
 import { codeRoot, projectFiles, stateFolder } from "../support/project";
 
+/** Where the offline plugins are installed, for every project of this checkout. */
+export const pulumiHome = join(codeRoot, ".flipflap", "pulumi");
+
 /** As env.sh says; a user's own backend and passphrase stay where they are set. */
 export function pulumiEnvironment(root: string): NodeJS.ProcessEnv {
   const own = join(codeRoot, ".flipflap", "bin");
@@ -14,7 +17,7 @@ export function pulumiEnvironment(root: string): NodeJS.ProcessEnv {
     ...process.env,
     PATH: path.split(":").includes(own) ? path : `${own}:${path}`,
     FLIPFLAP_ROOT: root,
-    PULUMI_HOME: join(stateFolder(root), "pulumi"),
+    PULUMI_HOME: pulumiHome,
     PULUMI_BACKEND_URL: process.env.FLIPFLAP_BACKEND_URL ?? `file://${join(stateFolder(root), "state")}`,
     PULUMI_CONFIG_PASSPHRASE_FILE: projectFiles.passphrase(root),
     PULUMI_SKIP_UPDATE_CHECK: "true",
@@ -45,7 +48,9 @@ export function parseChanges(output: string): Changes {
 }
 
 export function changesText(changes: Changes): string {
-  const parts = (["created", "updated", "replaced", "deleted"] as const).flatMap((key) => (changes[key] > 0 ? [`${changes[key]} ${key}`] : []));
+  const parts = (["created", "updated", "replaced", "deleted"] as const).flatMap((key) =>
+    changes[key] > 0 ? [`${changes[key]} ${key}`] : [],
+  );
   return parts.length === 0 ? "no changes" : parts.join(", ");
 }
 
@@ -56,11 +61,26 @@ export interface Operation {
 }
 
 /** Runs `pulumi up` or `destroy` to its end; its whole output goes to a log, `onLine` shows how far it is. */
-export function operate(root: string, verb: "up" | "destroy" | "refresh", stack: string, onLine: (line: string) => void): Promise<Operation> {
+export function operate(
+  root: string,
+  verb: "up" | "destroy" | "refresh",
+  stack: string,
+  onLine: (line: string) => void,
+): Promise<Operation> {
   const logs = join(stateFolder(root), "logs");
   mkdirSync(logs, { recursive: true });
   const log = join(logs, `${verb}-${stack}.log`);
-  const args = [verb, "--stack", stack, "--yes", "--skip-preview", "--non-interactive", "--color", "never", ...(verb === "up" ? ["--suppress-outputs"] : [])];
+  const args = [
+    verb,
+    "--stack",
+    stack,
+    "--yes",
+    "--skip-preview",
+    "--non-interactive",
+    "--color",
+    "never",
+    ...(verb === "up" ? ["--suppress-outputs"] : []),
+  ];
   return new Promise((resolve, reject) => {
     const child = spawn("pulumi", args, { cwd: root, env: pulumiEnvironment(root), stdio: ["ignore", "pipe", "pipe"] });
     const file = createWriteStream(log);
@@ -84,7 +104,7 @@ export function operate(root: string, verb: "up" | "destroy" | "refresh", stack:
 /** What went wrong, of all that Pulumi printed. */
 export function diagnostics(output: string): string {
   const begin = output.indexOf("\nDiagnostics:");
-  const text = begin < 0 ? output : output.slice(begin + 1).split(/\n(?:Outputs|Resources):/)[0] ?? "";
+  const text = begin < 0 ? output : (output.slice(begin + 1).split(/\n(?:Outputs|Resources):/)[0] ?? "");
   return text
     .split("\n")
     .filter((line) => line.trim() !== "" && !/warning: using pulumi-resource-/.test(line))
@@ -92,22 +112,29 @@ export function diagnostics(output: string): string {
     .join("\n");
 }
 
+export interface StackResource {
+  readonly urn: string;
+  readonly type: string;
+  readonly outputs?: Readonly<Record<string, unknown>>;
+}
+
 interface Exported {
-  readonly deployment?: {
-    readonly resources?: readonly { readonly urn: string; readonly type: string; readonly outputs?: Readonly<Record<string, unknown>> }[];
-  };
+  readonly deployment?: { readonly resources?: readonly StackResource[] };
 }
 
 export interface DeployedStack {
   readonly stack: string;
   readonly objects: readonly DeployedObject[];
-  readonly resources: number;
+  readonly resources: readonly StackResource[];
   readonly testbed: string | undefined;
 }
 
 /** What a stack has made; undefined where there is no such stack. */
 export async function readStack(root: string, stack: string): Promise<DeployedStack | undefined> {
-  const finished = await tryRun(["pulumi", "stack", "export", "--stack", stack, "--non-interactive"], { cwd: root, env: pulumiEnvironment(root) });
+  const finished = await tryRun(["pulumi", "stack", "export", "--stack", stack, "--non-interactive"], {
+    cwd: root,
+    env: pulumiEnvironment(root),
+  });
   if (finished.code !== 0) {
     if (/no stack named|not found/.test(finished.stderr)) return undefined;
     throw new Error(`stack ${stack}: ${finished.stderr.trim()}`);
@@ -117,7 +144,7 @@ export async function readStack(root: string, stack: string): Promise<DeployedSt
   return {
     stack,
     objects: (own?.objects as DeployedObject[] | undefined) ?? [],
-    resources: resources.length,
+    resources,
     testbed: own?.testbed as string | undefined,
   };
 }

@@ -33,14 +33,28 @@ export class UsageError extends Error {}
 
 export function helpText(verb: Verb): string {
   const options = { ...verb.options, help: { type: "boolean", help: "print this" } as Option };
-  const lines = Object.entries(options).map(([name, option]) => `  --${name}${option.type === "string" ? ` ${option.value ?? "VALUE"}` : ""}`.padEnd(24) + option.help);
-  return [`flipflap ${verb.name}${verb.words === "" ? "" : ` ${verb.words}`}`, "", verb.summary, "", verb.details.trim(), "", "Options:", ...lines, ""].join("\n");
+  const lines = Object.entries(options).map(
+    ([name, option]) => `  --${name}${option.type === "string" ? ` ${option.value ?? "VALUE"}` : ""}`.padEnd(24) + option.help,
+  );
+  return [
+    `flipflap ${verb.name}${verb.words === "" ? "" : ` ${verb.words}`}`,
+    "",
+    verb.summary,
+    "",
+    verb.details.trim(),
+    "",
+    "Options:",
+    ...lines,
+    "",
+  ].join("\n");
 }
 
 export function parseVerb(verb: Verb, argv: readonly string[]): Arguments {
   const cut = argv.indexOf("--");
   const own = cut < 0 ? argv : argv.slice(0, cut);
-  const options = Object.fromEntries(Object.entries({ ...verb.options, help: { type: "boolean" as const } }).map(([name, { type }]) => [name, { type }]));
+  const options = Object.fromEntries(
+    Object.entries({ ...verb.options, help: { type: "boolean" as const } }).map(([name, { type }]) => [name, { type }]),
+  );
   try {
     const { values, positionals } = parseArgs({ args: [...own], options, allowPositionals: true, strict: true });
     return { words: positionals, flags: values as Arguments["flags"], rest: cut < 0 ? [] : argv.slice(cut + 1) };

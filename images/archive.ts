@@ -12,7 +12,7 @@ export function readFromTar(path: string, wanted: string): string | undefined {
   const fd = openSync(path, "r");
   try {
     const header = Buffer.alloc(blockBytes);
-    for (let offset = 0; readSync(fd, header, 0, blockBytes, offset) === blockBytes; ) {
+    for (let offset = 0; readSync(fd, header, 0, blockBytes, offset) === blockBytes;) {
       const field = (from: number, to: number): string => header.toString("utf8", from, to).replace(/\0.*$/s, "");
       const size = Number.parseInt(field(124, 136), 8) || 0;
       if (field(0, 100).replace(/^\.\//, "") === wanted) {

@@ -27,7 +27,8 @@ function hashSources(hash: ReturnType<typeof createHash>, folder: string): void 
   for (const entry of readdirSync(folder).sort()) {
     const path = join(folder, entry);
     if (statSync(path).isDirectory()) hashSources(hash, path);
-    else if (/\.(go|mod|sum)$/.test(entry) && !entry.endsWith("_test.go")) hash.update(`${path.slice(codeRoot.length)}\0`).update(readFileSync(path));
+    else if (/\.(go|mod|sum)$/.test(entry) && !entry.endsWith("_test.go"))
+      hash.update(`${path.slice(codeRoot.length)}\0`).update(readFileSync(path));
   }
 }
 

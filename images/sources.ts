@@ -19,9 +19,7 @@ function fromDeb822(text: string): AptSource[] {
     const words = (field: string): string[] => (fields.get(field) ?? "").split(/\s+/).filter(Boolean);
     if (!words("types").includes("deb") || fields.get("enabled") === "no") return [];
     const signedBy = words("signed-by")[0];
-    return words("uris").flatMap((uri) =>
-      words("suites").map((s) => ({ uri, suite: s, ...(signedBy === undefined ? {} : { signedBy }) })),
-    );
+    return words("uris").flatMap((uri) => words("suites").map((s) => ({ uri, suite: s, ...(signedBy === undefined ? {} : { signedBy }) })));
   });
 }
 

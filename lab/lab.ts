@@ -143,7 +143,12 @@ async function makeLink(plan: LabPlan, index: number, link: LabLink): Promise<vo
       await run([...inSwitch, "set", port, "mtu", switchMtuBytes, "master", `sw${index}`, "up"]);
     }
   }
-  await giveEnds(plan, index, link, link.ends.map((end) => end.server));
+  await giveEnds(
+    plan,
+    index,
+    link,
+    link.ends.map((end) => end.server),
+  );
 }
 
 const switchMtuBytes = "9216";

@@ -52,9 +52,7 @@ export function findOverlaps(ranges: LabRanges, routes: readonly MachineRoute[])
   const own = [ranges.management, ranges.underlayIpv4, ranges.underlayIpv6, ranges.locators];
   const found: Overlap[] = [];
   for (const route of routes) {
-    const text = route.destination.includes("/")
-      ? route.destination
-      : `${route.destination}/${route.destination.includes(":") ? 128 : 32}`;
+    const text = route.destination.includes("/") ? route.destination : `${route.destination}/${route.destination.includes(":") ? 128 : 32}`;
     const prefix = parsePrefix(text);
     // A default route overlaps everything and says nothing.
     if (prefix === undefined || prefix.length === 0) continue;

@@ -46,7 +46,10 @@ async function fetchToolchain(folder: string): Promise<void> {
   const debianGo = ["go", "/usr/lib/go/bin/go"];
   let program: string | undefined;
   for (const candidate of debianGo) if ((await versionOf(candidate)) !== undefined) program ??= candidate;
-  if (program === undefined) throw new Error(`${wanted} is needed to build the toolchain, and no Go is installed: apt-get install golang-go, or put a newer go on PATH`);
+  if (program === undefined)
+    throw new Error(
+      `${wanted} is needed to build the toolchain, and no Go is installed: apt-get install golang-go, or put a newer go on PATH`,
+    );
   const module = `golang.org/toolchain@v0.0.1-go${toolchainVersion}.linux-${debianArchitecture()}`;
   const listed = await tryRun([program, "mod", "download", "-json", module], {
     cwd: "/",
@@ -54,7 +57,9 @@ async function fetchToolchain(folder: string): Promise<void> {
   });
   const from = listed.code === 0 ? (JSON.parse(listed.stdout) as { Dir?: string }).Dir : undefined;
   if (from === undefined) {
-    throw new Error(`${wanted} is needed to build the toolchain; the installed one is older and the Go module proxy did not give ${module}: ${listed.stderr.trim() || listed.stdout.trim()}. Put a newer go on PATH`);
+    throw new Error(
+      `${wanted} is needed to build the toolchain; the installed one is older and the Go module proxy did not give ${module}: ${listed.stderr.trim() || listed.stdout.trim()}. Put a newer go on PATH`,
+    );
   }
   mkdirSync(folder, { recursive: true });
   const to = join(folder, toolchainVersion);

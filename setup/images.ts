@@ -20,7 +20,11 @@ export async function ensureImages(names: readonly ImageName[]): Promise<void> {
     const title = `image ${name} (${imageDefinition(name).purpose})`;
     await step(title, () =>
       buildImage(name).catch((error: Error) => {
-        throw new StepError(title, error.message, "Mend what it says (a mirror in apt's sources, the Go module proxy, disk space), then run this again.");
+        throw new StepError(
+          title,
+          error.message,
+          "Mend what it says (a mirror in apt's sources, the Go module proxy, disk space), then run this again.",
+        );
       }),
     );
   }

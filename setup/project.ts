@@ -16,7 +16,8 @@ export async function ensureProject(root: string, stacks: readonly string[]): Pr
   for (const folder of ["state", "stacks", "logs"]) mkdirSync(join(stateFolder(root), folder), { recursive: true });
   if (!existsSync(passphrase)) writeFileSync(passphrase, `${randomBytes(32).toString("base64")}\n`, { mode: 0o600 });
   for (const stack of stacks) {
-    if (!stackExists(root, stack)) await run(["pulumi", "stack", "init", stack, "--non-interactive"], { cwd: root, env: pulumiEnvironment(root) });
+    if (!stackExists(root, stack))
+      await run(["pulumi", "stack", "init", stack, "--non-interactive"], { cwd: root, env: pulumiEnvironment(root) });
   }
 }
 
@@ -37,6 +38,7 @@ export function forgetTestbedOverride(root: string, stacks: readonly string[]): 
     const file = projectFiles.stackOverrides(root, stack);
     if (!existsSync(file)) continue;
     const document = parseDocument(readFileSync(file, "utf8"));
+    if (!document.hasIn(["config", "flipflap:testbed"])) continue;
     document.deleteIn(["config", "flipflap:testbed"]);
     writeFileSync(file, document.toString());
   }

@@ -6,12 +6,22 @@ import { build } from "esbuild";
 import { run, tryRun } from "../support/process";
 import { cacheFolder, codeRoot } from "../support/project";
 import { say, step, StepError } from "../support/progress";
+import { pulumiHome } from "../cli/pulumi";
 import { goCommand } from "./go";
 
 /** The oldest CLI that the program was run with. */
 const oldestCli = [3, 190, 0] as const;
 export const binFolder = join(codeRoot, ".flipflap", "bin");
-export const pluginNames = ["command", "random", "docker"] as const;
+
+/** The plugins of the SDKs that package.json pins. */
+const pluginVersions = Object.fromEntries(
+  ["command", "random", "docker"].map((name) => [
+    name,
+    (JSON.parse(readFileSync(join(codeRoot, "package.json"), "utf8")) as { dependencies: Record<string, string> }).dependencies[
+      `@pulumi/${name}`
+    ] ?? "",
+  ]),
+);
 
 export function newEnough(version: string): boolean {
   const parts = /(\d+)\.(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number);
@@ -66,9 +76,14 @@ const languageHost: Built = {
   title: "Pulumi's language host for Node.js, built from the Go module proxy",
 };
 
+/** CLI and language host share a folder: Pulumi takes a host beside itself without a warning. */
+function toolchainFolder(): string {
+  const key = keyOf([cli, languageHost].flatMap(({ module }) => [`toolchain/${module}/go.mod`, `toolchain/${module}/go.sum`]));
+  return join(cacheFolder(), "toolchain", key);
+}
+
 async function buildGo({ module, program, source, flags, title }: Built): Promise<string> {
-  const key = keyOf([`toolchain/${module}/go.mod`, `toolchain/${module}/go.sum`]);
-  const folder = join(cacheFolder(), "toolchain", `${module}-${key}`);
+  const folder = toolchainFolder();
   const path = join(folder, program);
   if (!existsSync(path)) {
     await step(title, async () => {
@@ -80,7 +95,11 @@ async function buildGo({ module, program, source, flags, title }: Built): Promis
         env: { ...process.env, GOFLAGS: "-mod=readonly -buildvcs=false", CGO_ENABLED: "0" },
       });
       if (finished.code !== 0) {
-        throw new StepError(title, finished.stderr.trim().split("\n").slice(-3).join(" "), "Mend access to the Go module proxy (go env GOPROXY), or put a pulumi on PATH, then run this again.");
+        throw new StepError(
+          title,
+          finished.stderr.trim().split("\n").slice(-3).join(" "),
+          "Mend access to the Go module proxy (go env GOPROXY), or put a pulumi on PATH, then run this again.",
+        );
       }
       renameSync(part, path);
     });
@@ -95,7 +114,11 @@ async function useOwnToolchain(): Promise<void> {
   const helper = join(binFolder, "pulumi-resource-pulumi-nodejs");
   if (!existsSync(helper)) {
     const go = await goCommand();
-    const folder = (await run([...go, "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"], { cwd: join(codeRoot, "toolchain", "language-host") })).trim();
+    const folder = (
+      await run([...go, "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"], {
+        cwd: join(codeRoot, "toolchain", "language-host"),
+      })
+    ).trim();
     copyFileSync(join(folder, "nodejs", "dist", "pulumi-resource-pulumi-nodejs"), helper);
     chmodSync(helper, 0o755);
   }
@@ -113,15 +136,21 @@ export async function useVendorToolchain(folder: string): Promise<boolean> {
     if (!existsSync(join(folder, "bin", "pulumi"))) {
       const answer = await fetch(url, { signal: AbortSignal.timeout(30_000) });
       if (!answer.ok) throw new Error(`${url} answers ${answer.status}`);
-      const finished = await tryRun(["sh", "-s", "--", "--install-root", folder, "--no-edit-path"], { stdin: await answer.text(), timeoutSeconds: 600 });
-      if (finished.code !== 0) throw new Error(`the installer ended with ${finished.code}: ${finished.stderr.trim().split("\n").at(-1) ?? ""}`);
+      const finished = await tryRun(["sh", "-s", "--", "--install-root", folder, "--no-edit-path"], {
+        stdin: await answer.text(),
+        timeoutSeconds: 600,
+      });
+      if (finished.code !== 0)
+        throw new Error(`the installer ended with ${finished.code}: ${finished.stderr.trim().split("\n").at(-1) ?? ""}`);
     }
     const version = await run([join(folder, "bin", "pulumi"), "version"], { timeoutSeconds: 60 });
     if (!newEnough(version)) throw new Error(`it gave version ${version.trim()}, and ${oldestCli.join(".")} is needed`);
     return true;
   } catch (error) {
     const cause = (error as { cause?: Error }).cause?.message;
-    say(`  -- the vendor's installer did not work (${(error as Error).message.split("\n")[0]}${cause === undefined ? "" : `: ${cause}`}); building the toolchain from package registries instead`);
+    say(
+      `  -- the vendor's installer did not work (${(error as Error).message.split("\n")[0]}${cause === undefined ? "" : `: ${cause}`}); building the toolchain from package registries instead`,
+    );
     return false;
   }
 }
@@ -155,10 +184,13 @@ async function ensurePlugins(): Promise<void> {
     outfile: bundle,
     logLevel: "error",
   });
-  for (const name of pluginNames) {
-    const program = join(binFolder, `pulumi-resource-${name}`);
-    if (onPath(`pulumi-resource-${name}`) !== undefined) rmSync(program, { force: true });
-    else writeFileSync(program, `#!/bin/sh\nexec node "${bundle}" ${name} "$@"\n`, { mode: 0o755 });
+  for (const [name, version] of Object.entries(pluginVersions)) {
+    // Installed as Pulumi itself installs plugins: found without a look at PATH, and without a warning.
+    const folder = join(pulumiHome, "plugins", `resource-${name}-v${version}`);
+    rmSync(folder, { recursive: true, force: true });
+    if (onPath(`pulumi-resource-${name}`) !== undefined) continue;
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `pulumi-resource-${name}`), `#!/bin/sh\nexec node "${bundle}" ${name} "$@"\n`, { mode: 0o755 });
   }
 }
 

@@ -36,10 +36,7 @@ export function tryRun(command: readonly string[], options: RunOptions = {}): Pr
     child.stderr.on("data", (data: Buffer) => stderr.push(data));
     child.stdin.on("error", () => undefined);
     child.stdin.end(options.stdin ?? "");
-    const timer =
-      options.timeoutSeconds === undefined
-        ? undefined
-        : setTimeout(() => child.kill("SIGKILL"), options.timeoutSeconds * 1000);
+    const timer = options.timeoutSeconds === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), options.timeoutSeconds * 1000);
     child.on("error", (error) => {
       clearTimeout(timer);
       reject(error);

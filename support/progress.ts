@@ -27,7 +27,11 @@ export class StepError extends Error {
 }
 
 /** Runs a step; what it gives back as text is added to its line. */
-export async function step<T>(name: string, work: (show: (detail: string) => void) => Promise<T>, detail?: (result: T) => string): Promise<T> {
+export async function step<T>(
+  name: string,
+  work: (show: (detail: string) => void) => Promise<T>,
+  detail?: (result: T) => string,
+): Promise<T> {
   const begin = Date.now();
   let shown = name;
   running.add(shown);

@@ -1,4 +1,4 @@
-import { findImage } from "../../components/host/image";
+import { findImage } from "../../images/find";
 import { quote } from "../../components/host/sh";
 import { interfaceName } from "../../components/testbed/members";
 import { runInForeground, tryRun } from "../../support/process";
@@ -24,7 +24,8 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
     const [name, network] = (words[0] ?? "").split(":");
     const { server, system, container } = findSystem(context, name || undefined);
     const index = network === undefined ? 0 : system.networks.findIndex((n) => n.name === network);
-    if (index < 0) throw new UsageError(`${system.name} is not in a network "${network}"; it is in ${system.networks.map((n) => n.name).join(", ")}`);
+    if (index < 0)
+      throw new UsageError(`${system.name} is not in a network "${network}"; it is in ${system.networks.map((n) => n.name).join(", ")}`);
     for (const key of ["count", "seconds"] as const) {
       if (flags[key] !== undefined && !/^[1-9]\d*$/.test(String(flags[key]))) throw new UsageError(`--${key} takes a whole number above 0`);
     }
@@ -33,9 +34,33 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
     if ((await tryRun(sshCommand(server, `docker image inspect ${id}`), { cwd: context.root })).code !== 0) {
       throw new Error(`capture: the image tools is not on ${server.name}; some system there must use it`);
     }
-    const tcpdump = ["tcpdump", "-U", "-n", "-w", "-", "-i", interfaceName(system, index), ...(flags.count === undefined ? [] : ["-c", String(flags.count)]), ...rest];
-    const limited = flags.seconds === undefined ? tcpdump : ["timeout", "--preserve-status", "-s", "INT", String(flags.seconds), ...tcpdump];
-    const words2 = ["docker", "run", "--rm", "-i", "--network", `container:${container}`, "--label", `flipflap.stack=${server.name}`, "--cap-add", "NET_RAW", id, ...limited];
+    const tcpdump = [
+      "tcpdump",
+      "-U",
+      "-n",
+      "-w",
+      "-",
+      "-i",
+      interfaceName(system, index),
+      ...(flags.count === undefined ? [] : ["-c", String(flags.count)]),
+      ...rest,
+    ];
+    const limited =
+      flags.seconds === undefined ? tcpdump : ["timeout", "--preserve-status", "-s", "INT", String(flags.seconds), ...tcpdump];
+    const words2 = [
+      "docker",
+      "run",
+      "--rm",
+      "-i",
+      "--network",
+      `container:${container}`,
+      "--label",
+      `flipflap.stack=${server.name}`,
+      "--cap-add",
+      "NET_RAW",
+      id,
+      ...limited,
+    ];
     return runInForeground(sshCommand(server, words2.map(quote).join(" ")), { cwd: context.root });
   },
 };

@@ -9,7 +9,11 @@ function differenceText({ property, wanted, found }: Difference): string {
   if (Array.isArray(wanted) && Array.isArray(found)) {
     const lacks = wanted.filter((item) => !found.includes(item));
     const beyond = found.filter((item) => !wanted.includes(item));
-    if (lacks.length + beyond.length > 0) return [...lacks.map((item) => `    ${property}: lacks ${item}`), ...beyond.map((item) => `    ${property}: has, undeclared, ${item}`)].join("\n");
+    if (lacks.length + beyond.length > 0)
+      return [
+        ...lacks.map((item) => `    ${property}: lacks ${item}`),
+        ...beyond.map((item) => `    ${property}: has, undeclared, ${item}`),
+      ].join("\n");
     return `    ${property}: in another order`;
   }
   return `    ${property}: wanted ${JSON.stringify(wanted)}, found ${JSON.stringify(found)}`;
@@ -43,8 +47,11 @@ Exit code 0: all is as declared; 3: something is not.`,
     if (flags.json === true) console.log(JSON.stringify({ checks, probes }, null, 2));
     else {
       for (const checked of wrong) console.log(text(checked));
-      for (const probe of unreached) console.log(`${probe.server}  ${probe.from} -> ${probe.to} (${probe.address}, ${probe.mtuBytes} bytes): ${probe.error}`);
-      console.log(`${checks.length} objects checked, ${wrong.length} not as declared; ${probes.length} ways probed, ${unreached.length} closed`);
+      for (const probe of unreached)
+        console.log(`${probe.server}  ${probe.from} -> ${probe.to} (${probe.address}, ${probe.mtuBytes} bytes): ${probe.error}`);
+      console.log(
+        `${checks.length} objects checked, ${wrong.length} not as declared; ${probes.length} ways probed, ${unreached.length} closed`,
+      );
       if (checks.length === 0) console.log("Nothing is deployed; npm run up, or pulumi up -s SERVER.");
     }
     return wrong.length + unreached.length > 0 ? 3 : 0;

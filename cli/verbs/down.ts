@@ -1,4 +1,4 @@
-import { checkedDeclaration } from "../../components/testbed";
+import { checkedDeclaration } from "../../components/testbed/check";
 import { status as labStatus } from "../../lab/lab";
 import { projectLab } from "../../lab/plan";
 import { readLabState } from "../../lab/state";
@@ -26,7 +26,9 @@ held is gone with it, and its stack's state is forgotten.`,
     if (readLabState(root) !== undefined || plan.servers.length === 0) {
       const declaration = checkedDeclaration(root, readLabState(root), true);
       const deployed = await Promise.all(declaration.servers.map((server) => readStack(root, server.name)));
-      const there = deployed.filter((stack) => stack !== undefined && stack.resources > 0 && !off.includes(stack.stack)).map((stack) => stack?.stack);
+      const there = deployed
+        .filter((stack) => stack !== undefined && stack.resources.length > 0 && !off.includes(stack.stack))
+        .map((stack) => stack?.stack);
       await undeploy(root, { ...declaration, servers: declaration.servers.filter((server) => there.includes(server.name)) });
     }
     if (plan.servers.length > 0) {
@@ -39,7 +41,10 @@ held is gone with it, and its stack's state is forgotten.`,
       // A server of the lab is gone with all that was on it.
       for (const name of off) forgetStack(root, name);
     }
-    forgetTestbedOverride(root, plan.servers.map((s) => s.name));
+    forgetTestbedOverride(
+      root,
+      plan.servers.map((s) => s.name),
+    );
     say("  ok the machine is as before (installed packages and ~/.cache/flipflap apart)");
     return 0;
   },

@@ -5,8 +5,9 @@ import { check } from "./check";
 import { down } from "./down";
 import { exec } from "./exec";
 import { lab } from "./lab";
+import { repair } from "./repair";
 import { setup } from "./setup";
 import { status } from "./status";
 import { up } from "./up";
 
-export const allVerbs: readonly Verb[] = [up, down, status, check, exec, capture, lab, setup];
+export const allVerbs: readonly Verb[] = [up, down, status, check, repair, exec, capture, lab, setup];

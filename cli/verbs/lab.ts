@@ -8,7 +8,9 @@ import { jsonOption, UsageError, type Verb } from "../verb";
 
 /** Namespaces are root's. */
 async function asRootAgain(words: readonly string[]): Promise<number> {
-  const keep = ["FLIPFLAP_ROOT", "FLIPFLAP_LAB", "FLIPFLAP_LAB_SLOT"].flatMap((name) => (process.env[name] ? [`${name}=${process.env[name]}`] : []));
+  const keep = ["FLIPFLAP_ROOT", "FLIPFLAP_LAB", "FLIPFLAP_LAB_SLOT"].flatMap((name) =>
+    process.env[name] ? [`${name}=${process.env[name]}`] : [],
+  );
   return runInForeground(["sudo", "-n", "env", ...keep, `${codeRoot}/bin/flipflap`, "lab", ...words], { cwd: projectRoot() });
 }
 
@@ -34,11 +36,19 @@ A lab is named after the project's folder; FLIPFLAP_LAB names another. Its range
       const now = await status(plan);
       if (flags.json === true) console.log(JSON.stringify(now, null, 2));
       else if (now.servers.length === 0) console.log(`lab ${now.name}: off`);
-      else console.log(`lab ${now.name}: ${now.ranges.join(", ")}\n\n${table(["SERVER", "ADDRESS", "POWER", "PID"], now.servers.map((s) => [s.server, s.address, s.power, String(s.pid ?? "")]))}`);
+      else
+        console.log(
+          `lab ${now.name}: ${now.ranges.join(", ")}\n\n${table(
+            ["SERVER", "ADDRESS", "POWER", "PID"],
+            now.servers.map((s) => [s.server, s.address, s.power, String(s.pid ?? "")]),
+          )}`,
+        );
       return 0;
     }
-    if (!["start", "stop", "power-cut", "power-on"].includes(verb ?? "")) throw new UsageError("say start, stop, status, power-cut SERVER or power-on SERVER");
-    if (verb?.startsWith("power-") && server === undefined) throw new UsageError(`name the server: ${plan.servers.map((s) => s.name).join(", ")}`);
+    if (!["start", "stop", "power-cut", "power-on"].includes(verb ?? ""))
+      throw new UsageError("say start, stop, status, power-cut SERVER or power-on SERVER");
+    if (verb?.startsWith("power-") && server === undefined)
+      throw new UsageError(`name the server: ${plan.servers.map((s) => s.name).join(", ")}`);
     if (process.getuid?.() !== 0) return asRootAgain(words);
     if (verb === "start") await start(plan);
     else if (verb === "stop") await stop(plan);

@@ -99,13 +99,19 @@ export function statusText(status: Status): string {
     table(
       ["SYSTEM", "TENANT", "SERVER", "STATE", "NETWORK", "ADDRESSES", "REACHABLE"],
       status.systems.flatMap((s) =>
-        s.interfaces.map((i, n) => (n === 0 ? [s.name, s.tenant, s.server, s.state, i.network, i.addresses.join(" "), reach(s.reachable)] : ["", "", "", "", i.network, i.addresses.join(" "), ""])),
+        s.interfaces.map((i, n) =>
+          n === 0
+            ? [s.name, s.tenant, s.server, s.state, i.network, i.addresses.join(" "), reach(s.reachable)]
+            : ["", "", "", "", i.network, i.addresses.join(" "), ""],
+        ),
       ),
     ),
   ];
   for (const server of status.servers) if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
   const closed = status.probes.filter((probe) => !probe.reached);
-  const lines = closed.map((probe) => `${probe.from} does not reach ${probe.to} (${probe.address}, ${probe.mtuBytes} bytes): ${probe.error}`);
+  const lines = closed.map(
+    (probe) => `${probe.from} does not reach ${probe.to} (${probe.address}, ${probe.mtuBytes} bytes): ${probe.error}`,
+  );
   return [...parts, ...(lines.length > 0 ? [lines.join("\n")] : [])].join("\n\n");
 }
 

@@ -2,7 +2,7 @@ import type { Declaration } from "../../components/config/declaration";
 import { ConfigError } from "../../components/config/faults";
 import { loadDeclaration } from "../../components/config/load";
 import { writeSshConfig } from "../../components/host/sshConfig";
-import { checkedDeclaration } from "../../components/testbed";
+import { checkedDeclaration } from "../../components/testbed/check";
 import { ruleFaults } from "../../components/testbed/check";
 import { projectLab } from "../../lab/plan";
 import { status as labStatus } from "../../lab/lab";
@@ -29,7 +29,9 @@ async function startLab(root: string): Promise<void> {
   const plan = projectLab(root);
   if (plan.servers.length === 0) return;
   const now = await labStatus(plan);
-  const running = plan.servers.every((s) => now.servers.find((n) => n.server === s.name)?.power === "on" && readLabState(root)?.servers[s.name] !== undefined);
+  const running = plan.servers.every(
+    (s) => now.servers.find((n) => n.server === s.name)?.power === "on" && readLabState(root)?.servers[s.name] !== undefined,
+  );
   const title = `lab ${plan.name}: ${plan.servers.map((s) => s.name).join(", ")}`;
   const work = async (): Promise<void> => {
     const code = await lab.run({ words: ["start"], flags: {}, rest: [] });

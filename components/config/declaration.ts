@@ -49,9 +49,7 @@ export function linkName(link: Link): string {
 
 /** Servers that have a system in the network. */
 export function serversOf(declaration: Declaration, network: Network): ServerDeclaration[] {
-  const names = new Set(
-    declaration.testbed.systems.filter((s) => s.networks.some((n) => n.name === network.name)).map((s) => s.server),
-  );
+  const names = new Set(declaration.testbed.systems.filter((s) => s.networks.some((n) => n.name === network.name)).map((s) => s.server));
   return declaration.servers.filter((server) => names.has(server.name));
 }
 

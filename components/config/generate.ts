@@ -29,7 +29,9 @@ function typeText(node: Node): string {
   if (node.$ref !== undefined) {
     const name = refName(node.$ref);
     const target = definitions[name];
-    return target?.properties !== undefined || target?.oneOf !== undefined ? `[${name}](#${name.toLowerCase()})` : (String(target?.type ?? name));
+    return target?.properties !== undefined || target?.oneOf !== undefined
+      ? `[${name}](#${name.toLowerCase()})`
+      : String(target?.type ?? name);
   }
   if (node.oneOf !== undefined) return node.oneOf.map(typeText).join(" or ");
   if (node.const !== undefined) return `\`${String(node.const)}\``;

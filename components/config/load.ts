@@ -25,7 +25,13 @@ function unknownLabServer(name: string, hub: boolean): ServerDeclaration {
   return { ...nowhere, name, hub, isLab: true, uplink: defaultUplink, underlay: { ipv4: "" } };
 }
 
-function serverOf(source: StackSource, stackFile: StackFile, lab: LabState | undefined, faults: Fault[], needsLab: boolean): ServerDeclaration {
+function serverOf(
+  source: StackSource,
+  stackFile: StackFile,
+  lab: LabState | undefined,
+  faults: Fault[],
+  needsLab: boolean,
+): ServerDeclaration {
   const hub = stackFile.hub ?? false;
   if (stackFile.server !== "lab") return realServer(source.stack, hub, stackFile.server);
   const facts = lab?.servers[source.stack];
@@ -64,7 +70,12 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
   const faults: Fault[] = [];
   const sources = readStackFiles(root, faults);
   if (sources.length === 0) {
-    faults.push({ rule: "stack-files", path: "Pulumi.<server>.yaml", what: "there is no stack file", fix: "make one for each server: docs/config.md, StackFile" });
+    faults.push({
+      rule: "stack-files",
+      path: "Pulumi.<server>.yaml",
+      what: "there is no stack file",
+      fix: "make one for each server: docs/config.md, StackFile",
+    });
   }
   const servers: ServerDeclaration[] = [];
   for (const source of sources) {

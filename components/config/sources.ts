@@ -15,7 +15,10 @@ export interface StackSource {
 function readYaml(path: string, shown: string, faults: Fault[]): unknown {
   const document = parseDocument(readFileSync(path, "utf8"), { prettyErrors: true });
   for (const error of document.errors) {
-    const [what, ...where] = error.message.split("\n").map((line) => line.trim()).filter(Boolean);
+    const [what, ...where] = error.message
+      .split("\n")
+      .map((line) => line.trim())
+      .filter(Boolean);
     faults.push({ rule: "yaml", path: shown, what: what ?? "is no YAML", fix: `mend the line ${where[0] ?? ""}`.trim() });
   }
   return document.errors.length > 0 ? undefined : document.toJS();
@@ -43,7 +46,9 @@ export function readStackFiles(root: string, faults: Fault[]): StackSource[] {
 export function testbedNames(root: string): string[] {
   const folder = join(root, "testbeds");
   if (!existsSync(folder)) return [];
-  return readdirSync(folder).flatMap((entry) => (entry.endsWith(".yaml") ? [entry.slice(0, -".yaml".length)] : [])).sort();
+  return readdirSync(folder)
+    .flatMap((entry) => (entry.endsWith(".yaml") ? [entry.slice(0, -".yaml".length)] : []))
+    .sort();
 }
 
 export function readTestbedFile(root: string, name: string, faults: Fault[]): unknown {
@@ -51,7 +56,12 @@ export function readTestbedFile(root: string, name: string, faults: Fault[]): un
   const shown = `testbeds/${name}.yaml`;
   if (!existsSync(path)) {
     const there = testbedNames(root);
-    faults.push({ rule: "testbed-file", path: shown, what: "there is no such file", fix: `make it, or choose one of ${there.join(", ") || "none"}` });
+    faults.push({
+      rule: "testbed-file",
+      path: shown,
+      what: "there is no such file",
+      fix: `make it, or choose one of ${there.join(", ") || "none"}`,
+    });
     return undefined;
   }
   return readYaml(path, shown, faults);

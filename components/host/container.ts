@@ -1,7 +1,7 @@
 /** Containers of ours on a server. */
 import * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
-import type { ImageSource } from "./image";
+import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 
 export interface ContainerArgs {
@@ -21,7 +21,13 @@ export interface ContainerArgs {
   readonly folders?: readonly { readonly server: string; readonly container: string; readonly readOnly?: boolean }[];
 }
 
-export function renderContainer(name: string, args: ContainerArgs, provider: docker.Provider, site: Site, options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] }): docker.Container {
+export function renderContainer(
+  name: string,
+  args: ContainerArgs,
+  provider: docker.Provider,
+  site: Site,
+  options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
+): docker.Container {
   site.deployed.add({ type: "container", name, spec: { container: args.container, imageId: args.image.id } });
   const labels = { ...args.labels, "flipflap.stack": site.owner.stack };
   return new docker.Container(

@@ -18,7 +18,12 @@ export interface DeployedList {
 }
 
 /** One resource for one kernel object or atomic table. */
-export function renderObject(prefix: string, object: HostObject, site: Site, options: { parent: pulumi.Resource; dependsOn?: pulumi.Input<pulumi.Input<pulumi.Resource>[]> }): remote.Command {
+export function renderObject(
+  prefix: string,
+  object: HostObject,
+  site: Site,
+  options: { parent: pulumi.Resource; dependsOn?: pulumi.Input<pulumi.Input<pulumi.Resource>[]> },
+): remote.Command {
   const name = `${prefix}-${object.name}`;
   const named = { ...object, name };
   site.deployed.add({ type: object.type.type, name, spec: object.spec });
@@ -38,7 +43,12 @@ export function renderObject(prefix: string, object: HostObject, site: Site, opt
 }
 
 /** Objects that are made one after the other. */
-export function renderChain(prefix: string, objects: readonly HostObject[], site: Site, options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] }): remote.Command[] {
+export function renderChain(
+  prefix: string,
+  objects: readonly HostObject[],
+  site: Site,
+  options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
+): remote.Command[] {
   const made: remote.Command[] = [];
   for (const object of objects) {
     const last = made.at(-1);

@@ -1,44 +1,28 @@
 /** An image on a server: loaded over SSH from the archive in this machine's cache. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { local } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
-import { builtImage } from "../../images/cache";
-import { isImageName } from "../../images/images";
-import { archiveIdentity } from "../../images/archive";
+import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 import { sh } from "./sh";
 import { sshConfigPath } from "./sshConfig";
-
-export interface ImageSource {
-  readonly name: string;
-  /** Relative to the project where it is the user's, else in the cache. */
-  readonly archive: string;
-  readonly id: string;
-  readonly tag: string;
-}
-
-export function findImage(root: string, name: string): ImageSource {
-  if (isImageName(name)) {
-    const built = builtImage(name);
-    if (built === undefined) throw new Error(`images.${name}: is not built yet; run npm run setup (or npm run up)`);
-    return { name, ...built };
-  }
-  const path = join(root, name);
-  if (!existsSync(path)) throw new Error(`${name}: there is no such image archive; make it with docker save -o ${name} IMAGE`);
-  return { name, archive: path, ...archiveIdentity(path) };
-}
 
 /**
  * The tag in `create` is what decides: same tag, same content. The archive is found by the script itself,
  * so that nothing of this machine's folders gets into the state.
  */
-export function renderImage(prefix: string, image: ImageSource, site: Site, options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] }): local.Command {
+export function renderImage(
+  prefix: string,
+  image: ImageSource,
+  site: Site,
+  options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
+): local.Command {
   const ssh = sh`ssh -F ${sshConfigPath} ${site.server.name}`;
   return new local.Command(
     `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`,
     {
-      create: sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || node_modules/.bin/tsx images/archive.ts ${image.name} | ${ssh} docker load -q`.text,
+      create:
+        sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || node_modules/.bin/tsx images/archive.ts ${image.name} | ${ssh} docker load -q`
+          .text,
       delete: sh`if ${ssh} docker image inspect ${image.id} >/dev/null 2>&1; then ${ssh} docker image rm ${image.id} >/dev/null; fi`.text,
       triggers: [image.id],
       addPreviousOutputInEnv: false,

@@ -1,6 +1,6 @@
 /** The script of a host object as it is sent to the server: one text, called with the verb. Pure. */
 import { type HostObject, type Owner, ownerFolder } from "./objectType";
-import { Script, sh } from "./sh";
+import { type Script, sh } from "./sh";
 
 /**
  * Helpers of the scripts. `save` keeps a previous value once, whatever follows; `restore` calls a

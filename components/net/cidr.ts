@@ -101,9 +101,7 @@ export function formatPrefix(prefix: Prefix): string {
 }
 
 export function contains(prefix: Prefix, address: Address): boolean {
-  return (
-    prefix.family === address.family && (address.value & ~hostMask(prefix.family, prefix.length)) === prefix.network
-  );
+  return prefix.family === address.family && (address.value & ~hostMask(prefix.family, prefix.length)) === prefix.network;
 }
 
 export function overlaps(a: Prefix, b: Prefix): boolean {

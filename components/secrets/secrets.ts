@@ -33,7 +33,8 @@ export class Secrets extends pulumi.ComponentResource {
     const of = (secret: string): pulumi.Output<string> =>
       reference.getOutput("secrets").apply((all: Record<string, string> | undefined) => {
         const value = all?.[secret];
-        if (value === undefined) throw new Error(`secrets.${secret}: arises on the hub, and stack ${hub} has not made it yet; run: pulumi up -s ${hub}`);
+        if (value === undefined)
+          throw new Error(`secrets.${secret}: arises on the hub, and stack ${hub} has not made it yet; run: pulumi up -s ${hub}`);
         return value;
       });
     return Object.fromEntries(used.map((secret) => [secret, pulumi.secret(of(secret))]));

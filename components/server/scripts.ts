@@ -2,7 +2,7 @@
 import type { Requirement } from "../kinds/kind";
 import { prelude } from "../host/script";
 import type { Owner } from "../host/objectType";
-import { Script, sh } from "../host/sh";
+import { type Script, sh } from "../host/sh";
 
 function unique(requirements: readonly Requirement[], key: "tool" | "kernelOption"): [string, string][] {
   const reasons = new Map<string, Set<string>>();

@@ -4,7 +4,8 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { dockerProvider, shellCommand, sshConnection } from "../host/connection";
 import { renderObject, type Site } from "../host/hostObject";
-import { findImage, type ImageSource, renderImage } from "../host/image";
+import { findImage, type ImageSource } from "../../images/find";
+import { renderImage } from "../host/image";
 import type { ServerPlan } from "../testbed/plan";
 import { factsScript } from "./scripts";
 

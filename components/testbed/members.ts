@@ -42,7 +42,13 @@ function memberships(declaration: Declaration, network: Network): Membership[] {
 }
 
 /** Addresses that are spoken for in a prefix: gateways and what is declared. */
-function takenIn(declaration: Declaration, network: Network, all: readonly Membership[], prefix: Prefix, family: "ipv4" | "ipv6"): Set<bigint> {
+function takenIn(
+  declaration: Declaration,
+  network: Network,
+  all: readonly Membership[],
+  prefix: Prefix,
+  family: "ipv4" | "ipv6",
+): Set<bigint> {
   const kind = kindOf(network);
   const gateways = declaration.servers.flatMap((server) => kind.gateways(network, server.name)[family] ?? []);
   const declared = all.flatMap((m) => m.declared[family] ?? []);

@@ -16,7 +16,9 @@ export interface MtuSum {
 }
 
 export function overheadBytes(network: Network): number {
-  return kindOf(network).overhead(network).reduce((total, part) => total + part.bytes, 0);
+  return kindOf(network)
+    .overhead(network)
+    .reduce((total, part) => total + part.bytes, 0);
 }
 
 /** The sum for each link that the network crosses. */

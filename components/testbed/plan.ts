@@ -63,11 +63,16 @@ function settings(declaration: Declaration, server: ServerDeclaration): HostObje
   const { testbed } = declaration;
   const links = testbed.links.filter((link) => link.between.includes(server.name));
   const own = [server.underlay.ipv4, server.underlay.ipv6].filter((text): text is string => text !== undefined && text !== "");
-  const peers = declaration.servers.filter((peer) => peer.name !== server.name && links.some((link) => link.between.includes(peer.name) && linkDevice(link, server) === server.uplink));
+  const peers = declaration.servers.filter(
+    (peer) =>
+      peer.name !== server.name && links.some((link) => link.between.includes(peer.name) && linkDevice(link, server) === server.uplink),
+  );
   const known = peers.flatMap((peer) => {
     const mac = peer.underlay.mac;
     if (mac === undefined) return [];
-    return [peer.underlay.ipv4, peer.underlay.ipv6].flatMap((text) => (text === undefined ? [] : [{ address: text.split("/")[0] ?? "", mac }]));
+    return [peer.underlay.ipv4, peer.underlay.ipv6].flatMap((text) =>
+      text === undefined ? [] : [{ address: text.split("/")[0] ?? "", mac }],
+    );
   });
   const objects: unknown[] = [
     declare(services, "services", { stopped: testbed.tuning?.stopServices ?? ["irqbalance", "NetworkManager"] }),
@@ -86,7 +91,13 @@ function settings(declaration: Declaration, server: ServerDeclaration): HostObje
 }
 
 function networkContext(declaration: Declaration, network: Network, server: ServerDeclaration): NetworkContext {
-  return { declaration, network, server, mtuBytes: networkMtuBytes(declaration, network), members: resolveMembers(declaration, network).members };
+  return {
+    declaration,
+    network,
+    server,
+    mtuBytes: networkMtuBytes(declaration, network),
+    members: resolveMembers(declaration, network).members,
+  };
 }
 
 function kernelOffloads(wanted: Offloads): Record<string, boolean> {
@@ -160,8 +171,15 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
       const kind = kindOf(network);
       return { network, mtuBytes: context.mtuBytes, nve: kind.nve(context), nva: server.hub ? kind.nva(context) : [] };
     });
-  const hash = createHash("sha256").update(JSON.stringify(systems.map((s) => s.attach.spec))).digest("hex").slice(0, 16);
-  const images = ["agent", ...systems.map((s) => s.system.image ?? "tools"), ...networks.flatMap(({ network }) => kindOf(network).images(network))];
+  const hash = createHash("sha256")
+    .update(JSON.stringify(systems.map((s) => s.attach.spec)))
+    .digest("hex")
+    .slice(0, 16);
+  const images = [
+    "agent",
+    ...systems.map((s) => s.system.image ?? "tools"),
+    ...networks.flatMap(({ network }) => kindOf(network).images(network)),
+  ];
   return {
     server,
     requirements: [...commonRequirements, ...networks.flatMap(({ network }) => kindOf(network).requires(network))],

@@ -51,7 +51,8 @@ const unknownServer: TestbedRule = {
     for (const [i, link] of testbed.links.entries()) {
       for (const name of link.between) check(`links[${i}].between`, name);
       for (const name of Object.keys(link.interfaces ?? {})) {
-        if (!link.between.includes(name)) report(`links[${i}].interfaces.${name}`, "the link does not join this server", `name one of ${link.between.join(", ")}`);
+        if (!link.between.includes(name))
+          report(`links[${i}].interfaces.${name}`, "the link does not join this server", `name one of ${link.between.join(", ")}`);
       }
     }
   },
@@ -76,7 +77,11 @@ const foreignNetwork: TestbedRule = {
       for (const { name } of system.networks) {
         const network = findNetwork(declaration, name);
         if (network !== undefined && network.tenant !== system.tenant) {
-          report(`systems.${system.name}.networks.${name}`, `the network is of tenant ${network.tenant}, the system of ${system.tenant}`, `put it in a network of ${system.tenant}`);
+          report(
+            `systems.${system.name}.networks.${name}`,
+            `the network is of tenant ${network.tenant}, the system of ${system.tenant}`,
+            `put it in a network of ${system.tenant}`,
+          );
         }
       }
     }
@@ -107,18 +112,29 @@ const address: TestbedRule = {
         const network = findNetwork(declaration, membership.name);
         if (network === undefined) continue;
         const kind = kindOf(network);
-        for (const [key, family] of [["address", "ipv4"], ["address6", "ipv6"]] as const) {
+        for (const [key, family] of [
+          ["address", "ipv4"],
+          ["address6", "ipv6"],
+        ] as const) {
           const text = membership[key];
           if (text === undefined) continue;
           const path = `systems.${system.name}.networks.${membership.name}.${key}`;
           const parsed = parseAddress(text);
           const prefix = kind.prefixes(network, system.server)[family];
           const gateway = kind.gateways(network, system.server)[family];
-          if (parsed === undefined || parsed.family !== (family === "ipv4" ? 4 : 6)) report(path, `"${text}" is no ${family === "ipv4" ? "IPv4" : "IPv6"} address`, "write one without prefix length");
-          else if (prefix === undefined) report(path, `the network has no ${family === "ipv4" ? "IPv4" : "IPv6"} prefix on ${system.server}`, "give it one, or leave the address out");
+          if (parsed === undefined || parsed.family !== (family === "ipv4" ? 4 : 6))
+            report(path, `"${text}" is no ${family === "ipv4" ? "IPv4" : "IPv6"} address`, "write one without prefix length");
+          else if (prefix === undefined)
+            report(
+              path,
+              `the network has no ${family === "ipv4" ? "IPv4" : "IPv6"} prefix on ${system.server}`,
+              "give it one, or leave the address out",
+            );
           else if (!contains(prefix, parsed)) report(path, `${text} is outside ${formatPrefix(prefix)}`, "choose one inside");
-          else if (!isHostOf(prefix, parsed)) report(path, `${text} is the network or broadcast address of ${formatPrefix(prefix)}`, "choose another");
-          else if (gateway !== undefined && gateway.value === parsed.value) report(path, `${text} is the gateway of ${formatPrefix(prefix)}`, "choose another");
+          else if (!isHostOf(prefix, parsed))
+            report(path, `${text} is the network or broadcast address of ${formatPrefix(prefix)}`, "choose another");
+          else if (gateway !== undefined && gateway.value === parsed.value)
+            report(path, `${text} is the gateway of ${formatPrefix(prefix)}`, "choose another");
         }
       }
     }
@@ -136,7 +152,8 @@ const taken: TestbedRule = {
           if (text === undefined) continue;
           const value = key === "mac" ? text.toLowerCase() : canonicalAddress(text);
           const other = users.get(`${membership.name} ${value}`);
-          if (other !== undefined && other !== system.name) report(`systems.${system.name}.networks.${membership.name}.${key}`, `${value} is already used by ${other}`, "choose another");
+          if (other !== undefined && other !== system.name)
+            report(`systems.${system.name}.networks.${membership.name}.${key}`, `${value} is already used by ${other}`, "choose another");
           users.set(`${membership.name} ${value}`, system.name);
         }
       }
@@ -151,7 +168,12 @@ const mac: TestbedRule = {
       for (const membership of system.networks) {
         const first = Number.parseInt(membership.mac?.slice(0, 2) ?? "02", 16);
         const none = /^0{2}(:0{2}){5}$/.test(membership.mac ?? "");
-        if ((first & 1) === 1 || none) report(`systems.${system.name}.networks.${membership.name}.mac`, `${membership.mac} is ${none ? "no address" : "a multicast address"}`, "choose one whose first byte is even, like 02:00:00:00:00:01");
+        if ((first & 1) === 1 || none)
+          report(
+            `systems.${system.name}.networks.${membership.name}.mac`,
+            `${membership.mac} is ${none ? "no address" : "a multicast address"}`,
+            "choose one whose first byte is even, like 02:00:00:00:00:01",
+          );
       }
     }
   },
@@ -192,7 +214,12 @@ const linkInterface: TestbedRule = {
       for (const server of servers.filter((s) => link.between.includes(s.name))) {
         const device = linkDevice(link, server);
         const other = users.get(`${server.name} ${device}`);
-        if (other !== undefined) report(`links[${i}].interfaces.${server.name}`, `${device} of ${server.name} is already on the link ${other}`, `name another NIC of ${server.name}`);
+        if (other !== undefined)
+          report(
+            `links[${i}].interfaces.${server.name}`,
+            `${device} of ${server.name} is already on the link ${other}`,
+            `name another NIC of ${server.name}`,
+          );
         users.set(`${server.name} ${device}`, linkName(link));
       }
     }
@@ -204,7 +231,8 @@ const hubs: TestbedRule = {
   check: ({ servers, testbed }, report) => {
     const named = servers.filter((server) => server.hub).map((server) => server.name);
     if (named.length > 2) report("flipflap:hub", `${named.join(", ")} all say hub`, "a testbed has one hub, or two");
-    if (named.length === 0 && (testbed.secrets ?? []).length > 0) report("secrets", "arise on the hub, and no stack file says flipflap:hub: true", "say so in one of them");
+    if (named.length === 0 && (testbed.secrets ?? []).length > 0)
+      report("secrets", "arise on the hub, and no stack file says flipflap:hub: true", "say so in one of them");
   },
 };
 
@@ -213,23 +241,36 @@ const underlay: TestbedRule = {
   check: ({ servers, testbed }, report) => {
     const users = new Map<string, string>();
     for (const server of servers) {
-      for (const [key, family] of [["ipv4", 4], ["ipv6", 6]] as const) {
+      for (const [key, family] of [
+        ["ipv4", 4],
+        ["ipv6", 6],
+      ] as const) {
         const text = server.underlay[key];
         if (text === undefined || text === "") continue;
         const path = `Pulumi.${server.name}.yaml: flipflap:server.underlay.${key}`;
         const parsed = parseInterfaceAddress(text);
         if (parsed?.address.family !== family || !isHostOf(parsed.prefix, parsed.address)) {
-          report(path, `"${text}" is no IPv${family} address with prefix length`, family === 4 ? "write one like 198.18.0.1/24" : 'write one like "fd00:1::1/64"');
+          report(
+            path,
+            `"${text}" is no IPv${family} address with prefix length`,
+            family === 4 ? "write one like 198.18.0.1/24" : 'write one like "fd00:1::1/64"',
+          );
           continue;
         }
         const other = users.get(formatAddress(parsed.address));
         if (other !== undefined) report(path, `${text} is also that of ${other}`, "give each server its own");
         users.set(formatAddress(parsed.address), server.name);
-        const peers = servers.filter((peer) => testbed.links.some((link) => link.between.includes(peer.name) && link.between.includes(server.name)));
+        const peers = servers.filter((peer) =>
+          testbed.links.some((link) => link.between.includes(peer.name) && link.between.includes(server.name)),
+        );
         for (const peer of peers) {
           const there = parseInterfaceAddress(peer.underlay[key] ?? "");
           if (peer.name < server.name && there !== undefined && !contains(parsed.prefix, there.address)) {
-            report(path, `${text} and ${peer.underlay[key]} of ${peer.name} are on one link but not in one prefix`, "give both addresses of one prefix");
+            report(
+              path,
+              `${text} and ${peer.underlay[key]} of ${peer.name} are on one link but not in one prefix`,
+              "give both addresses of one prefix",
+            );
           }
         }
       }
@@ -244,8 +285,10 @@ const files: TestbedRule = {
     for (const system of testbed.systems) {
       for (const file of system.files ?? []) {
         const path = `systems.${system.name}.files.${file.path}`;
-        if ((file.content === undefined) === (file.secret === undefined)) report(path, "has content and secret, or neither", "give it one of the two");
-        if (file.secret !== undefined && !secrets.includes(file.secret)) report(path, `there is no secret "${file.secret}"`, oneOf(file.secret, secrets));
+        if ((file.content === undefined) === (file.secret === undefined))
+          report(path, "has content and secret, or neither", "give it one of the two");
+        if (file.secret !== undefined && !secrets.includes(file.secret))
+          report(path, `there is no secret "${file.secret}"`, oneOf(file.secret, secrets));
       }
     }
   },
@@ -256,7 +299,12 @@ const image: TestbedRule = {
   check: ({ testbed }, report) => {
     for (const system of testbed.systems) {
       const name = system.image ?? "tools";
-      if (!isImageName(name) && !name.endsWith(".tar")) report(`systems.${system.name}.image`, `"${name}" is neither an image of images/ nor an archive (.tar)`, "name one of images/images.ts, or the path of an archive made by docker save");
+      if (!isImageName(name) && !name.endsWith(".tar"))
+        report(
+          `systems.${system.name}.image`,
+          `"${name}" is neither an image of images/ nor an archive (.tar)`,
+          "name one of images/images.ts, or the path of an archive made by docker save",
+        );
     }
   },
 };
@@ -265,7 +313,8 @@ const reservedName: TestbedRule = {
   id: "reserved-name",
   check: ({ testbed }, report) => {
     for (const system of testbed.systems) {
-      if (system.name === "agent") report(`systems.${system.name}.name`, "ff-agent is the container of the server's agent", "choose another name");
+      if (system.name === "agent")
+        report(`systems.${system.name}.name`, "ff-agent is the container of the server's agent", "choose another name");
     }
   },
 };
@@ -277,7 +326,12 @@ const linkMissing: TestbedRule = {
     for (const network of declaration.testbed.networks) {
       const names = serversOf(declaration, network).map((server) => server.name);
       const joined = declaration.testbed.links.some((link) => names.every((name) => link.between.includes(name)));
-      if (names.length > 1 && !joined) report(`networks.${network.name}`, `no link joins ${names.join(" and ")}, where its systems sit`, `add links: [{ between: [${names.join(", ")}] }]`);
+      if (names.length > 1 && !joined)
+        report(
+          `networks.${network.name}`,
+          `no link joins ${names.join(" and ")}, where its systems sit`,
+          `add links: [{ between: [${names.join(", ")}] }]`,
+        );
     }
   },
 };

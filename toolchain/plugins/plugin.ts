@@ -124,7 +124,8 @@ function interceptConfigure(plugin: Plugin): void {
     own.configure = (call, callback) => {
       const config = call.request.getArgs()?.toJavaScript() ?? {};
       const wrong = unsupported(config, plugin.config, "").filter((key) => key !== "version");
-      if (wrong.length > 0) return callback(new Error(`${plugin.name}: ${wrong.join(", ")}: not supported by the offline plugin; use the vendor's`));
+      if (wrong.length > 0)
+        return callback(new Error(`${plugin.name}: ${wrong.join(", ")}: not supported by the offline plugin; use the vendor's`));
       plugin.configure?.(config);
       return answer?.(call, (error, response) => {
         (response as { setAcceptsecrets(accept: boolean): void } | undefined)?.setAcceptsecrets(false);

@@ -31,13 +31,6 @@ interface IpRoute {
   readonly dev?: string;
 }
 
-/** One line an interface, so that a preview shows which one changes. */
-function lines(spec: AttachSpec): string[] {
-  const { interfaces, ...head } = spec;
-  const items = interfaces.map((item, i) => `${i === 0 ? "" : ","}${JSON.stringify(item)}`);
-  return [`${JSON.stringify(head).slice(0, -1)},"interfaces":[`, ...items, "]}"];
-}
-
 /** Our short names of the offloads that a spec sets by the kernel's names. */
 function shortOffloads(iface: AttachInterface): [OffloadName, boolean][] {
   return offloadNames.flatMap((name): [OffloadName, boolean][] => {
@@ -52,7 +45,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
   ensure: (spec) => sh`
     file="$folder/attach/"${spec.system}
     mkdir -p "$folder/attach"
-    printf '%s\n' ${lines(spec)} >"$file.new"
+    printf '%s\n' ${JSON.stringify(spec, null, 1)} >"$file.new"
     mv "$file.new" "$file.json"
   `,
   remove: (spec) => sh`rm -f "$folder/attach/"${spec.system}.json`,

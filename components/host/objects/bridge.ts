@@ -22,10 +22,12 @@ export const bridge: ObjectType<BridgeSpec> = {
     mark=${ownerMark(owner, name)}
     set -- ${[...spec.addresses]}
     if has_link "$device"; then
-      [ "$(link_alias "$device")" = "$mark" ] || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
+      # The kernel takes no alias at creation; between the two our MAC tells whose it is.
+      [ "$(link_alias "$device")" = "$mark" ] || [ "$(link_alias "$device")/$(cat "/sys/class/net/$device/address")" = "/$mac" ] || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
     else
-      ip link add "$device" alias "$mark" type bridge
+      ip link add "$device" address "$mac" type bridge
     fi
+    ip link set dev "$device" alias "$mark"
     ip link set dev "$device" address "$mac" mtu "$mtu" up
     ip link set dev "$device" type bridge stp_state 0 forward_delay 0 mcast_snooping 0
     for old in $(ip -o addr show dev "$device" scope global | awk '{print $4}'); do

@@ -19,32 +19,64 @@ function hooks(spec: FilterSpec, family: Family): { table: string; hook: string;
   ];
 }
 
+/** nft's name of a table that iptables keeps there where it is built on nf_tables. */
+function nftTable(family: Family, table: string): string {
+  return `${family === "ipv4" ? "ip" : "ip6"} ${table}`;
+}
+
+/** iptables on nf_tables makes its tables at the first rule and never takes them away; those that it made for us go when they are empty. */
+const tables = sh`
+  uses_nft() { case $("$1" -V) in *nf_tables*) command -v nft >/dev/null ;; *) return 1 ;; esac; }
+  remember() {
+    if uses_nft "$1" && ! nft list table $2 >/dev/null 2>&1; then save "table.$(printf '%s' "$2" | tr ' ' .)" made; fi
+  }
+  drop_empty() {
+    mark="table.$(printf '%s' "$2" | tr ' ' .)"
+    if [ -e "$folder/saved/$mark" ] && uses_nft "$1"; then
+      listed=$(nft list table $2 2>/dev/null | sed -E '/^table |^\t?\}|^$|^\tchain [A-Z]+ \{|^\t\ttype .*policy accept;$/d')
+      if [ -z "$listed" ]; then
+        if nft list table $2 >/dev/null 2>&1; then nft delete table $2; fi
+        forget "$mark"
+      fi
+    fi
+  }
+`;
+
 function removeIptables(spec: FilterSpec): Script {
   return sh`
     chain=${spec.chain}
+    ${tables}
     drop() {
-      if command -v "$1" >/dev/null && "$1" -w -t "$2" -S "$chain" >/dev/null 2>&1; then
+      if ! command -v "$1" >/dev/null; then return 0; fi
+      if "$1" -w -t "$2" -S "$chain" >/dev/null 2>&1; then
         while "$1" -w -t "$2" -C "$3" -j "$chain" 2>/dev/null; do "$1" -w -t "$2" -D "$3" -j "$chain"; done
         "$1" -w -t "$2" -F "$chain"
         "$1" -w -t "$2" -X "$chain"
       fi
+      drop_empty "$1" "$4"
     }
-    ${families.flatMap((family) => hooks(spec, family).map(({ table, hook }) => sh`drop ${tool(spec, family)} ${table} ${hook}`))}
+    ${families.flatMap((family) =>
+      hooks(spec, family).map(({ table, hook }) => sh`drop ${tool(spec, family)} ${table} ${hook} ${nftTable(family, table)}`),
+    )}
   `;
 }
 
 function ensureIptables(spec: FilterSpec): Script {
   return sh`
     chain=${spec.chain}
+    ${tables}
     put() {
-      tool=$1; table=$2; hook=$3; shift 3
-      command -v "$tool" >/dev/null || fail "$tool: not on this server; install the package iptables or choose another filter"
-      printf '%s\n' "*$table" ":$chain - [0:0]" "$@" COMMIT | "$tool-restore" --noflush --wait
-      "$tool" -w -t "$table" -C "$hook" -j "$chain" 2>/dev/null || "$tool" -w -t "$table" -I "$hook" 1 -j "$chain"
+      command -v "$1" >/dev/null || fail "$1: not on this server; install the package iptables or choose another filter"
+      remember "$1" "$4"
+      printf '%s\n' "*$2" ":$chain - [0:0]" "$5" COMMIT | "$1-restore" --noflush --wait
+      "$1" -w -t "$2" -C "$3" -j "$chain" 2>/dev/null || "$1" -w -t "$2" -I "$3" 1 -j "$chain"
     }
     ${families.flatMap((family) =>
       hooks(spec, family).flatMap(({ table, hook, rules }) =>
-        rules.length === 0 ? [] : [sh`put ${tool(spec, family)} ${table} ${hook} ${rules}`],
+        rules.length === 0
+          ? []
+          : // One word with line ends: a preview shows which rule changes.
+            [sh`put ${tool(spec, family)} ${table} ${hook} ${nftTable(family, table)} ${rules.join("\n")}`],
       ),
     )}
   `;
@@ -67,7 +99,7 @@ function ensureNft(spec: FilterSpec): Script {
   ];
   return sh`
     command -v nft >/dev/null || fail "nft: not on this server; install the package nftables or choose another filter"
-    printf '%s\n' ${lines} | nft -f -
+    printf '%s\n' ${lines.join("\n")} | nft -f -
   `;
 }
 
@@ -106,7 +138,11 @@ export const filter: ObjectType<FilterSpec> = {
   found: (output, spec) => {
     const parts = sections(output);
     if (parts.size === 0) return undefined;
-    const lines = (text: string | undefined): string[] => (text ?? "").split("\n").map((line) => line.trim()).filter(Boolean);
+    const lines = (text: string | undefined): string[] =>
+      (text ?? "")
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean);
     if (spec.variant === "nft") {
       const rules = (text: string | undefined): string[] => lines(text).filter((line) => !/^(table|chain|type|})/.test(line));
       return { rules: rules(parts.get("forward")), masquerade: rules(parts.get("postrouting")) };

@@ -38,7 +38,11 @@ interface Rule {
 function rulesOf(spec: FilterSpec, family: Family): Rule[] {
   const { device, inputs, masquerade } = spec;
   const { own, tenant, foreign } = spec[family];
-  if (own === null) return [{ input: device, verdict: "DROP" }, { output: device, verdict: "DROP" }];
+  if (own === null)
+    return [
+      { input: device, verdict: "DROP" },
+      { output: device, verdict: "DROP" },
+    ];
   return [
     // What stays on the bridge passes here too where bridge-nf-call-iptables is on; it is one network's.
     { input: device, output: device, verdict: "ACCEPT" },

@@ -40,4 +40,20 @@ export function objectType(name: string): CheckableType<unknown> {
   return found as CheckableType<unknown>;
 }
 
-export { addresses, agentFolders, attachSpec, attached, bridge, bridgePort, container, filter, neighbours, nic, offloads, route, router, services, sysctls };
+export {
+  addresses,
+  agentFolders,
+  attachSpec,
+  attached,
+  bridge,
+  bridgePort,
+  container,
+  filter,
+  neighbours,
+  nic,
+  offloads,
+  route,
+  router,
+  services,
+  sysctls,
+};

@@ -36,7 +36,13 @@ export const router: ObjectType<RouterSpec> = {
     done
     pair() {
       if has_link "$1" && ! ip -n "$namespace" link show dev "$2" >/dev/null 2>&1; then ip link del "$1"; fi
-      has_link "$1" || ip link add "$1" alias "$mark" type veth peer name "$2" netns "$namespace"
+      if ! has_link "$1"; then
+        # Made and marked inside, then handed out: what is cut off in between is still in our namespace.
+        if ip -n "$namespace" link show dev "$1" >/dev/null 2>&1; then ip -n "$namespace" link del "$1"; fi
+        ip -n "$namespace" link add "$2" type veth peer name "$1"
+        ip -n "$namespace" link set dev "$1" alias "$mark"
+        ip -n "$namespace" link set dev "$1" netns 1
+      fi
       ip link set dev "$1" mtu "$mtu" up
       ip -n "$namespace" link set dev "$2" mtu "$mtu" up
     }

@@ -53,12 +53,13 @@ function routerObject({ network, server, mtuBytes }: Context): HostObject {
 
 /** From the server to its own router namespace. */
 function routerRoutes({ network, server }: Context): HostObject[] {
-  return Object.values(bridgePrefixes(network, server.name)).map((prefix: Prefix) =>
-    declare(route, `route-${formatPrefix(prefix)}`, {
-      to: formatPrefix(prefix),
-      via: transitRouterAddress,
-      device: transitDevice(network),
-    }) as HostObject,
+  return Object.values(bridgePrefixes(network, server.name)).map(
+    (prefix: Prefix) =>
+      declare(route, `route-${formatPrefix(prefix)}`, {
+        to: formatPrefix(prefix),
+        via: transitRouterAddress,
+        device: transitDevice(network),
+      }) as HostObject,
   );
 }
 
@@ -102,7 +103,10 @@ function filterObject({ declaration, network, server }: Context): HostObject {
 function nve(context: Context): HostObject[] {
   const { network } = context;
   if (network.mode === "l2") {
-    const port = network.port === undefined ? [] : [declare(bridgePort, "port", { device: network.port, bridge: bridgeDevice(network) }) as HostObject];
+    const port =
+      network.port === undefined
+        ? []
+        : [declare(bridgePort, "port", { device: network.port, bridge: bridgeDevice(network) }) as HostObject];
     return [bridgeObject(context), ...port];
   }
   const gateway = network.mode === "router" ? [routerObject(context), ...routerRoutes(context)] : [];
@@ -115,7 +119,9 @@ function requires(network: BridgeNetwork): Requirement[] {
   if (network.mode === "l2") return [bridges];
   const variant = network.filter ?? "iptables";
   const filters: Requirement = { tool: variant, why: `filter: ${variant}` };
-  return network.mode === "nat" && variant === "nft" ? [bridges, filters, { kernelOption: "CONFIG_NFT_NAT", why: "mode: nat" }] : [bridges, filters];
+  return network.mode === "nat" && variant === "nft"
+    ? [bridges, filters, { kernelOption: "CONFIG_NFT_NAT", why: "mode: nat" }]
+    : [bridges, filters];
 }
 
 function reaches({ network }: Context, from: Member, to: Member): boolean {

@@ -15,7 +15,12 @@ const prefixForm: BridgeRule = {
       const check = (path: string, text: string | undefined, family: 4 | 6): void => {
         if (text === undefined || parsePrefix(text)?.family === family) return;
         const near = parseInterfaceAddress(text)?.prefix;
-        const fix = near?.family === family ? `write ${formatPrefix(near)}` : family === 4 ? "write one like 10.0.192.0/24" : 'write one like "fd10:0:192::/64"';
+        const fix =
+          near?.family === family
+            ? `write ${formatPrefix(near)}`
+            : family === 4
+              ? "write one like 10.0.192.0/24"
+              : 'write one like "fd10:0:192::/64"';
         report(`networks.${network.name}.${path}`, `"${text}" is no IPv${family} prefix`, fix);
       };
       check("subnet", network.subnet, 4);
@@ -33,11 +38,19 @@ const prefixPlace: BridgeRule = {
       const { name, mode } = network;
       const one = (["subnet", "subnet6"] as const).filter((key) => network[key] !== undefined);
       const each = (["subnets", "subnets6"] as const).filter((key) => network[key] !== undefined);
-      if (mode === "l2") for (const key of each) report(`networks.${name}.${key}`, "mode l2 has one subnet over all servers", `use ${key.replace("subnets", "subnet")}`);
+      if (mode === "l2")
+        for (const key of each)
+          report(`networks.${name}.${key}`, "mode l2 has one subnet over all servers", `use ${key.replace("subnets", "subnet")}`);
       if (mode === "routed" || mode === "router") {
-        for (const key of one) report(`networks.${name}.${key}`, `mode ${mode} needs a prefix for each server`, `use ${key.replace("subnet", "subnets")}: { flip: ..., flap: ... }`);
+        for (const key of one)
+          report(
+            `networks.${name}.${key}`,
+            `mode ${mode} needs a prefix for each server`,
+            `use ${key.replace("subnet", "subnets")}: { flip: ..., flap: ... }`,
+          );
       }
-      if (one.length + each.length === 0) report(`networks.${name}`, "has no prefix", mode === "l2" ? "give it a subnet or subnet6" : "give it subnets or subnets6");
+      if (one.length + each.length === 0)
+        report(`networks.${name}`, "has no prefix", mode === "l2" ? "give it a subnet or subnet6" : "give it subnets or subnets6");
     }
   },
 };
@@ -48,8 +61,16 @@ const prefixMissing: BridgeRule = {
     for (const network of networks) {
       for (const { name: server } of serversOf(declaration, network)) {
         for (const key of ["subnets", "subnets6"] as const) {
-          if (network[key] !== undefined && network[key]?.[server] === undefined && network[key === "subnets" ? "subnet" : "subnet6"] === undefined) {
-            report(`networks.${network.name}.${key}`, `has no prefix for ${server}, which has systems in it`, `add ${server}: a prefix of its own`);
+          if (
+            network[key] !== undefined &&
+            network[key]?.[server] === undefined &&
+            network[key === "subnets" ? "subnet" : "subnet6"] === undefined
+          ) {
+            report(
+              `networks.${network.name}.${key}`,
+              `has no prefix for ${server}, which has systems in it`,
+              `add ${server}: a prefix of its own`,
+            );
           }
         }
       }
@@ -64,7 +85,12 @@ const unknownServer: BridgeRule = {
     for (const network of networks) {
       for (const key of ["subnets", "subnets6"] as const) {
         for (const server of Object.keys(network[key] ?? {})) {
-          if (!known.includes(server)) report(`networks.${network.name}.${key}.${server}`, "there is no such server", `name one of ${known.join(", ")}, or make Pulumi.${server}.yaml`);
+          if (!known.includes(server))
+            report(
+              `networks.${network.name}.${key}.${server}`,
+              "there is no such server",
+              `name one of ${known.join(", ")}, or make Pulumi.${server}.yaml`,
+            );
         }
       }
     }
@@ -97,7 +123,11 @@ const underlayOverlap: BridgeRule = {
         for (const text of [server.underlay.ipv4, server.underlay.ipv6]) {
           const underlay = parseInterfaceAddress(text ?? "")?.prefix;
           if (underlay !== undefined && overlaps(prefix, underlay)) {
-            report(path, `${formatPrefix(prefix)} overlaps the underlay of ${server.name} (${formatPrefix(underlay)})`, "give the network another prefix");
+            report(
+              path,
+              `${formatPrefix(prefix)} overlaps the underlay of ${server.name} (${formatPrefix(underlay)})`,
+              "give the network another prefix",
+            );
             return;
           }
         }
@@ -116,7 +146,11 @@ const noUnderlay6: BridgeRule = {
         // A lab's server gets both families when the lab starts.
         if (server.underlay.ipv4 === "" || server.underlay.ipv6 !== undefined) continue;
         if (bridgePrefixes(network, server.name).ipv6 === undefined) continue;
-        report(`networks.${network.name}.subnets6`, `${server.name} has no IPv6 underlay address to route it over`, `give Pulumi.${server.name}.yaml an underlay.ipv6, or leave subnets6 out`);
+        report(
+          `networks.${network.name}.subnets6`,
+          `${server.name} has no IPv6 underlay address to route it over`,
+          `give Pulumi.${server.name}.yaml an underlay.ipv6, or leave subnets6 out`,
+        );
       }
     }
   },
@@ -131,18 +165,28 @@ const port: BridgeRule = {
       const path = `networks.${network.name}.port`;
       if (network.port === undefined) {
         if (network.mode === "l2" && servers.length > 1) {
-          report(path, `is missing: systems sit on ${servers.map((s) => s.name).join(" and ")}, and an l2 bridge ends at its server`, "name a NIC of a link as port, put the systems on one server, or use mode routed");
+          report(
+            path,
+            `is missing: systems sit on ${servers.map((s) => s.name).join(" and ")}, and an l2 bridge ends at its server`,
+            "name a NIC of a link as port, put the systems on one server, or use mode routed",
+          );
         }
         continue;
       }
       const nic = network.port;
       if (network.mode !== "l2") report(path, `means nothing in mode ${network.mode}`, "leave it out, or use mode l2");
       const other = users.get(nic);
-      if (other !== undefined) report(path, `${nic} is already a port of network ${other}`, "a NIC is a port of one bridge only: name another");
+      if (other !== undefined)
+        report(path, `${nic} is already a port of network ${other}`, "a NIC is a port of one bridge only: name another");
       users.set(nic, network.name);
-      if (servers.some((server) => server.uplink === nic)) report(path, `${nic} is the uplink, whose underlay addresses would stop working`, "add a second link with interfaces of its own");
+      if (servers.some((server) => server.uplink === nic))
+        report(path, `${nic} is the uplink, whose underlay addresses would stop working`, "add a second link with interfaces of its own");
       else if (!linksOf(declaration, network).some((link) => servers.every((server) => linkDevice(link, server) === nic))) {
-        report(path, `${nic} is not on a link between ${servers.map((s) => s.name).join(" and ")}`, `declare one: links: [{ between: [...], interfaces: { ...: ${nic} } }]`);
+        report(
+          path,
+          `${nic} is not on a link between ${servers.map((s) => s.name).join(" and ")}`,
+          `declare one: links: [{ between: [...], interfaces: { ...: ${nic} } }]`,
+        );
       }
     }
   },
@@ -158,11 +202,26 @@ const linkUplink: BridgeRule = {
         for (const b of servers.slice(0, i)) {
           const links = declaration.testbed.links.filter((link) => link.between.includes(a.name) && link.between.includes(b.name));
           const byUplink = links.some((link) => linkDevice(link, a) === a.uplink && linkDevice(link, b) === b.uplink);
-          if (links.length > 0 && !byUplink) report(`networks.${network.name}`, `is routed over uplinks, and no link joins those of ${b.name} and ${a.name}`, `add links: [{ between: [${b.name}, ${a.name}] }] without interfaces`);
+          if (links.length > 0 && !byUplink)
+            report(
+              `networks.${network.name}`,
+              `is routed over uplinks, and no link joins those of ${b.name} and ${a.name}`,
+              `add links: [{ between: [${b.name}, ${a.name}] }] without interfaces`,
+            );
         }
       }
     }
   },
 };
 
-export const bridgeRules: readonly BridgeRule[] = [prefixForm, prefixPlace, prefixMissing, unknownServer, prefixOverlap, underlayOverlap, noUnderlay6, port, linkUplink];
+export const bridgeRules: readonly BridgeRule[] = [
+  prefixForm,
+  prefixPlace,
+  prefixMissing,
+  unknownServer,
+  prefixOverlap,
+  underlayOverlap,
+  noUnderlay6,
+  port,
+  linkUplink,
+];

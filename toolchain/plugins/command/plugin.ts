@@ -30,7 +30,10 @@ export const commandPlugin: Plugin = {
   config: {},
   resources: {
     "command:remote:Command": commandType(
-      { connection: { host: true, port: true, user: true, privateKey: true, hostKey: true, dialErrorLimit: true, perDialTimeout: true }, stdin: true },
+      {
+        connection: { host: true, port: true, user: true, privateKey: true, hostKey: true, dialErrorLimit: true, perDialTimeout: true },
+        stdin: true,
+      },
       (command, inputs) => runOverSsh(inputs.connection as Connection, command, String(inputs.stdin ?? "")),
     ),
     "command:local:Command": commandType({}, (command) => runProcess(["/bin/sh", "-c", command])),

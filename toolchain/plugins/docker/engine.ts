@@ -45,7 +45,10 @@ export class Engine {
   call(method: string, path: string, body?: unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const raw = Buffer.isBuffer(body) ? body : body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-      const headers = raw === undefined ? {} : { "content-type": Buffer.isBuffer(body) ? "application/x-tar" : "application/json", "content-length": raw.length };
+      const headers =
+        raw === undefined
+          ? {}
+          : { "content-type": Buffer.isBuffer(body) ? "application/x-tar" : "application/json", "content-length": raw.length };
       const ask = request({ agent: this.agent, host: "docker", path: `/${apiVersion}${path}`, method, headers }, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (part: string) => (text += part));

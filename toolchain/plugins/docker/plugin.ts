@@ -26,7 +26,12 @@ interface Inspected {
   readonly Image: string;
   readonly State: { readonly Running: boolean; readonly ExitCode: number };
   readonly Config: { readonly Hostname: string; readonly Labels: Readonly<Record<string, string>> | null };
-  readonly HostConfig: { readonly RestartPolicy: { readonly Name: string }; readonly Memory: number; readonly CpuShares: number; readonly CpusetCpus: string };
+  readonly HostConfig: {
+    readonly RestartPolicy: { readonly Name: string };
+    readonly Memory: number;
+    readonly CpuShares: number;
+    readonly CpusetCpus: string;
+  };
 }
 
 let engine: Engine | undefined;
@@ -83,7 +88,9 @@ async function remove(id: string): Promise<void> {
 }
 
 async function create(inputs: ContainerInputs): Promise<string> {
-  const { Id } = (await theEngine().call("POST", `/containers/create?name=${encodeURIComponent(inputs.name)}`, creation(inputs))) as { Id: string };
+  const { Id } = (await theEngine().call("POST", `/containers/create?name=${encodeURIComponent(inputs.name)}`, creation(inputs))) as {
+    Id: string;
+  };
   try {
     for (const { file, content } of inputs.uploads ?? []) {
       await theEngine().call("PUT", `/containers/${Id}/archive?path=/`, tarOf(file, content ?? ""));
@@ -149,7 +156,8 @@ export const dockerPlugin: Plugin = {
   resources: { "docker:index/container:Container": container },
   configure: (config) => {
     // The engine hands over a provider's configuration as text, lists as JSON.
-    const options = typeof config.sshOpts === "string" ? (JSON.parse(config.sshOpts) as string[]) : ((config.sshOpts as string[] | undefined) ?? []);
+    const options =
+      typeof config.sshOpts === "string" ? (JSON.parse(config.sshOpts) as string[]) : ((config.sshOpts as string[] | undefined) ?? []);
     if (typeof config.host === "string") engine = new Engine(config.host, options);
   },
   stop: async () => engine?.close(),

@@ -11,7 +11,8 @@ export function tarOf(path: string, content: string): Buffer {
   if (Buffer.byteLength(name.slice(cut + 1)) > 100) throw new Error(`uploads.file: ${path} is too long`);
   header.write(name.slice(cut + 1), 0);
   if (cut > 0) header.write(name.slice(0, cut), 345);
-  const octal = (value: number, offset: number, width: number): number => header.write(`${value.toString(8).padStart(width - 1, "0")}\0`, offset);
+  const octal = (value: number, offset: number, width: number): number =>
+    header.write(`${value.toString(8).padStart(width - 1, "0")}\0`, offset);
   octal(0o644, 100, 8);
   octal(0, 108, 8);
   octal(0, 116, 8);

@@ -1,0 +1,65 @@
+import { objectType } from "../../components/host/objects";
+import { type DeployedObject, type ObjectType } from "../../components/host/objectType";
+import { objectScript } from "../../components/host/script";
+import { step } from "../../support/progress";
+import { run } from "../../support/process";
+import { type Checked, checkServer } from "../checks";
+import { type Context, openContext, sshCommand } from "../context";
+import { pulumiEnvironment, readStack, type StackResource } from "../pulumi";
+import type { Verb } from "../verb";
+
+/** Scripts of the object are run again: they converge from whatever is there. */
+async function ensureAgain(context: Context, stack: string, object: DeployedObject): Promise<void> {
+  const server = context.declaration.servers.find((candidate) => candidate.name === stack);
+  if (server === undefined) return;
+  const type = objectType(object.type) as ObjectType<unknown>;
+  const shell = server.user === "root" ? "sh -s ensure" : "sudo -n sh -s ensure";
+  await run(sshCommand(server, shell), { cwd: context.root, stdin: objectScript({ ...object, type }, { stack }) });
+}
+
+/** A container is Pulumi's: its state is read anew, then what is missing is made. */
+async function makeContainer(context: Context, stack: string, resources: readonly StackResource[], name: string): Promise<void> {
+  const urn = resources.find((resource) => resource.urn.endsWith(`::${name}`))?.urn;
+  if (urn === undefined) return;
+  const options = ["--stack", stack, "--yes", "--skip-preview", "--non-interactive", "--target", urn];
+  const env = pulumiEnvironment(context.root);
+  await run(["pulumi", "refresh", ...options], { cwd: context.root, env });
+  await run(["pulumi", "up", ...options], { cwd: context.root, env });
+}
+
+async function repairServer(context: Context, stack: string, wrong: readonly Checked[]): Promise<void> {
+  const deployed = await readStack(context.root, stack);
+  for (const checked of wrong) {
+    const object = deployed?.objects.find((candidate) => candidate.name === checked.name);
+    if (deployed === undefined || object === undefined) continue;
+    await step(`${stack}  ${object.name}`, () =>
+      object.type === "container" ? makeContainer(context, stack, deployed.resources, object.name) : ensureAgain(context, stack, object),
+    );
+  }
+}
+
+export const repair: Verb = {
+  name: "repair",
+  words: "",
+  summary: "mend what check names, and nothing else",
+  details: `
+Objects that scripts made are ensured again; containers are read anew by Pulumi and made where they are gone.
+
+Exit code 0: all is as declared afterwards; 3: something is not (flipflap check says what).`,
+  options: {},
+  run: async () => {
+    const context = openContext();
+    const wrongOn = async (name: string): Promise<Checked[]> => {
+      const server = context.declaration.servers.find((candidate) => candidate.name === name);
+      const checks = server === undefined ? [] : await checkServer(context, server);
+      return checks.filter((checked) => checked.result !== "ok");
+    };
+    const names = context.declaration.servers.map((server) => server.name);
+    const before = await Promise.all(names.map(wrongOn));
+    await Promise.all(names.map((name, i) => repairServer(context, name, before[i] ?? [])));
+    const after = (await Promise.all(names.map(wrongOn))).flat();
+    console.log(`${before.flat().length - after.length} mended, ${after.length} left`);
+    for (const checked of after) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
+    return after.length > 0 ? 3 : 0;
+  },
+};

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Prints the state of a server or of this machine that a testbed could change: run before and after,
+# the two must be equal. Counters, timers and what changes by itself are left out. Changes nothing.
+set -u
+section() { printf '\n=== %s\n' "$1"; }
+
+section links
+# Indexes, states of carriers and random names of peers' namespaces are no settings.
+ip -d -j link show | sed -E 's/"(ifindex|link_index|link_netnsid|promiscuity|allmulti|operstate|min_mtu|num_[a-z_]*|[a-z_]*timer|root_path_cost|topology_change[a-z_]*)":("[^"]*"|[0-9.]+),?//g; s/,"(LOWER_UP|NO-CARRIER|M-DOWN)"//g; s/\},\{/}\n{/g'
+section addresses
+ip -o addr show | sed -E 's/^[0-9]+: //; s/valid_lft.*//; s/ (tentative|dynamic|stable-privacy)//g'
+section routes
+ip route show table all | sort
+ip -6 route show table all | sed -E 's/ (expires|error) [^ ]+//g' | sort
+section rules
+ip rule show; ip -6 rule show
+section neighbours
+ip neigh show nud permanent | sort
+section namespaces
+ip netns list | sort
+ls -d /run/netns 2>/dev/null
+section qdiscs
+tc qdisc show 2>/dev/null | sed -E 's/ (refcnt|backlog|limit) [^ ]+//g' | sort
+section filters
+for tool in iptables-legacy ip6tables-legacy; do
+  command -v "$tool-save" >/dev/null && "$tool-save" 2>/dev/null | sed -E '/^#/d; s/\[[0-9:]+\]//' | grep -vE '^(\*|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT ?)' 
+done
+command -v nft >/dev/null && nft list ruleset 2>/dev/null | sed -E 's/counter packets [0-9]+ bytes [0-9]+//'
+command -v ipset >/dev/null && ipset list -n 2>/dev/null
+section offloads
+for device in $(ls /sys/class/net); do echo "$device"; ethtool -k "$device" 2>/dev/null; done
+section sysctls
+sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'nf_conntrack_count|tcp_mem|udp_mem|\.(stable_secret|max_dgram_qlen)|route\.flush|neigh\.[^.]*\.(gc|base_reachable)|nf_log|tcp_fastopen_key|rt_cache' | sort
+section bpf
+find /sys/fs/bpf -mindepth 1 2>/dev/null | sort
+section mounts
+awk '{print $2, $3}' /proc/mounts | grep -vE '/(overlay2|containers|netns)/|/docker/netns' | sort
+section cgroups
+# A lab's server sees those of the whole machine: they are the lab's, and go with it.
+[ "${1:-}" = server ] || find /sys/fs/cgroup -maxdepth 2 -name 'flipflap*' 2>/dev/null | sort
+section docker
+if [ -S /run/docker.sock ] || [ -S /var/run/docker.sock ]; then
+  docker ps -a --format '{{.Names}}' | sort
+  docker images --format '{{.Repository}}:{{.Tag}}' | sort
+  docker network ls --format '{{.Name}} {{.Driver}}' | sort
+  docker volume ls -q | sort
+fi
+section files
+ls -A /var/lib/flipflap /run/flipflap /srv/flipflap-lab 2>/dev/null
+ls -A /etc /var/lib 2>/dev/null | grep -vE '\.lock$|^mtab|-$'
+section processes
+ps -e -o comm= | grep -xE 'sshd|dockerd|containerd|containerd-shim.*|agent|tini|docker-init|charon|bgpd|zebra|gobgpd|etcd' | sort
+exit 0

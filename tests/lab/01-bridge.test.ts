@@ -1,0 +1,195 @@
+/** The shipped testbed, from nothing and back: up, reach, must-not-reach, up again, break, check, mend, destroy, snapshot equal. */
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import type { Checked } from "../../cli/checks";
+import { parseChanges } from "../../cli/pulumi";
+import type { Status } from "../../cli/verbs/status";
+import { run } from "../../support/process";
+import { Project, succeeded } from "../support/project";
+import { serverSnapshot } from "../support/snapshot";
+
+const project = new Project(inject("root"));
+const before = new Map<string, string>();
+const onServer = (server: string, command: string): Promise<string> => run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+
+async function ping(from: string, to: string): Promise<boolean> {
+  return (await project.flipflap("exec", from, "--", "ping", "-n", "-c", "1", "-W", "1", to)).code === 0;
+}
+
+async function checks(): Promise<Checked[]> {
+  const { stdout } = await project.flipflap("check", "--json");
+  return (JSON.parse(stdout) as { checks: Checked[] }).checks;
+}
+
+async function wrong(): Promise<string[]> {
+  return (await checks()).filter((checked) => checked.result !== "ok").map((checked) => checked.name);
+}
+
+describe("the shipped testbed", () => {
+  beforeAll(async () => {
+    succeeded(await project.flipflap("lab", "start"));
+    // status writes the ssh configuration; nothing is deployed yet, so it is not healthy.
+    await project.flipflap("status");
+    for (const server of ["flip", "flap"]) before.set(server, await serverSnapshot(project.root, server));
+  });
+
+  let status: Status;
+  const addressOf = (system: string, family: 4 | 6 = 4): string => {
+    const texts = status.systems.find((s) => s.name === system)?.interfaces.flatMap((i) => i.addresses) ?? [];
+    const found = texts.find((text) => text.includes(":") === (family === 6));
+    if (found === undefined) throw new Error(`${system} has no IPv${family} address`);
+    return found.split("/")[0] ?? "";
+  };
+
+  it("comes up, every system reachable", async () => {
+    status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+    expect(status.systems.map((s) => [s.name, s.state, s.reachable])).toEqual(
+      ["red-db", "red-probe", "blue-db", "red-web", "red-client", "blue-web"].map((name) => [name, "running", true]),
+    );
+    expect(status.probes.length).toBeGreaterThan(6);
+    expect(new Set(status.probes.map((probe) => probe.mtuBytes))).toEqual(new Set([9000]));
+  });
+
+  it("reaches across servers in both families, at full size", async () => {
+    expect(await ping("red-web", addressOf("red-db"))).toBe(true);
+    expect(await ping("red-db", addressOf("red-client", 6))).toBe(true);
+    expect(await ping("blue-db", addressOf("blue-web"))).toBe(true);
+    const tooLarge = await project.flipflap("exec", "red-web", "--", "ping", "-c", "1", "-M", "do", "-s", "8973", addressOf("red-db"));
+    expect(tooLarge.code).not.toBe(0);
+  });
+
+  it.each([
+    ["red-web", "blue-web"],
+    ["red-web", "blue-db"],
+    ["blue-web", "red-client"],
+    ["blue-db", "red-web"],
+  ])("keeps %s away from %s", async (from, to) => {
+    expect(await ping(from, addressOf(to))).toBe(false);
+  });
+
+  it("keeps a system that takes another tenant's address away", async () => {
+    const forged = addressOf("red-client");
+    succeeded(await project.flipflap("exec", "blue-web", "--", "ip", "addr", "add", `${forged}/32`, "dev", "eth0"));
+    const counted = await project.flipflap("exec", "blue-web", "--", "ping", "-n", "-c", "1", "-W", "1", "-I", forged, addressOf("red-db"));
+    expect(counted.code).not.toBe(0);
+    // The attach check names the address; the agent, called again, takes it away.
+    expect(await wrong()).toEqual(["blue-web-attach"]);
+    succeeded(await project.flipflap("exec", "blue-web", "--", "ip", "addr", "del", `${forged}/32`, "dev", "eth0"));
+  });
+
+  it("has nothing to do when it is brought up again", async () => {
+    for (const stack of ["flip", "flap"]) {
+      const preview = succeeded(await project.pulumi("preview", "-s", stack));
+      expect(parseChanges(preview)).toEqual({ created: 0, updated: 0, replaced: 0, deleted: 0, same: 36 });
+    }
+    expect(succeeded(await project.flipflap("check"))).toContain("0 not as declared");
+  });
+
+  it("refreshes to no difference", async () => {
+    succeeded(await project.pulumi("refresh", "-s", "flip", "--yes", "--skip-preview"));
+    expect(parseChanges(succeeded(await project.pulumi("preview", "-s", "flip"))).same).toBe(36);
+  });
+
+  it("attaches a container again after a restart, and within 50 ms of its start", async () => {
+    await onServer("flip", "docker restart -t 0 ff-red-web >/dev/null; sleep 1");
+    expect(await ping("red-web", addressOf("red-db"))).toBe(true);
+    expect(await wrong()).toEqual([]);
+    const figures = await onServer("flip", "cat /run/flipflap/flip/*.json");
+    const attachedMs = [...figures.matchAll(/"attachedMs":(\d+)/g)].map((match) => Number(match[1])).sort((a, b) => a - b);
+    expect(attachedMs.length).toBe(3);
+    expect(attachedMs[1]).toBeLessThan(50);
+  });
+
+  it("works on without its agent, and the agent catches up", async () => {
+    await onServer("flip", "docker stop -t 0 ff-agent >/dev/null && docker restart -t 0 ff-red-client >/dev/null");
+    expect(await wrong()).toEqual(expect.arrayContaining(["flip-agent-container", "red-client-attach"]));
+    await onServer("flip", "docker start ff-agent >/dev/null; sleep 1.5");
+    expect(await wrong()).toEqual([]);
+  });
+
+  const breakages: [what: string, command: string, object: string, property: string][] = [
+    ["an MTU", "ip link set up0 mtu 1400", "flip-nic-up0", "mtuBytes"],
+    ["an offload", "ethtool -K up0 gro off", "flip-offloads-up0", "gro"],
+    ["a sysctl", "sysctl -qw net.ipv4.tcp_congestion_control=bbr", "flip-sysctls", "net.ipv4.tcp_congestion_control"],
+    ["a bridge's address", "ip addr del 10.0.192.1/24 dev br-red-net", "red-net-bridge", "addresses"],
+    ["a rule", "iptables -D FF-red-net 2", "red-net-filter", "iptables filter"],
+    ["a jump to the chain", "iptables -D FORWARD -j FF-red-net", "red-net-filter", "iptables filter"],
+    ["a table of nft", "nft flush chain inet FF-blue-net forward", "blue-net-filter", "rules"],
+    ["a neighbour", "ip neigh del 198.19.0.0 dev up0 2>/dev/null; ip neigh flush dev up0 nud permanent", "flip-neighbours-up0", ""],
+    ["a container's MTU", 'nsenter -t "$(docker inspect -f "{{.State.Pid}}" ff-red-web)" -n ip link set eth0 mtu 1500', "red-web-attach", "eth0.mtuBytes"],
+    ["a container's route", 'nsenter -t "$(docker inspect -f "{{.State.Pid}}" ff-red-web)" -n ip route del default', "red-web-attach", "eth0.routes"],
+    ["a container's bridge", "ip link set $(ip -o link show master br-blue-net | sed 's/^[0-9]*: \\([^@]*\\).*/\\1/') nomaster", "blue-web-attach", "eth0.bridge"],
+  ];
+
+  it.each(breakages)("names %s that somebody changed, and nothing else; repair mends it", async (_, command, object, property) => {
+    await onServer("flip", command);
+    const found = (await checks()).filter((checked) => checked.result !== "ok");
+    expect(found.map((checked) => checked.name)).toEqual([object]);
+    if (property !== "") expect(found[0]?.differences.map((d) => d.property)).toEqual([property]);
+    const mended = await project.flipflap("repair");
+    expect(mended.stdout + mended.stderr).toContain("1 mended, 0 left\n");
+    expect(await wrong()).toEqual([]);
+  });
+
+  it("makes a container again that somebody removed", async () => {
+    await onServer("flip", "docker rm -f ff-red-client >/dev/null");
+    expect(await wrong()).toEqual(["red-client-attach", "red-client-container", "flip-attached"]);
+    await project.flipflap("repair");
+    expect(await wrong()).toEqual([]);
+    expect(await ping("red-db", addressOf("red-client"))).toBe(true);
+  });
+
+  it("previews a change of one address as an update of that system alone", async () => {
+    const file = "testbeds/bridge.yaml";
+    const text = project.read(file);
+    project.edit(file, "10.0.192.10", "10.0.192.11");
+    const preview = succeeded(await project.pulumi("preview", "-s", "flip", "--diff"));
+    expect(parseChanges(preview)).toMatchObject({ created: 0, updated: 2, replaced: 0, deleted: 0 });
+    expect(preview).toMatch(/red-web-attach/);
+    expect(preview).toMatch(/- +"10\.0\.192\.10\/24",/);
+    expect(preview).toMatch(/\+ +"10\.0\.192\.11\/24",/);
+    expect(preview.split("\n").length).toBeLessThan(60);
+    succeeded(await project.pulumi("up", "-s", "flip", "--yes", "--skip-preview"));
+    expect(await ping("red-db", "10.0.192.11")).toBe(true);
+    expect(await ping("red-db", "10.0.192.10")).toBe(false);
+    project.write(file, text);
+    succeeded(await project.pulumi("up", "-s", "flip", "--yes", "--skip-preview"));
+    expect(await wrong()).toEqual([]);
+  });
+
+  it("previews a change of the MTU as updates of what carries it", async () => {
+    const file = "testbeds/bridge.yaml";
+    const text = project.read(file);
+    project.edit(file, "mtuBytes: 9000", "mtuBytes: 8000");
+    const preview = succeeded(await project.pulumi("preview", "-s", "flip"));
+    const updated = [...preview.matchAll(/~ +\S+ (\S+) update/g)].map((match) => match[1]).sort();
+    expect(updated).toEqual(
+      ["blue-net-bridge", "blue-web-attach", "flip-attached", "flip-nic-up0", "red-client-attach", "red-net-bridge", "red-web-attach"].sort(),
+    );
+    expect(parseChanges(preview)).toEqual({ created: 0, updated: 7, replaced: 0, deleted: 0, same: 29 });
+    project.write(file, text);
+  });
+
+  it("captures a system's packets", async () => {
+    const [captured] = await Promise.all([
+      run(["sh", "-c", `"$0" capture red-web --count 2 -- icmp | od -An -tx1 -N4`, `${process.cwd()}/bin/flipflap`], {
+        cwd: project.root,
+        env: { ...process.env, FLIPFLAP_ROOT: project.root },
+      }),
+      (async () => {
+        for (let i = 0; i < 8; i++) await ping("red-client", addressOf("red-web"));
+      })(),
+    ]);
+    expect(captured.trim()).toMatch(/^(d4 c3 b2 a1|4d 3c b2 a1)$/);
+  });
+
+  it("leaves the project's files as they were", () => {
+    for (const file of ["Pulumi.yaml", "Pulumi.flip.yaml", "Pulumi.flap.yaml", "testbeds/bridge.yaml"]) {
+      expect(project.read(file)).toBe(Project.original(file));
+    }
+  });
+
+  it("gives both servers back as they were", async () => {
+    for (const stack of ["flip", "flap"]) succeeded(await project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview"));
+    for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
+  });
+});

@@ -1,0 +1,28 @@
+/** One lab for all lab tests. What a killed run left is taken away first; the machine's state before is kept for the last test. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TestProject } from "vitest/node";
+import { machineSnapshot } from "../support/snapshot";
+import { Project, succeeded } from "../support/project";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    root: string;
+    machineBefore: string;
+  }
+}
+
+export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
+  const project = Project.make("lab");
+  succeeded(await project.flipflap("lab", "stop"));
+  const machineBefore = await machineSnapshot();
+  provide("root", project.root);
+  provide("machineBefore", machineBefore);
+  mkdirSync(join(project.root, ".flipflap"), { recursive: true });
+  writeFileSync(join(project.root, ".flipflap", "machine-before"), machineBefore);
+  return async () => {
+    await project.flipflap("down");
+    await project.flipflap("lab", "stop");
+    project.remove();
+  };
+}

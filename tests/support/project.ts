@@ -1,0 +1,66 @@
+/** A project of a test's own: stack files and testbeds to edit, the code by links. Its lab and state are its own too. */
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pulumiEnvironment } from "../../cli/pulumi";
+import { type Finished, tryRun } from "../../support/process";
+import { codeRoot } from "../../support/project";
+
+const links = ["index.ts", "components", "images", "lab", "support", "setup", "cli", "node_modules", "package.json", "tsconfig.json"];
+
+export class Project {
+  constructor(readonly root: string) {}
+
+  /** The folder is the same in every run, so that what a killed run left behind is found. */
+  static make(name: string): Project {
+    const root = join(tmpdir(), `flipflap-test-${name}`);
+    rmSync(root, { recursive: true, force: true });
+    mkdirSync(root, { recursive: true });
+    for (const entry of links) symlinkSync(join(codeRoot, entry), join(root, entry));
+    for (const file of ["Pulumi.yaml", "Pulumi.flip.yaml", "Pulumi.flap.yaml"]) copyFileSync(join(codeRoot, file), join(root, file));
+    cpSync(join(codeRoot, "testbeds"), join(root, "testbeds"), { recursive: true });
+    return new Project(root);
+  }
+
+  static original(file: string): string {
+    return readFileSync(join(codeRoot, file), "utf8");
+  }
+
+  read(file: string): string {
+    return readFileSync(join(this.root, file), "utf8");
+  }
+
+  write(file: string, text: string): void {
+    writeFileSync(join(this.root, file), text);
+  }
+
+  /** Fails where there is nothing to replace: an edit that edits nothing proves nothing. */
+  edit(file: string, from: string | RegExp, to: string): void {
+    const before = this.read(file);
+    const after = before.replace(from, to);
+    if (after === before) throw new Error(`${file}: nothing matches ${String(from)}`);
+    this.write(file, after);
+  }
+
+  private get environment(): NodeJS.ProcessEnv {
+    return { ...pulumiEnvironment(this.root), CI: "true" };
+  }
+
+  flipflap(...words: string[]): Promise<Finished> {
+    return tryRun([join(codeRoot, "bin", "flipflap"), ...words], { cwd: this.root, env: this.environment });
+  }
+
+  pulumi(...words: string[]): Promise<Finished> {
+    return tryRun(["pulumi", ...words, "--non-interactive", "--color", "never"], { cwd: this.root, env: this.environment });
+  }
+
+  remove(): void {
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+/** For commands that must succeed: the failure says what the command said. */
+export function succeeded(finished: Finished): string {
+  if (finished.code !== 0) throw new Error(`exit ${finished.code}\n${finished.stdout}\n${finished.stderr}`);
+  return finished.stdout;
+}
