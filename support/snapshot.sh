@@ -5,13 +5,15 @@ set -u
 section() { printf '\n=== %s\n' "$1"; }
 
 section links
-# Indexes, states of carriers and random names of peers' namespaces are no settings.
-ip -d -j link show | sed -E 's/"(ifindex|link_index|link_netnsid|promiscuity|allmulti|operstate|min_mtu|num_[a-z_]*|[a-z_]*timer|root_path_cost|topology_change[a-z_]*)":("[^"]*"|[0-9.]+),?//g; s/,"(LOWER_UP|NO-CARRIER|M-DOWN)"//g; s/\},\{/}\n{/g'
+# Indexes, states of carriers and random names of peers' namespaces are no settings; a NIC that was up
+# once keeps noqueue where a fresh one has noop.
+ip -d -j link show | sed -E 's/"(ifindex|link_index|link_netnsid|promiscuity|allmulti|operstate|qdisc|min_mtu|num_[a-z_]*|[a-z_]*timer|root_path_cost|topology_change[a-z_]*)":("[^"]*"|[0-9.]+),?//g; s/,"(LOWER_UP|NO-CARRIER|M-DOWN)"//g; s/\},\{/}\n{/g'
 section addresses
 ip -o addr show | sed -E 's/^[0-9]+: //; s/valid_lft.*//; s/ (tentative|dynamic|stable-privacy)//g'
 section routes
 ip route show table all | sort
-ip -6 route show table all | sed -E 's/ (expires|error) [^ ]+//g' | sort
+# Link-local ones come and go with the kernel's own duplicate address detection.
+ip -6 route show table all | grep -v fe80 | sed -E 's/ (expires|error) [^ ]+//g' | sort
 section rules
 ip rule show; ip -6 rule show
 section neighbours
@@ -20,7 +22,7 @@ section namespaces
 ip netns list | sort
 ls -d /run/netns 2>/dev/null
 section qdiscs
-tc qdisc show 2>/dev/null | sed -E 's/ (refcnt|backlog|limit) [^ ]+//g' | sort
+tc qdisc show 2>/dev/null | grep -vE '^qdisc (noqueue|noop) ' | sed -E 's/ (refcnt|backlog|limit) [^ ]+//g' | sort
 section filters
 for tool in iptables-legacy ip6tables-legacy; do
   command -v "$tool-save" >/dev/null && "$tool-save" 2>/dev/null | sed -E '/^#/d; s/\[[0-9:]+\]//' | grep -vE '^(\*|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT ?)' 

@@ -9,7 +9,8 @@ import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
 const before = new Map<string, string>();
-const onServer = (server: string, command: string): Promise<string> => run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+const onServer = (server: string, command: string): Promise<string> =>
+  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
 
 async function ping(from: string, to: string): Promise<boolean> {
   return (await project.flipflap("exec", from, "--", "ping", "-n", "-c", "1", "-W", "1", to)).code === 0;
@@ -115,9 +116,24 @@ describe("the shipped testbed", () => {
     ["a jump to the chain", "iptables -D FORWARD -j FF-red-net", "red-net-filter", "iptables filter"],
     ["a table of nft", "nft flush chain inet FF-blue-net forward", "blue-net-filter", "rules"],
     ["a neighbour", "ip neigh del 198.19.0.0 dev up0 2>/dev/null; ip neigh flush dev up0 nud permanent", "flip-neighbours-up0", ""],
-    ["a container's MTU", 'nsenter -t "$(docker inspect -f "{{.State.Pid}}" ff-red-web)" -n ip link set eth0 mtu 1500', "red-web-attach", "eth0.mtuBytes"],
-    ["a container's route", 'nsenter -t "$(docker inspect -f "{{.State.Pid}}" ff-red-web)" -n ip route del default', "red-web-attach", "eth0.routes"],
-    ["a container's bridge", "ip link set $(ip -o link show master br-blue-net | sed 's/^[0-9]*: \\([^@]*\\).*/\\1/') nomaster", "blue-web-attach", "eth0.bridge"],
+    [
+      "a container's MTU",
+      'nsenter -t "$(docker inspect -f "{{.State.Pid}}" ff-red-web)" -n ip link set eth0 mtu 1500',
+      "red-web-attach",
+      "eth0.mtuBytes",
+    ],
+    [
+      "a container's route",
+      'nsenter -t "$(docker inspect -f "{{.State.Pid}}" ff-red-web)" -n ip route del default',
+      "red-web-attach",
+      "eth0.routes",
+    ],
+    [
+      "a container's bridge",
+      "ip link set $(ip -o link show master br-blue-net | sed 's/^[0-9]*: \\([^@]*\\).*/\\1/') nomaster",
+      "blue-web-attach",
+      "eth0.bridge",
+    ],
   ];
 
   it.each(breakages)("names %s that somebody changed, and nothing else; repair mends it", async (_, command, object, property) => {
@@ -161,9 +177,17 @@ describe("the shipped testbed", () => {
     const text = project.read(file);
     project.edit(file, "mtuBytes: 9000", "mtuBytes: 8000");
     const preview = succeeded(await project.pulumi("preview", "-s", "flip"));
-    const updated = [...preview.matchAll(/~ +\S+ (\S+) update/g)].map((match) => match[1]).sort();
+    const updated = [...preview.matchAll(/~ +command:\S+ (\S+) update/g)].map((match) => match[1]).sort();
     expect(updated).toEqual(
-      ["blue-net-bridge", "blue-web-attach", "flip-attached", "flip-nic-up0", "red-client-attach", "red-net-bridge", "red-web-attach"].sort(),
+      [
+        "blue-net-bridge",
+        "blue-web-attach",
+        "flip-attached",
+        "flip-nic-up0",
+        "red-client-attach",
+        "red-net-bridge",
+        "red-web-attach",
+      ].sort(),
     );
     expect(parseChanges(preview)).toEqual({ created: 0, updated: 7, replaced: 0, deleted: 0, same: 29 });
     project.write(file, text);

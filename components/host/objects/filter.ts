@@ -122,7 +122,7 @@ export const filter: ObjectType<FilterSpec> = {
       : sh`
         show() {
           if "$1" -w -t "$2" -S ${spec.chain} >/dev/null 2>&1; then
-            echo "=== $1 $2"; "$1" -w -t "$2" -S ${spec.chain}
+            echo "=== $1 $2"; "$1" -w -t "$2" -S ${spec.chain} 2>/dev/null
             if "$1" -w -t "$2" -C "$3" -j ${spec.chain} 2>/dev/null; then echo "hooked"; fi
           fi
         }

@@ -60,7 +60,7 @@ export const router: ObjectType<RouterSpec> = {
     for new in "$@"; do
       case $new in *:*) ip -n "$namespace" addr replace "$new" dev inner nodad ;; *) ip -n "$namespace" addr replace "$new" dev inner ;; esac
     done
-    ip -n "$namespace" route replace default via inet6 ${transitServerAddress} dev transit
+    ip -n "$namespace" -4 route replace default via inet6 ${transitServerAddress} dev transit
     ip -n "$namespace" -6 route replace default via ${transitServerAddress} dev transit
   `,
   remove: (spec, owner, name) => sh`
@@ -75,7 +75,7 @@ export const router: ObjectType<RouterSpec> = {
     if has_link ${spec.transitDevice} && [ -e /run/netns/${spec.namespace} ]; then
       echo "=== addresses"; ip -n ${spec.namespace} -j addr show dev inner
       echo "=== forwarding"; ip netns exec ${spec.namespace} cat /proc/sys/net/ipv4/ip_forward
-      echo "=== default"; ip -n ${spec.namespace} route show default
+      echo "=== default"; ip -n ${spec.namespace} -4 route show default
       echo "=== bridge"; master_of ${spec.portDevice}
       echo "=== mtu"; cat /sys/class/net/${spec.transitDevice}/mtu
     fi

@@ -1,0 +1,127 @@
+/** Every mode of kind bridge, several links, and what a system may have besides. */
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import type { Status } from "../../cli/verbs/status";
+import { run } from "../../support/process";
+import { Project, succeeded } from "../support/project";
+import { serverSnapshot } from "../support/snapshot";
+
+const project = new Project(inject("root"));
+const before = new Map<string, string>();
+const inSystem = (system: string, ...command: string[]) => project.flipflap("exec", system, "--", ...command);
+const onServer = (server: string, command: string): Promise<string> =>
+  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+
+describe("the modes of kind bridge", () => {
+  let status: Status;
+  const address = (system: string, index = 0): string =>
+    status.systems.find((s) => s.name === system)?.interfaces[0]?.addresses[index]?.split("/")[0] ?? "none";
+  const reaches = async (from: string, to: string, index = 0): Promise<boolean> =>
+    (await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", address(to, index))).code === 0;
+
+  beforeAll(async () => {
+    // Another testbed, with one link more: the lab gets it while it runs.
+    succeeded(await project.flipflap("lab", "start"));
+    for (const stack of ["flip", "flap"])
+      project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: bridge-modes");
+    succeeded(await project.flipflap("lab", "start"));
+    await project.flipflap("status");
+    for (const server of ["flip", "flap"]) before.set(server, await serverSnapshot(project.root, server));
+    status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+  });
+
+  it("comes up, and every check holds", async () => {
+    expect(status.systems.every((s) => s.state === "running" && s.reachable !== false)).toBe(true);
+    expect((await project.flipflap("check")).stdout).toMatch(/ objects checked, 0 not as declared; \d+ ways probed, 0 closed/);
+  });
+
+  it.each([
+    ["l2-flip", "l2-flap", 0],
+    ["l2-flap", "l2-flip", 1],
+    ["routed-flip", "routed-flap", 0],
+    ["router-flip", "router-flap", 0],
+    ["router-flap", "router-flip", 1],
+    ["routed-flip", "router-flap", 0],
+    ["amber-flip", "amber-flap", 0],
+  ] as const)("%s reaches %s", async (from, to, index) => {
+    expect(await reaches(from, to, index)).toBe(true);
+  });
+
+  it.each([
+    ["nat-flip", "nat-flap"],
+    ["amber-flip", "routed-flap"],
+    ["routed-flap", "amber-flap"],
+    ["router-flip", "amber-flip"],
+    ["nat-flip", "amber-flap"],
+    ["l2-flip", "routed-flip"],
+  ])("%s does not reach %s", async (from, to) => {
+    expect(await reaches(from, to)).toBe(false);
+  });
+
+  it("hides what leaves a nat network behind the server's address", async () => {
+    const underlay = (await onServer("flap", "ip -o -4 addr show dev up0 | awk '{print $4}' | cut -d/ -f1")).trim();
+    const seen = onServer(
+      "flap",
+      `docker run --rm --network host --cap-add NET_RAW $(docker images -q flipflap/tools) timeout 5 tcpdump -n -c 1 -i up0 "icmp[icmptype] == icmp-echo" 2>/dev/null || true`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect((await inSystem("nat-flip", "ping", "-n", "-c", "2", "-i", "0.3", "-W", "1", underlay)).code).toBe(0);
+    const own = (await onServer("flip", "ip -o -4 addr show dev up0 | awk '{print $4}' | cut -d/ -f1")).trim();
+    expect(await seen).toContain(`IP ${own} > ${underlay}`);
+  });
+
+  it("shows two hops through a routed bridge and four through router namespaces", async () => {
+    const hops = async (from: string, to: string): Promise<number> => {
+      const said = succeeded(await inSystem(from, "traceroute", "-n", "-q", "1", "-w", "1", "-m", "8", address(to)));
+      return said.trim().split("\n").length - 1;
+    };
+    expect(await hops("routed-flip", "routed-flap")).toBe(3);
+    expect(await hops("router-flip", "router-flap")).toBe(5);
+  });
+
+  it("gives systems what they declare", async () => {
+    const link = succeeded(await inSystem("l2-flip", "cat", "/sys/class/net/eth0/address"));
+    expect(link.trim()).toBe("02:00:00:00:20:0b");
+    expect((await inSystem("amber-flap", "cat", "/greeting", "/etc/motto")).stdout).toBe("hello\nmeasure first");
+    expect((await inSystem("amber-flap", "cat", "/sys/class/net/lan/mtu")).stdout.trim()).toBe("8950");
+    const limits = await onServer("flap", "docker inspect -f '{{.HostConfig.Memory}} {{.HostConfig.CpuShares}}' ff-amber-flap");
+    expect(limits.trim()).toBe(`${128 * 1024 * 1024} 512`);
+  });
+
+  it("gives both servers the same secret, and keeps it out of sight", async () => {
+    const [here, there] = [
+      (await inSystem("amber-flip", "cat", "/etc/token")).stdout,
+      (await inSystem("amber-flap", "cat", "/etc/token")).stdout,
+    ];
+    expect(here).toMatch(/^[A-Za-z0-9]{24}$/);
+    expect(there).toBe(here);
+    const visible = await run(["sh", "-c", 'grep -rl -- "$0" .flipflap/state .flipflap/logs .flipflap/stacks || true', here], {
+      cwd: project.root,
+    });
+    expect(visible).toBe("");
+    expect(await onServer("flap", "docker inspect ff-amber-flap")).not.toContain(here);
+  });
+
+  it("changes a limit without a restart", async () => {
+    const started = await onServer("flap", "docker inspect -f '{{.State.StartedAt}}' ff-amber-flap");
+    project.edit("testbeds/bridge-modes.yaml", "memoryMiB: 128", "memoryMiB: 192");
+    succeeded(await project.pulumi("up", "-s", "flap", "--yes", "--skip-preview"));
+    expect(await onServer("flap", "docker inspect -f '{{.State.StartedAt}}' ff-amber-flap")).toBe(started);
+    expect((await onServer("flap", "docker inspect -f '{{.HostConfig.Memory}}' ff-amber-flap")).trim()).toBe(String(192 * 1024 * 1024));
+  });
+
+  it("refuses a stack whose hub is not up, naming the command", async () => {
+    succeeded(await project.pulumi("destroy", "-s", "flap", "--yes", "--skip-preview"));
+    succeeded(await project.pulumi("destroy", "-s", "flip", "--yes", "--skip-preview"));
+    const refused = await project.pulumi("up", "-s", "flap", "--yes", "--skip-preview");
+    expect(refused.code).not.toBe(0);
+    expect(refused.stdout + refused.stderr).toContain("run: pulumi up -s flip");
+    succeeded(await project.pulumi("destroy", "-s", "flap", "--yes", "--skip-preview"));
+  });
+
+  it("gives both servers back as they were", async () => {
+    for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
+    for (const stack of ["flip", "flap"])
+      project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge-modes", "flipflap:testbed: bridge");
+    project.write("testbeds/bridge-modes.yaml", Project.original("testbeds/bridge-modes.yaml"));
+  });
+});
