@@ -11,7 +11,7 @@ ip -d -j link show | sed -E 's/"(ifindex|link_index|link_netnsid|promiscuity|all
 section addresses
 ip -o addr show | sed -E 's/^[0-9]+: //; s/valid_lft.*//; s/ (tentative|dynamic|stable-privacy)//g'
 section routes
-ip route show table all | sort
+ip -4 route show table all | sort
 # Link-local ones come and go with the kernel's own duplicate address detection.
 ip -6 route show table all | grep -v fe80 | sed -E 's/ (expires|error) [^ ]+//g' | sort
 section rules

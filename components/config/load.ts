@@ -81,7 +81,12 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
   for (const source of sources) {
     const own = validateStackFile(source.file, source.values);
     faults.push(...own);
-    if (own.length === 0) servers.push(serverOf(source, source.values as unknown as StackFile, lab, faults, needsLab));
+    // A faulty stack file's server is still one that the testbed may name.
+    servers.push(
+      own.length === 0
+        ? serverOf(source, source.values as unknown as StackFile, lab, faults, needsLab)
+        : unknownLabServer(source.stack, false),
+    );
   }
   const name = testbedName(sources, faults);
   if (name === undefined) return { declaration: undefined, faults };

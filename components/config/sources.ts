@@ -15,11 +15,8 @@ export interface StackSource {
 function readYaml(path: string, shown: string, faults: Fault[]): unknown {
   const document = parseDocument(readFileSync(path, "utf8"), { prettyErrors: true });
   for (const error of document.errors) {
-    const [what, ...where] = error.message
-      .split("\n")
-      .map((line) => line.trim())
-      .filter(Boolean);
-    faults.push({ rule: "yaml", path: shown, what: what ?? "is no YAML", fix: `mend the line ${where[0] ?? ""}`.trim() });
+    const what = (error.message.split("\n")[0] ?? "is no YAML").replace(/:$/, "");
+    faults.push({ rule: "yaml", path: shown, what, fix: "mend the YAML there" });
   }
   return document.errors.length > 0 ? undefined : document.toJS();
 }

@@ -45,7 +45,12 @@ const unknownServer: TestbedRule = {
   check: ({ testbed, servers }, report) => {
     const known = servers.map((server) => server.name);
     const check = (path: string, name: string): void => {
-      if (!known.includes(name)) report(path, `there is no server "${name}"`, `${oneOf(name, known)}, or make Pulumi.${name}.yaml`);
+      if (!known.includes(name))
+        report(
+          path,
+          `there is no server "${name}"`,
+          nearest(name, known) === undefined ? `${oneOf(name, known)}, or make Pulumi.${name}.yaml` : oneOf(name, known),
+        );
     };
     for (const system of testbed.systems) check(`systems.${system.name}.server`, system.server);
     for (const [i, link] of testbed.links.entries()) {

@@ -39,7 +39,7 @@ describe("a clone", () => {
     expect(up.stderr).toContain("pulumi up -s flip");
     expect(up.code).toBe(0);
     expect(await changed()).toBe("");
-    const set = await tryRun(["pulumi", "config", "set", "--secret", "note", "hidden", "-s", "flip"], {
+    const set = await tryRun(["pulumi", "config", "set", "--secret", "other:note", "hidden", "-s", "flip"], {
       cwd: clone,
       env: pulumiEnvironment(clone),
     });

@@ -105,7 +105,8 @@ const prefixOverlap: BridgeRule = {
     for (const [i, a] of routed.entries()) {
       for (const b of routed.slice(0, i)) {
         if (!overlaps(a.prefix, b.prefix)) continue;
-        if (a.network === b.network && a.server === b.server) continue;
+        // One network's own prefix for all servers is another rule's.
+        if (a.network === b.network && (a.server === b.server || a.path === b.path)) continue;
         const bothLocal = a.network.mode === "nat" && b.network.mode === "nat" && a.server !== b.server;
         if (bothLocal) continue;
         const what = `${formatPrefix(a.prefix)} overlaps ${formatPrefix(b.prefix)} of ${b.path}`;

@@ -1,0 +1,305 @@
+/** One bad declaration and one golden message each: the message is part of the contract. */
+import { describe, expect, it } from "vitest";
+import { allKinds } from "../../components/kinds/registry";
+import { testbedRules } from "../../components/testbed/rules";
+import { faultsOf, type Files, goodStacks, goodTestbed, texts } from "./harness";
+
+/** The good testbed with one thing changed; a change that changes nothing proves nothing. */
+function edited(from: string, to: string): Files {
+  const testbed = goodTestbed.replace(from, to);
+  if (testbed === goodTestbed) throw new Error(`nothing matches ${from}`);
+  return { testbed };
+}
+
+const real = (more: string): string => `config:
+  flipflap:testbed: tt
+  flipflap:server:
+    address: 192.0.2.7
+    hostKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA
+    privateKeyFile: ~/.ssh/id
+    uplink: enp5s0
+${more}`;
+
+const cases: [what: string, files: Files, golden: string[]][] = [
+  [
+    "a property with a typing error",
+    edited("mode: routed", "mood: routed"),
+    [
+      "[schema] networks.red-net.mode: is missing; add it: `l2`: one segment, no gateway; spans servers where `port` names a NIC. `routed`: the bridge is the gateway, static routes lead to the other servers' bridges. `nat`: the bridge is the gateway, what leaves the server has the server's underlay address. `router`: as routed, but the gateway is a router namespace between bridge and server.",
+      '[schema] networks.red-net.mood: is not known here; did you mean "mode"?',
+    ],
+  ],
+  [
+    "a value outside its choice",
+    edited("mode: routed", "mode: flat"),
+    ['[schema] networks.red-net.mode: "flat" is not allowed; choose one of "l2", "routed", "nat", "router"'],
+  ],
+  [
+    "a kind that there is not",
+    edited("kind: bridge", "kind: vxlan"),
+    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge"'],
+  ],
+  [
+    "a number out of range",
+    edited("[flip, flap] }]", "[flip, flap], mtuBytes: 100 }]"),
+    ["[schema] links[0].mtuBytes: 100 is out of range; it must be >= 1280"],
+  ],
+  [
+    "no YAML",
+    { testbed: "tenants: [red\nnetworks:" },
+    [
+      "[yaml] testbeds/tt.yaml: Flow sequence in block collection must be sufficiently indented and end with a ] at line 2, column 1; mend the YAML there",
+    ],
+  ],
+  [
+    "a testbed file that there is not",
+    {
+      stacks: {
+        flip: goodStacks.flip.replace("testbed: tt", "testbed: none"),
+        flap: goodStacks.flap.replace("testbed: tt", "testbed: none"),
+      },
+    },
+    ["[testbed-file] testbeds/none.yaml: there is no such file; make it, or choose one of tt"],
+  ],
+  [
+    "no stack file",
+    { stacks: {} },
+    ["[stack-files] Pulumi.<server>.yaml: there is no stack file; make one for each server: docs/config.md, StackFile"],
+  ],
+  [
+    "stacks with two testbeds",
+    { stacks: { flap: goodStacks.flap, flip: goodStacks.flip.replace("testbed: tt", "testbed: other") } },
+    [
+      '[one-testbed] Pulumi.flip.yaml: flipflap:testbed: "other" is not what Pulumi.flap.yaml names ("tt"); all stacks of a project deploy one testbed: name the same in every stack file',
+    ],
+  ],
+  [
+    "a server that is neither lab nor real",
+    { stacks: { ...goodStacks, flip: goodStacks.flip.replace("server: lab", "server: labb") } },
+    ['[schema] Pulumi.flip.yaml: flipflap:server: "labb" is not allowed; write "lab"'],
+  ],
+  [
+    "a lab that does not run",
+    { lab: undefined },
+    [
+      "[lab-running] Pulumi.flap.yaml: flipflap:server: the lab is not running; start it: npm run up, or flipflap lab start",
+      "[lab-running] Pulumi.flip.yaml: flipflap:server: the lab is not running; start it: npm run up, or flipflap lab start",
+    ],
+  ],
+  [
+    "two systems of one name",
+    edited("name: db", "name: web"),
+    ["[unique-name] systems.web: there are two of this name; rename one of them"],
+  ],
+  [
+    "an unknown tenant",
+    edited("name: db, tenant: red", "name: db, tenant: rad"),
+    [
+      '[unknown-tenant] systems.db.tenant: there is no tenant "rad"; did you mean "red"?',
+      "[foreign-network] systems.db.networks.red-net: the network is of tenant red, the system of rad; put it in a network of rad",
+    ],
+  ],
+  [
+    "an unknown server",
+    edited("tenant: blue, server: flip", "tenant: blue, server: flop"),
+    ['[unknown-server] systems.blue-web.server: there is no server "flop"; did you mean "flap"?'],
+  ],
+  [
+    "an unknown network",
+    edited("tenant: blue, server: flip, networks: [{ name: blue-net }]", "tenant: blue, server: flip, networks: [{ name: blue-nett }]"),
+    ['[unknown-network] systems.blue-web.networks.blue-nett: there is no such network; did you mean "blue-net"?'],
+  ],
+  [
+    "a network of another tenant",
+    edited("tenant: blue, server: flip, networks: [{ name: blue-net }]", "tenant: blue, server: flip, networks: [{ name: red-net }]"),
+    ["[foreign-network] systems.blue-web.networks.red-net: the network is of tenant red, the system of blue; put it in a network of blue"],
+  ],
+  [
+    "a system twice in a network",
+    edited(
+      "server: flip, networks: [{ name: red-net }]",
+      "server: flip, networks: [{ name: red-net }, { name: red-net, interface: eth0 }]",
+    ),
+    [
+      "[twice-in-network] systems.web.networks.red-net: the system sits in it twice; leave one of them out",
+      "[twice-in-network] systems.web.networks: two interfaces are called eth0; give each an interface name of its own",
+    ],
+  ],
+  [
+    "the agent's name",
+    edited("name: db", "name: agent"),
+    ["[reserved-name] systems.agent.name: ff-agent is the container of the server's agent; choose another name"],
+  ],
+  [
+    "an address outside the subnet",
+    edited("server: flip, networks: [{ name: red-net }]", "server: flip, networks: [{ name: red-net, address: 10.0.2.5 }]"),
+    ["[address] systems.web.networks.red-net.address: 10.0.2.5 is outside 10.0.1.0/24; choose one inside"],
+  ],
+  [
+    "the gateway's address",
+    edited("server: flip, networks: [{ name: red-net }]", "server: flip, networks: [{ name: red-net, address: 10.0.1.1 }]"),
+    ["[address] systems.web.networks.red-net.address: 10.0.1.1 is the gateway of 10.0.1.0/24; choose another"],
+  ],
+  [
+    "an address twice",
+    edited(
+      "server: flip, networks: [{ name: red-net }]",
+      "server: flip, networks: [{ name: red-net, address: 10.0.1.5 }] }\n  - { name: web2, tenant: red, server: flip, networks: [{ name: red-net, address: 10.0.1.5 }]",
+    ),
+    ["[address-taken] systems.web2.networks.red-net.address: 10.0.1.5 is already used by web; choose another"],
+  ],
+  [
+    "a multicast MAC",
+    edited("server: flip, networks: [{ name: red-net }]", 'server: flip, networks: [{ name: red-net, mac: "01:00:5e:00:00:01" }]'),
+    [
+      "[mac-multicast] systems.web.networks.red-net.mac: 01:00:5e:00:00:01 is a multicast address; choose one whose first byte is even, like 02:00:00:00:00:01",
+    ],
+  ],
+  [
+    "a full subnet",
+    edited("flip: 10.0.1.0/24", "flip: 10.0.1.0/31"),
+    ["[subnet-full] systems.web.networks.red-net: 10.0.1.0/31 has no address left; give the network a larger prefix"],
+  ],
+  [
+    "an MTU that the link does not carry",
+    edited("mode: routed, subnets: { flip: 10.0.1", "mode: routed, mtuBytes: 9100, subnets: { flip: 10.0.1"),
+    [
+      "[mtu-sum] networks.red-net.mtuBytes: 9100 bytes do not fit the link flip-flap (9000); lower it to 9000, or raise the link's mtuBytes to 9100",
+    ],
+  ],
+  [
+    "one NIC on two links",
+    edited("[{ between: [flip, flap] }]", "[{ between: [flip, flap] }, { between: [flip, flap], interfaces: { flap: up1 } }]"),
+    ["[link-interface] links[1].interfaces.flip: up0 of flip is already on the link flip-flap; name another NIC of flip"],
+  ],
+  [
+    "no link",
+    edited("[{ between: [flip, flap] }]", "[]"),
+    ["[link-missing] networks.red-net: no link joins flap and flip, where its systems sit; add links: [{ between: [flap, flip] }]"],
+  ],
+  [
+    "a secret without a hub",
+    { testbed: `${goodTestbed}secrets: [{ name: token }]\n`, stacks: { flip: goodStacks.flap, flap: goodStacks.flap } },
+    ["[hub] secrets: arise on the hub, and no stack file says flipflap:hub: true; say so in one of them"],
+  ],
+  [
+    "an underlay address without length",
+    { testbed: goodTestbed, stacks: { ...goodStacks, flip: real("    underlay: { ipv4: 198.18.0.1 }\n") } },
+    [
+      '[underlay] Pulumi.flip.yaml: flipflap:server.underlay.ipv4: "198.18.0.1" is no IPv4 address with prefix length; write one like 198.18.0.1/24',
+    ],
+  ],
+  [
+    "underlay addresses of two prefixes on one link",
+    { testbed: goodTestbed, stacks: { ...goodStacks, flip: real("    underlay: { ipv4: 198.51.100.1/24 }\n") } },
+    [
+      "[underlay] Pulumi.flip.yaml: flipflap:server.underlay.ipv4: 198.51.100.1/24 and 198.19.9.2/24 of flap are on one link but not in one prefix; give both addresses of one prefix",
+    ],
+  ],
+  [
+    "a real server without what it needs",
+    { stacks: { ...goodStacks, flip: real("") } },
+    ["[schema] Pulumi.flip.yaml: flipflap:server.underlay: is missing; add it: see docs/config.md"],
+  ],
+  [
+    "a file with nothing in it",
+    edited("server: flip, networks: [{ name: red-net }]", "server: flip, files: [{ path: /etc/x }], networks: [{ name: red-net }]"),
+    ["[file-content] systems.web.files./etc/x: has content and secret, or neither; give it one of the two"],
+  ],
+  [
+    "an unknown image",
+    edited("server: flip, networks: [{ name: red-net }]", "server: flip, image: debian, networks: [{ name: red-net }]"),
+    [
+      '[image] systems.web.image: "debian" is neither an image of images/ nor an archive (.tar); name one of images/images.ts, or the path of an archive made by docker save',
+    ],
+  ],
+  [
+    "a prefix with host bits",
+    edited("flip: 10.0.1.0/24", "flip: 10.0.1.7/24"),
+    ['[bridge-prefix-form] networks.red-net.subnets.flip: "10.0.1.7/24" is no IPv4 prefix; write 10.0.1.0/24'],
+  ],
+  [
+    "one subnet in mode routed",
+    edited("subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 }", "subnet: 10.0.1.0/24"),
+    ["[bridge-prefix-place] networks.red-net.subnet: mode routed needs a prefix for each server; use subnets: { flip: ..., flap: ... }"],
+  ],
+  [
+    "a server without a prefix",
+    edited("flip: 10.0.1.0/24, flap: 10.0.2.0/24", "flip: 10.0.1.0/24"),
+    ["[bridge-prefix-missing] networks.red-net.subnets: has no prefix for flap, which has systems in it; add flap: a prefix of its own"],
+  ],
+  [
+    "a prefix for a server that there is not",
+    edited("flap: 10.1.2.0/24", "flop: 10.1.2.0/24"),
+    ["[bridge-unknown-server] networks.blue-net.subnets.flop: there is no such server; name one of flap, flip, or make Pulumi.flop.yaml"],
+  ],
+  [
+    "overlapping prefixes of two tenants",
+    edited("flip: 10.1.1.0/24", "flip: 10.0.0.0/16"),
+    [
+      "[bridge-prefix-overlap] networks.blue-net.subnets.flip: 10.0.0.0/16 overlaps 10.0.2.0/24 of networks.red-net.subnets.flap; servers route by prefix alone: give it another, or use mode l2",
+      "[bridge-prefix-overlap] networks.blue-net.subnets.flip: 10.0.0.0/16 overlaps 10.0.1.0/24 of networks.red-net.subnets.flip; servers route by prefix alone: give it another, or use mode l2",
+    ],
+  ],
+  [
+    "a prefix of the underlay",
+    edited("flip: 10.0.1.0/24", "flip: 198.19.9.0/25"),
+    [
+      "[bridge-underlay-overlap] networks.red-net.subnets.flip: 198.19.9.0/25 overlaps the underlay of flap (198.19.9.0/24); give the network another prefix",
+    ],
+  ],
+  [
+    "IPv6 over an underlay without",
+    {
+      testbed: goodTestbed.replace("flap: 10.0.2.0/24 }", 'flap: 10.0.2.0/24 }, subnets6: { flip: "fd00:1::/64", flap: "fd00:2::/64" }'),
+      stacks: { ...goodStacks, flip: real("    underlay: { ipv4: 198.19.9.7/24 }\n") },
+    },
+    [
+      "[bridge-underlay-missing] networks.red-net.subnets6: flip has no IPv6 underlay address to route it over; give Pulumi.flip.yaml an underlay.ipv6, or leave subnets6 out",
+    ],
+  ],
+  [
+    "an l2 network over two servers without a port",
+    edited("mode: routed, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 }", "mode: l2, subnet: 10.0.1.0/24"),
+    [
+      "[bridge-port] networks.red-net.port: is missing: systems sit on flap and flip, and an l2 bridge ends at its server; name a NIC of a link as port, put the systems on one server, or use mode routed",
+    ],
+  ],
+  [
+    "the uplink as a port",
+    edited("mode: routed, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 }", "mode: l2, port: up0, subnet: 10.0.1.0/24"),
+    [
+      "[bridge-port] networks.red-net.port: up0 is the uplink, whose underlay addresses would stop working; add a second link with interfaces of its own",
+    ],
+  ],
+  [
+    "links that are not the uplinks'",
+    edited("between: [flip, flap] }", "between: [flip, flap], interfaces: { flip: up1, flap: up1 } }"),
+    [
+      "[bridge-link-uplink] networks.red-net: is routed over uplinks, and no link joins those of flap and flip; add links: [{ between: [flap, flip] }] without interfaces",
+    ],
+  ],
+];
+
+describe("faults of a declaration", () => {
+  it("has none where there is none", () => {
+    expect(texts(faultsOf({}))).toEqual([]);
+  });
+
+  it.each(cases)("%s", (_, files, golden) => {
+    expect(texts(faultsOf(files))).toEqual(golden);
+  });
+
+  it("are reported all at once", () => {
+    const testbed = goodTestbed.replace("name: db, tenant: red", "name: db, tenant: rad").replace("flip: 10.0.1.0/24", "flip: 10.0.1.7/24");
+    expect(faultsOf({ testbed }).length).toBeGreaterThan(1);
+  });
+
+  it("have a golden case for every rule", () => {
+    const covered = new Set(cases.flatMap(([, , golden]) => golden.map((text) => /^\[([a-z0-9-]+)\]/.exec(text)?.[1])));
+    const rules = [...testbedRules, ...allKinds.flatMap((kind) => kind.rules)].map((rule) => rule.id);
+    const loading = ["schema", "yaml", "testbed-file", "stack-files", "one-testbed", "lab-running"];
+    expect([...rules, ...loading].filter((id) => !covered.has(id))).toEqual([]);
+    expect(new Set(rules).size).toBe(rules.length);
+  });
+});

@@ -1,0 +1,98 @@
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import type { Declaration } from "../../components/config/declaration";
+import type { Testbed } from "../../components/config/types.gen";
+import { filter as filterType } from "../../components/host/objects";
+import type { FilterSpec } from "../../components/host/objects/filterRules";
+import { planServer } from "../../components/testbed/plan";
+import { resolveMembers } from "../../components/testbed/members";
+import { mtuSums, networkMtuBytes } from "../../components/testbed/mtu";
+import { planProbes } from "../../cli/probes";
+import { goodTestbed, runningLab } from "../errors/harness";
+
+function declaration(text = goodTestbed): Declaration {
+  const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: name === "flip", isLab: true }));
+  return { name: "tt", testbed: parse(text) as Testbed, servers };
+}
+
+const plan = (server: string, text?: string) => {
+  const declared = declaration(text);
+  return planServer(
+    declared,
+    declared.servers.find((s) => s.name === server)!,
+  );
+};
+
+describe("the plan of a server", () => {
+  it("is the same whatever the order of systems in the file", () => {
+    const declared = declaration();
+    const reversed = { ...declared, testbed: { ...declared.testbed, systems: [...declared.testbed.systems].reverse() } };
+    const specs = (d: Declaration) =>
+      planServer(d, d.servers[0]!)
+        .systems.map((s) => s.attach.spec)
+        .sort((a, b) => (a.system < b.system ? -1 : 1));
+    expect(specs(reversed)).toEqual(specs(declared));
+  });
+
+  it("holds only the networks whose systems it has", () => {
+    expect(plan("flip").networks.map((n) => n.network.name)).toEqual(["red-net", "blue-net"]);
+    expect(plan("flap").networks.map((n) => n.network.name)).toEqual(["red-net"]);
+  });
+
+  it("sets the reports' offloads, and the declared ones over them", () => {
+    const features = (text?: string) => plan("flip", text).settings.find((o) => o.type.type === "offloads")?.spec;
+    expect(features()).toMatchObject({ features: { tso: false, gso: true, gro: true } });
+    expect(features(`${goodTestbed}tuning: { uplinkOffloads: { tso: true } }\n`)).toMatchObject({ features: { tso: true, gso: true } });
+  });
+
+  it("gives one interface the default route of a family", () => {
+    const text = goodTestbed
+      .replace(
+        "{ name: web, tenant: red, server: flip, networks: [{ name: red-net }] }",
+        "{ name: web, tenant: red, server: flip, networks: [{ name: red-net }, { name: red-two }] }",
+      )
+      .replace("systems:", "  - { name: red-two, tenant: red, kind: bridge, mode: routed, subnets: { flip: 10.3.1.0/24 } }\nsystems:");
+    const [web] = plan("flip", text).systems;
+    expect(web?.attach.spec.interfaces.map((i) => [i.name, i.routes.length])).toEqual([
+      ["eth0", 1],
+      ["eth1", 0],
+    ]);
+  });
+
+  it("lets a tenant's own packets in, and no other's", () => {
+    const red = plan("flip").networks[0]?.nve.find((o) => o.type.type === "filter")?.spec as FilterSpec;
+    const rules = filterType.wanted(red, { stack: "flip" })["iptables filter"] as string[];
+    expect(rules).toContain("-A FF-red-net -s 10.0.2.0/24 -i up0 -o br-red-net -j ACCEPT");
+    expect(rules).toContain("-A FF-red-net ! -s 10.0.1.0/24 -i br-red-net -j DROP");
+    expect(rules.filter((rule) => rule.includes("10.1."))).toEqual([]);
+    expect(rules.at(-2)).toBe("-A FF-red-net -i br-red-net -j DROP");
+  });
+});
+
+describe("members", () => {
+  it("keep their addresses when another system is added", () => {
+    const before = resolveMembers(declaration(), declaration().testbed.networks[0]!).members;
+    const more = declaration(
+      goodTestbed.replace("links:", "  - { name: another, tenant: red, server: flip, networks: [{ name: red-net }] }\nlinks:"),
+    );
+    const after = resolveMembers(more, more.testbed.networks[0]!).members;
+    expect(after.filter((m) => m.system !== "another")).toEqual(before);
+    expect(after.length).toBe(before.length + 1);
+  });
+});
+
+describe("MTU", () => {
+  it("is what the narrowest link carries", () => {
+    const declared = declaration(goodTestbed.replace("[flip, flap] }", "[flip, flap], mtuBytes: 1600 }"));
+    expect(networkMtuBytes(declared, declared.testbed.networks[0]!)).toBe(1600);
+    expect(mtuSums(declared, declared.testbed.networks[0]!)[0]).toMatchObject({ sum: "1600", totalBytes: 1600 });
+  });
+});
+
+describe("probes", () => {
+  it("have every system as a target, and cross servers", () => {
+    const probes = planProbes(declaration());
+    expect(new Set(probes.filter((p) => p.network === "red-net").map((p) => p.to))).toEqual(new Set(["web", "db"]));
+    expect(probes.every((p) => p.mtuBytes === 9000)).toBe(true);
+  });
+});

@@ -1,0 +1,171 @@
+/** Every generated script under dash, with values that a hostile user would choose. */
+import { spawnSync } from "node:child_process";
+import { describe, expect, it } from "vitest";
+import { objectTypes } from "../../components/host/objects";
+import { compare, declare, type HostObject } from "../../components/host/objectType";
+import { objectScript, prelude } from "../../components/host/script";
+import { quote, Script, sh } from "../../components/host/sh";
+import { factsScript } from "../../components/server/scripts";
+import { checksScript, readChecks } from "../../cli/checks";
+
+const hostile = [
+  "'; rm -rf /tmp/flipflap-hostile; '",
+  "$(touch /tmp/flipflap-hostile)",
+  "`touch /tmp/flipflap-hostile`",
+  "a b\tc",
+  "",
+  "ünï→x",
+  '"',
+  "\\",
+  "line\nend",
+  "-n",
+  "*",
+  "~",
+  "!x",
+  "#x",
+];
+const dash = (script: string, ...args: string[]) => spawnSync("dash", ["-s", ...args], { input: script, encoding: "utf8" });
+
+describe("quoting", () => {
+  it.each(hostile)("%j arrives as it is", (value) => {
+    expect(dash(sh`printf %s ${value}`.text).stdout).toBe(value);
+    expect(dash(`printf %s ${quote(value)}`).stdout).toBe(value);
+  });
+  it("takes lists as words, and scripts as they are", () => {
+    expect(dash(sh`printf '%s|' ${hostile}`.text).stdout).toBe(hostile.map((value) => `${value}|`).join(""));
+    expect(sh`${new Script("a; b")} ${3}`.text).toBe("a; b 3");
+  });
+  it("refuses what no shell can hold", () => {
+    expect(() => quote("a\0b")).toThrow("NUL");
+  });
+});
+
+/** One object of every type, with a hostile name wherever a name goes in. */
+function objects(name: string): HostObject[] {
+  const t = objectTypes;
+  const iface = {
+    network: name,
+    name,
+    hostName: name,
+    mac: name,
+    mtuBytes: 1500,
+    addresses: [name],
+    routes: [{ to: name, via: name }],
+    offloads: {},
+    bridge: name,
+    hooks: [],
+  };
+  const prefixes = { own: name, tenant: [name], foreign: [name] };
+  const filter = (variant: "iptables" | "nft" | "iptables-legacy") => ({
+    chain: name,
+    variant,
+    device: name,
+    inputs: [name],
+    ipv4: prefixes,
+    ipv6: { own: null, tenant: [], foreign: [] },
+    masquerade: true,
+  });
+  return [
+    declare(t.nic, name, { device: name, mtuBytes: 9000 }),
+    declare(t.offloads, name, { device: name, features: { tso: false, gro: true } }),
+    declare(t.addresses, name, { device: name, addresses: [name, "10.0.0.1/24"] }),
+    declare(t.sysctls, name, { values: { [`net.${name}`]: name } }),
+    declare(t.neighbours, name, { device: name, entries: [{ address: name, mac: name }] }),
+    declare(t.services, name, { stopped: [name] }),
+    declare(t.bridge, name, { device: name, mac: name, mtuBytes: 1500, addresses: [name] }),
+    declare(t.bridgePort, name, { device: name, bridge: name }),
+    declare(t.route, name, { to: name, via: name, device: name }),
+    declare(t.router, name, { namespace: name, bridge: name, transitDevice: name, portDevice: name, mtuBytes: 1500, addresses: [name] }),
+    declare(t.filter, name, filter("iptables")),
+    declare(t.filter, name, filter("iptables-legacy")),
+    declare(t.filter, name, filter("nft")),
+    declare(t.attach, name, { system: name, container: name, sysctls: { [name]: name }, interfaces: [iface] }),
+    declare(t.attached, name, { systems: [name], plansHash: name }),
+    declare(t.agentFolders, name, { container: name }),
+  ] as unknown as HostObject[];
+}
+
+describe("scripts of host objects", () => {
+  it("cover every type", () => {
+    const covered = new Set(objects("x").map((object) => object.type.type));
+    expect(Object.keys(objectTypes).filter((type) => !covered.has(type))).toEqual(["container"]);
+  });
+
+  it.each(hostile)("are well-formed with %j", (name) => {
+    for (const object of objects(name)) {
+      const text = objectScript(object, { stack: "flip" });
+      const parsed = spawnSync("dash", ["-n"], { input: text, encoding: "utf8" });
+      expect(parsed.stderr, `${object.type.type}\n${text}`).toBe("");
+      const check = spawnSync("dash", ["-n"], { input: object.type.check(object.spec, { stack: "flip" }, name).text, encoding: "utf8" });
+      expect(check.stderr, object.type.type).toBe("");
+    }
+  });
+
+  it("do what they are called with, and nothing when there is nothing", () => {
+    // Without the tools and devices that they act on: in an empty PATH, `remove` of an absent object succeeds.
+    for (const object of objects("absent0")) {
+      if (["route", "filter", "router", "agentFolders"].includes(object.type.type)) continue;
+      const run = dash(objectScript(object, { stack: "test-absent" }), "remove");
+      expect([object.type.type, run.status, run.stderr]).toEqual([object.type.type, 0, ""]);
+    }
+  });
+
+  it("say where, what and how to fix when a NIC is missing", () => {
+    const [nic] = objects("absent0");
+    const run = dash(objectScript(nic!, { stack: "test-absent" }), "ensure");
+    expect(run.status).toBe(1);
+    expect(run.stderr).toMatch(/^absent0: this server has no such NIC; name one of: .*lo/);
+  });
+
+  it("save a previous value once, and put it back", () => {
+    const folder = spawnSync("mktemp", ["-d"], { encoding: "utf8" }).stdout.trim();
+    const text = prelude({ stack: "x" }).text.replace("/var/lib/flipflap/x", `${folder}/own/x`);
+    const script = `${text}\nput() { echo "back $1"; }\nsave a.b 1\nsave a.b 2\nrestore a.b put\nrestore a.b put\n[ ! -e "$folder" ] && echo gone\nrmdir ${folder}`;
+    expect(dash(script).stdout).toBe("back 1\ngone\n");
+  });
+
+  it("tell facts of a server in words that JSON takes", () => {
+    const run = dash(
+      factsScript([{ tool: "sh", why: "this" }], { stack: "x" })
+        .replace(/\$\(docker version[^)]*\)/g, "1")
+        .replace(/if command -v docker.*/, ""),
+    );
+    const facts = JSON.parse(run.stdout) as { tools: Record<string, boolean>; nics: { ifname: string }[] };
+    expect(facts.tools.ip).toBe(true);
+    expect(facts.nics.some((nic) => nic.ifname === "lo")).toBe(true);
+  });
+
+  it("name all that a server lacks, at once", () => {
+    const requirements = [
+      { tool: "no-such-tool", why: "this" },
+      { kernelOption: "CONFIG_NO_SUCH", why: "that" },
+      { tool: "another-one", why: "more" },
+    ];
+    const run = dash(factsScript(requirements, { stack: "x" }).replace(/if command -v docker.*/, ""));
+    expect(run.status).toBe(1);
+    for (const name of ["no-such-tool: not installed; needed for this", "another-one", "CONFIG_NO_SUCH"])
+      expect(run.stderr).toContain(name);
+  });
+});
+
+describe("checks", () => {
+  it("compare property by property", () => {
+    expect(compare({ a: 1, b: ["x"] }, undefined)).toBe("missing");
+    expect(compare({ a: 1, b: ["x"] }, { a: 1, b: ["x"], c: 2 })).toEqual([]);
+    expect(compare({ a: 1, b: ["x"] }, { a: 2, b: ["x", "y"] })).toEqual([
+      { property: "a", wanted: 1, found: 2 },
+      { property: "b", wanted: ["x"], found: ["x", "y"] },
+    ]);
+  });
+
+  it("run all over one shell, and one that breaks does not hide the next", () => {
+    const specs = [
+      { type: "sysctls", name: "s", spec: { values: { "kernel.ostype": "Linux" } } },
+      { type: "nic", name: "absent", spec: { device: "absent0", mtuBytes: 1500 } },
+      { type: "nic", name: "lo", spec: { device: "lo", mtuBytes: 1 } },
+    ];
+    const printed = dash(checksScript(specs, "x")).stdout;
+    expect(readChecks("x", specs, printed).map((checked) => checked.result)).toEqual(["ok", "missing", "different"]);
+    expect(readChecks("x", specs, "").map((checked) => checked.result)).toEqual(["failed", "failed", "failed"]);
+  });
+});
