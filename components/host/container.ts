@@ -36,7 +36,8 @@ export function renderContainer(
       name: args.container,
       image: args.image.id,
       networkMode: args.networkMode,
-      restart: "unless-stopped",
+      // Not unless-stopped: docker 20.10, started again after a crash, stops what survived and counts that as the user's will.
+      restart: "always",
       labels: Object.entries(labels).map(([label, value]) => ({ label, value })),
       capabilities: { adds: args.capabilities.map((capability) => `CAP_${capability}`) },
       ...(args.command === undefined ? {} : { command: [...args.command] }),
