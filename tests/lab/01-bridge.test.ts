@@ -4,7 +4,7 @@ import type { Checked } from "../../cli/checks";
 import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
-import { Project, succeeded } from "../support/project";
+import { Project, succeeded } from "../../support/scratchProject";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));

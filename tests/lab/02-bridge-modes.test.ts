@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
-import { Project, succeeded } from "../support/project";
+import { Project, succeeded } from "../../support/scratchProject";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));

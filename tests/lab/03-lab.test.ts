@@ -4,7 +4,7 @@ import { labNames, labNameOf } from "../../lab/names";
 import { rangesOfSlot } from "../../lab/ranges";
 import { formatAddress, formatPrefix, hostAddress } from "../../components/net/cidr";
 import { run, tryRun, waitUntil } from "../../support/process";
-import { Project, succeeded } from "../support/project";
+import { Project, succeeded } from "../../support/scratchProject";
 import { machineSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));

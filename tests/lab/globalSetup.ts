@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { machineSnapshot } from "../support/snapshot";
-import { Project, succeeded } from "../support/project";
+import { Project, succeeded } from "../../support/scratchProject";
 
 declare module "vitest" {
   export interface ProvidedContext {

@@ -1,10 +1,10 @@
-/** A project of a test's own: stack files and testbeds to edit, the code by links. Its lab and state are its own too. */
+/** A project of a test or bench: stack files and testbeds to edit, the code by links. Its lab and state are its own too. */
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pulumiEnvironment } from "../../cli/pulumi";
-import { type Finished, tryRun } from "../../support/process";
-import { codeRoot } from "../../support/project";
+import { pulumiEnvironment } from "../cli/pulumi";
+import { type Finished, tryRun } from "./process";
+import { codeRoot } from "./project";
 
 const links = ["index.ts", "components", "images", "lab", "support", "setup", "cli", "node_modules", "package.json", "tsconfig.json"];
 

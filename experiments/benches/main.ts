@@ -1,0 +1,58 @@
+/** npm run bench -- [link|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { ensureImages } from "../../setup/images";
+import { ensureToolchain } from "../../setup/toolchain";
+import { codeRoot } from "../../support/project";
+import { benchCommands } from "./commands";
+import { benchLink } from "./link";
+import { benchSetup } from "./setup";
+
+export interface BenchOptions {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly file: string;
+  readonly say: (line: string) => void;
+}
+
+const benches = { link: benchLink, commands: benchCommands, setup: benchSetup };
+
+const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds N] [--seconds N] [--seed N]
+
+  link      server to server and kind bridge in its modes: one TCP stream, TCP_RR on one core
+  commands  an unchanged preview, a second npm run up, flipflap check
+  setup     npm run up in a fresh clone with an empty HOME (minutes)
+
+Without a name: link and commands. Results go to results/ as JSON lines, tables to standard output.`;
+
+async function main(argv: readonly string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string", default: "4" },
+      seed: { type: "string" },
+      help: { type: "boolean" },
+    },
+  });
+  const unknown = positionals.filter((name) => !Object.hasOwn(benches, name));
+  if (values.help === true || unknown.length > 0) {
+    console.log(unknown.length > 0 ? `there is no bench ${unknown.join(", ")}\n\n${help}` : help);
+    process.exitCode = unknown.length > 0 ? 2 : 0;
+    return;
+  }
+  await Promise.all([ensureToolchain(), ensureImages(["agent", "tools"])]);
+  const options: BenchOptions = {
+    rounds: Number(values.rounds),
+    seconds: Number(values.seconds),
+    seed: Number(values.seed ?? Date.now() % 100_000),
+    file: join(codeRoot, "results", `bench-${new Date().toISOString().replaceAll(":", "-").slice(0, 19)}.jsonl`),
+    say: (line) => console.error(`  .. ${line}`),
+  };
+  for (const name of positionals.length === 0 ? ["link", "commands"] : positionals) await benches[name as keyof typeof benches](options);
+  console.log(`results: ${options.file.slice(codeRoot.length + 1)} (seed ${options.seed})`);
+}
+
+void main(process.argv.slice(2));

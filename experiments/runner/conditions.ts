@@ -1,0 +1,64 @@
+/** Under which conditions something was measured. */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { cpus, release } from "node:os";
+
+/** In ticks of the clock, since boot. */
+export interface CpuTimes {
+  readonly total: number;
+  readonly idle: number;
+  /** Soft interrupts: packets on their way; nobody's process, and what is measured. */
+  readonly softInterrupts: number;
+  /** Of this process and of those in other network namespaces: measuring, and what is measured. */
+  readonly own: number;
+}
+
+/** User and system time of a process and of its children that have ended (proc(5), fields 14 to 17). */
+function ticksOf(stat: string): number {
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return [11, 12, 13, 14].reduce((sum, index) => sum + Number(fields[index] ?? 0), 0);
+}
+
+function ownTicks(): number {
+  const machine = readlinkSync("/proc/self/ns/net");
+  let sum = 0;
+  for (const pid of readdirSync("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      const inLab = readlinkSync(`/proc/${pid}/ns/net`) !== machine;
+      if (inLab || Number(pid) === process.pid) sum += ticksOf(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    } catch {
+      // it ended meanwhile; its time is its parent's now
+    }
+  }
+  return sum;
+}
+
+export function cpuTimes(): CpuTimes {
+  const [, ...fields] = (readFileSync("/proc/stat", "utf8").split("\n")[0] ?? "").split(/\s+/).map(Number);
+  const total = fields.slice(0, 8).reduce((sum, ticks) => sum + ticks, 0);
+  return { total, idle: (fields[3] ?? 0) + (fields[4] ?? 0), softInterrupts: fields[6] ?? 0, own: ownTicks() };
+}
+
+/** The share of the machine that others used between two looks. */
+export function foreignCpuShare(before: CpuTimes, after: CpuTimes): number {
+  const since = (key: keyof CpuTimes): number => Math.max(0, after[key] - before[key]);
+  const foreign = since("total") - since("idle") - since("softInterrupts") - since("own");
+  return since("total") === 0 ? 0 : Math.max(0, foreign / since("total"));
+}
+
+export function machineConditions(): Record<string, unknown> {
+  const read = (path: string): string => {
+    try {
+      return readFileSync(path, "utf8").trim();
+    } catch {
+      return "unknown";
+    }
+  };
+  return {
+    kernel: release(),
+    cpus: cpus().length,
+    cpuModel: cpus()[0]?.model ?? "unknown",
+    bpfJit: read("/proc/sys/net/core/bpf_jit_enable"),
+    load: read("/proc/loadavg"),
+  };
+}
