@@ -1,7 +1,7 @@
 /** Images built on this machine, found by what went into them. */
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { arch } from "node:os";
 import { join } from "node:path";
 import { cacheFolder, codeRoot } from "../support/project";
 import { basePackages, type ImageName, imageDefinition, suite } from "./images";
@@ -17,10 +17,12 @@ export interface BuiltImage {
   readonly tag: string;
 }
 
-/** Debian's word for this machine's architecture (dpkg --print-architecture), without starting a program. */
+let architecture: string | undefined;
+
+/** Debian's word for this machine's architecture. */
 export function debianArchitecture(): string {
-  const byNode: Record<string, string> = { x64: "amd64", arm64: "arm64", arm: "armhf", ppc64: "ppc64el", s390x: "s390x" };
-  return byNode[arch()] ?? arch();
+  architecture ??= execFileSync("dpkg", ["--print-architecture"], { encoding: "utf8" }).trim();
+  return architecture;
 }
 
 function hashSources(hash: ReturnType<typeof createHash>, folder: string): void {

@@ -172,10 +172,10 @@ describe("the shipped testbed", () => {
     expect(await wrong()).toEqual([]);
   });
 
-  it("previews a change of the MTU as updates of what carries it", async () => {
+  it("previews a change of the MTU as updates of what carries it, and makes several one after the other", async () => {
     const file = "testbeds/bridge.yaml";
     const text = project.read(file);
-    project.edit(file, "mtuBytes: 9000", "mtuBytes: 8000");
+    project.edit(file, "mtuBytes: 9000", "mtuBytes: 8999");
     const preview = succeeded(await project.pulumi("preview", "-s", "flip"));
     const updated = [...preview.matchAll(/~ +command:\S+ (\S+) update/g)].map((match) => match[1]).sort();
     expect(updated).toEqual(
@@ -190,6 +190,18 @@ describe("the shipped testbed", () => {
       ].sort(),
     );
     expect(parseChanges(preview)).toEqual({ created: 0, updated: 7, replaced: 0, deleted: 0, same: 29 });
+    for (const mtu of ["8000", "7000"]) {
+      project.edit(file, /mtuBytes: \d+/, `mtuBytes: ${mtu}`);
+      await Promise.all(
+        ["flip", "flap"].map(async (stack) => succeeded(await project.pulumi("up", "-s", stack, "--yes", "--skip-preview"))),
+      );
+    }
+    expect((await project.flipflap("exec", "red-web", "--", "ping", "-c", "1", "-M", "do", "-s", "6972", addressOf("red-db"))).code).toBe(
+      0,
+    );
+    expect(
+      (await project.flipflap("exec", "red-web", "--", "ping", "-c", "1", "-M", "do", "-s", "6973", addressOf("red-db"))).code,
+    ).not.toBe(0);
     project.write(file, text);
   });
 
