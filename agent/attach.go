@@ -52,11 +52,12 @@ func (a *agent) attach(s *spec, pid int) error {
 	return inNamespace(ns, func() error { return a.setSysctls(s.Sysctls) })
 }
 
-// detachOthers takes away interfaces that were ours for this system and are not declared any more.
+// detachOthers takes away interfaces that were ours for this system and are not declared any more, or
+// are declared under another name: two that change names would stand in each other's way.
 func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
-	wanted := map[string]bool{}
+	wanted := map[string]string{}
 	for _, iface := range s.Interfaces {
-		wanted[iface.HostName] = true
+		wanted[iface.HostName] = iface.Name
 	}
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -64,7 +65,11 @@ func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
 	}
 	for _, link := range links {
 		own := strings.HasPrefix(link.Attrs().Alias, alias(a.stack, s.System, ""))
-		if own && !wanted[link.Attrs().Name] {
+		if !own {
+			continue
+		}
+		peer, err := inside.LinkByIndex(link.Attrs().ParentIndex)
+		if err != nil || peer.Attrs().Name != wanted[link.Attrs().Name] {
 			if err := ignoreGone(netlink.LinkDel(link)); err != nil {
 				return err
 			}
@@ -182,32 +187,36 @@ func insideEnd(inside *netlink.Handle, link netlink.Link, want ifaceSpec, mac ne
 	return inside.LinkSetUp(link)
 }
 
+// setAddresses takes unwanted addresses away first: with an address of a subnet the kernel takes its
+// secondaries too (promote_secondaries is off by default).
 func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string) error {
-	keep := map[string]bool{}
+	keep := map[string]*netlink.Addr{}
 	for _, text := range wanted {
 		address, err := netlink.ParseAddr(text)
 		if err != nil {
 			return err
 		}
-		keep[address.IPNet.String()] = true
 		if address.IP.To4() == nil {
 			// No duplicate address detection: the address is declared, and must answer at once.
 			address.Flags = unix.IFA_F_NODAD
 		}
-		if err := inside.AddrReplace(link, address); err != nil {
-			return fmt.Errorf("address %s: %w", text, err)
-		}
+		keep[address.IPNet.String()] = address
 	}
 	present, err := inside.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
 		return err
 	}
 	for _, address := range present {
-		if keep[address.IPNet.String()] || address.IP.IsLinkLocalUnicast() {
+		if keep[address.IPNet.String()] != nil || address.IP.IsLinkLocalUnicast() {
 			continue
 		}
 		if err := ignoreGone(inside.AddrDel(link, &address)); err != nil {
 			return fmt.Errorf("address %s: %w", address.IPNet, err)
+		}
+	}
+	for text, address := range keep {
+		if err := inside.AddrReplace(link, address); err != nil {
+			return fmt.Errorf("address %s: %w", text, err)
 		}
 	}
 	return nil

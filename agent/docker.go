@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// docker speaks the few calls of the engine's API that the agent needs (v1.41, docker 20.10).
+// docker speaks the few calls of the engine's API that the agent needs (docker 20.10 and later; without a version in the path the daemon takes its own).
 type docker struct{ client *http.Client }
 
 func newDocker(socket string) *docker {
@@ -39,7 +39,7 @@ type event struct {
 }
 
 func (d *docker) get(ctx context.Context, path string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/v1.41"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ async function operateStack(root: string, verb: "up" | "destroy", stack: string)
         if (/\b(created|updated|deleted|replaced)\b/.test(line)) show(`${++done} done`);
       });
       if (operation.code === 0) return parseChanges(operation.output);
-      const locked = /is currently locked|conflict/i.test(operation.output);
+      const locked = /is currently locked/i.test(operation.output);
       const todo = locked
         ? `Another pulumi works on this stack, or one was killed: pulumi cancel -s ${stack}, then again.`
         : `Mend it and run this again; all of it: ${operation.log}`;

@@ -31,6 +31,8 @@ missing_packages() {
   wanted=$(grep -v '^#' "$code/setup/packages.txt")
   command -v go >/dev/null || [ -x /usr/lib/go/bin/go ] || wanted="$wanted golang-go"
   for package in $wanted; do
+    # docker-ce is a dockerd too, and the two conflict.
+    if [ "$package" = docker.io ] && command -v dockerd >/dev/null; then continue; fi
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=absent
     [ "$status" = installed ] || printf '%s ' "$package"
   done
@@ -58,8 +60,20 @@ disable_units() {
   done
 }
 
+# What apt was asked for is noted before it runs: a run that is cut off leaves units to disable to the next.
+disable_noted_units() {
+  noted=$code/.flipflap/installing
+  [ -e "$noted" ] || return 0
+  for package in $(cat "$noted"); do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=absent
+    if [ "$status" = installed ]; then disable_units "$package"; fi
+  done
+  rm -f "$noted"
+}
+
 system_packages() {
   if as_root test -e "$policy" && as_root grep -q 'flipflap holds services' "$policy"; then release_services; fi
+  disable_noted_units
   packages=$(missing_packages)
   [ -n "$packages" ] || return 0
   step_begin "system packages: $packages"
@@ -68,14 +82,14 @@ system_packages() {
   log=$code/.flipflap/logs/packages.log
   trap release_services EXIT INT TERM
   hold_services
+  printf '%s\n' "$packages" >"$code/.flipflap/installing"
   # shellcheck disable=SC2086 # one word a package
-  if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages; } >"$log" 2>&1; then
+  if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-remove --no-install-recommends $packages; } >"$log" 2>&1; then
     step_fail "apt-get failed: $(grep -m1 '^E:' "$log")" "See $log; mend apt's sources or the network, then run this again."
   fi
   release_services
   trap - EXIT INT TERM
-  # shellcheck disable=SC2086
-  disable_units $packages
+  disable_noted_units
   step_end
 }
 

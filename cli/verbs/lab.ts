@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { powerCut, powerOn, start, status, stop } from "../../lab/lab";
 import { projectLab } from "../../lab/plan";
 import { readLabState } from "../../lab/state";
@@ -11,6 +12,8 @@ async function asRootAgain(words: readonly string[]): Promise<number> {
   const keep = ["FLIPFLAP_ROOT", "FLIPFLAP_LAB", "FLIPFLAP_LAB_SLOT"].flatMap((name) =>
     process.env[name] ? [`${name}=${process.env[name]}`] : [],
   );
+  // sudo's own PATH may know no node, or an old one.
+  keep.push(`PATH=${dirname(process.execPath)}:${process.env.PATH ?? ""}`);
   return runInForeground(["sudo", "-n", "env", ...keep, `${codeRoot}/bin/flipflap`, "lab", ...words], { cwd: projectRoot() });
 }
 

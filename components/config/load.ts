@@ -1,5 +1,6 @@
 /** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
 import { homedir } from "node:os";
+import { canonicalInterfaceAddress } from "../net/cidr";
 import type { LabState } from "../../lab/state";
 import { type Declaration, defaultUplink, type ServerDeclaration } from "./declaration";
 import type { Fault } from "./faults";
@@ -15,6 +16,11 @@ function realServer(name: string, hub: boolean, server: RealServer): ServerDecla
     isLab: false,
     port: server.port ?? 22,
     user: server.user ?? "root",
+    underlay: {
+      ...server.underlay,
+      ipv4: canonicalInterfaceAddress(server.underlay.ipv4),
+      ...(server.underlay.ipv6 === undefined ? {} : { ipv6: canonicalInterfaceAddress(server.underlay.ipv6) }),
+    },
     privateKeyFile: server.privateKeyFile.replace(/^~(?=\/)/, homedir()),
   };
 }

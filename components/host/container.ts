@@ -3,6 +3,7 @@ import * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
+import type { ContainerSpec } from "./objects/container";
 
 export interface ContainerArgs {
   readonly container: string;
@@ -21,6 +22,16 @@ export interface ContainerArgs {
   readonly folders?: readonly { readonly server: string; readonly container: string; readonly readOnly?: boolean }[];
 }
 
+function containerSpec({ container, image, memoryMiB, cpuShares, cpuSet }: ContainerArgs): ContainerSpec {
+  return {
+    container,
+    imageId: image.id,
+    ...(memoryMiB === undefined ? {} : { memoryMiB }),
+    ...(cpuShares === undefined ? {} : { cpuShares }),
+    ...(cpuSet === undefined ? {} : { cpuSet }),
+  };
+}
+
 export function renderContainer(
   name: string,
   args: ContainerArgs,
@@ -28,7 +39,7 @@ export function renderContainer(
   site: Site,
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): docker.Container {
-  site.deployed.add({ type: "container", name, spec: { container: args.container, imageId: args.image.id } });
+  site.deployed.add({ type: "container", name, spec: containerSpec(args) });
   const labels = { ...args.labels, "flipflap.stack": site.owner.stack };
   return new docker.Container(
     name,

@@ -31,14 +31,16 @@ export function renderObject(
     name,
     {
       connection: sshConnection(site.server),
-      create: shellCommand(site.server, "ensure"),
+      // The first create undoes what it half did: it leaves no state, so nothing else ever would.
+      create: shellCommand(site.server, "first"),
+      update: shellCommand(site.server, "ensure"),
       delete: shellCommand(site.server, "remove"),
       stdin: objectScript(named, site.owner),
       triggers: [...object.type.identity(object.spec)],
       addPreviousOutputInEnv: false,
     },
     // A replace is otherwise create before delete, and the old remove takes away what the new ensure just made.
-    { ...options, deleteBeforeReplace: true },
+    { ...options, deleteBeforeReplace: object.type.createBeforeDelete !== true },
   );
 }
 

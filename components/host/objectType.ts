@@ -31,6 +31,10 @@ export interface CheckableType<S> {
 export interface ObjectType<S> extends CheckableType<S> {
   /** What it is known by: a change of these replaces the object, a change of anything else updates it in place. */
   identity(spec: S): readonly string[];
+  /** It waits for others, so it must not hold the server's lock. */
+  readonly waits?: boolean;
+  /** Where it is replaced, the new one may be made before the old one goes: the two do not collide. */
+  readonly createBeforeDelete?: boolean;
   ensure(spec: S, owner: Owner, name: string): Script;
   remove(spec: S, owner: Owner, name: string): Script;
 }

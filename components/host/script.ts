@@ -11,7 +11,14 @@ export function prelude(owner: Owner): Script {
     set -eu
     folder=${ownerFolder(owner)}
     fail() { printf '%s\n' "$*" >&2; exit 1; }
-    save() { mkdir -p "$folder/saved"; [ -e "$folder/saved/$1" ] || printf '%s' "$2" >"$folder/saved/$1"; }
+    save() {
+      mkdir -p "$folder/saved"
+      if [ ! -e "$folder/saved/$1" ]; then
+        printf '%s' "$2" >"$folder/saved/.new"
+        sync "$folder/saved/.new"
+        mv "$folder/saved/.new" "$folder/saved/$1"
+      fi
+    }
     forget() { rm -f "$folder/saved/$1"; prune; }
     restore() { [ -e "$folder/saved/$1" ] || return 0; "$2" "$(cat "$folder/saved/$1")"; forget "$1"; }
     prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }
@@ -20,6 +27,18 @@ export function prelude(owner: Owner): Script {
     master_of() { if [ -L "/sys/class/net/$1/master" ]; then basename "$(readlink "/sys/class/net/$1/master")"; fi; }
   `;
 }
+
+/** errexit holds in the inner shell because it is no condition's part. */
+const firstVerb = `first() {
+set +e
+(set -e; ensure)
+code=$?
+set -e
+if [ "$code" != 0 ]; then (remove); exit "$code"; fi
+}`;
+
+/** Objects of a server are made and removed in parallel, and share the folder of saved values; the kernel's lock on /run leaves no file. */
+const lock = "exec 9</run; flock 9";
 
 function body(name: string, text: Script): string {
   // Not indented: a quoted value may hold line ends.
@@ -36,6 +55,8 @@ export function objectScript<S>(object: HostObject<S>, owner: Owner): string {
     body("ensure", type.ensure(spec, owner, name)),
     body("remove", type.remove(spec, owner, name)),
     prelude(owner).text,
+    firstVerb,
+    type.waits === true ? "" : lock,
     '"$1"',
     "",
   ].join("\n");

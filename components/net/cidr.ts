@@ -131,3 +131,9 @@ export function canonicalAddress(text: string): string {
   const address = parseAddress(text);
   return address === undefined ? text : formatAddress(address);
 }
+
+/** The same of an address with prefix length: as `ip` prints it. */
+export function canonicalInterfaceAddress(text: string): string {
+  const parsed = parseInterfaceAddress(text);
+  return parsed === undefined ? text : `${formatAddress(parsed.address)}/${parsed.prefix.length}`;
+}

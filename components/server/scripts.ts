@@ -13,8 +13,14 @@ function unique(requirements: readonly Requirement[], key: "tool" | "kernelOptio
   return [...reasons].map(([name, why]): [string, string] => [name, [...why].join(", ")]).sort();
 }
 
-export function factsScript(requirements: readonly Requirement[], owner: Owner): string {
-  const usesNft = requirements.some((requirement) => requirement.tool === "nft");
+/** What the networks will make this server route. */
+export interface RoutingPlan {
+  readonly prefixes: readonly string[];
+  readonly forwardsIpv6: boolean;
+}
+
+export function factsScript(requirements: readonly Requirement[], routing: RoutingPlan, owner: Owner): string {
+  const besideIptables = requirements.some((requirement) => requirement.tool === "nft" || requirement.tool === "iptables-legacy");
   const script = sh`
     ${prelude(owner)}
     missing=
@@ -25,10 +31,18 @@ export function factsScript(requirements: readonly Requirement[], owner: Owner):
     kernel() { case $config in *.gz) zcat "$config" ;; *) cat "$config" ;; esac | grep -E "^$1=[ym]$" >/dev/null; }
     tool() { command -v "$1" >/dev/null || lacks "$1" "not installed; needed for $2"; }
     option() { [ "$config" = /dev/null ] || kernel "$1" || lacks "$1" "not in this server's kernel ($(uname -r)); needed for $2"; }
+    # A prefix that others route here, or that holds a route of theirs; what we made has our mark, or is a device of ours.
+    free() {
+      taken=$({ ip "$1" route show root "$2"; ip "$1" route show match "$2"; } | sed -E '/^default/d; / proto 198/d; / dev (br|rt)-/d' | sort -u)
+      [ -z "$taken" ] || lacks "$2" "this server already routes it or a part of it ($taken); choose another subnet"
+    }
     ${unique(requirements, "tool").map(([name, why]) => sh`tool ${name} ${why}`)}
     ${unique(requirements, "kernelOption").map(([name, why]) => sh`option ${name} ${why}`)}
     if command -v docker >/dev/null && ! docker version >/dev/null 2>&1; then lacks docker "no answer of dockerd; start it, and let this user use it"; fi
-    ${usesNft ? nftFits : sh`:`}
+    ${besideIptables ? filterFits : sh`:`}
+    ${imageStoreFits}
+    ${routing.prefixes.map((prefix) => sh`free ${prefix.includes(":") ? "-6" : "-4"} ${prefix}`)}
+    ${routing.forwardsIpv6 ? routerAdvertisementsFit : sh`:`}
     [ -z "$missing" ] || fail "this server cannot take part:$missing"
     has() { if command -v "$1" >/dev/null; then echo true; else echo false; fi; }
     printf '{"kernel":"%s","architecture":"%s","docker":"%s","congestionControl":"%s","jit":"%s",' \
@@ -48,9 +62,23 @@ export function factsScript(requirements: readonly Requirement[], owner: Owner):
   return `${script.text}\n`;
 }
 
+/** Images are known by the digest of their configuration, which the containerd image store does not use. */
+const imageStoreFits: Script = sh`
+  case $(docker info -f '{{.DriverStatus}}' 2>/dev/null) in
+    *io.containerd.snapshotter*) lacks docker "it uses the containerd image store, which flipflap does not know yet; turn containerd-snapshotter off in its daemon.json" ;;
+  esac
+`;
+
+/** A kernel that forwards drops default routes that it learnt by router advertisements, unless accept_ra is 2. */
+const routerAdvertisementsFit: Script = sh`
+  for device in $(ip -6 route show default proto ra | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u); do
+    [ "$(cat "/proc/sys/net/ipv6/conf/$device/accept_ra")" = 2 ] || lacks "net.ipv6.conf.$device.accept_ra" "must be 2: its IPv6 default route comes by router advertisements and would go once the server forwards IPv6"
+  done
+`;
+
 /** An accept in a table of nft's own does not undo a drop in iptables' FORWARD, which dockerd sets where it manages iptables. */
-const nftFits: Script = sh`
+const filterFits: Script = sh`
   if command -v iptables >/dev/null && iptables -w -S FORWARD 2>/dev/null | grep -qx -e '-P FORWARD DROP'; then
-    lacks "filter: nft" "this server's iptables drops in FORWARD (docker does so); what nft accepts is dropped there: use filter: iptables"
+    lacks "filter" "this server's iptables drops in FORWARD (docker does so); what nft or iptables-legacy accepts is dropped there: use filter: iptables"
   fi
 `;

@@ -32,7 +32,7 @@ export class Server extends pulumi.ComponentResource {
       {
         connection: sshConnection(site.server),
         create: shellCommand(site.server, ""),
-        stdin: factsScript(plan.requirements, site.owner),
+        stdin: factsScript(plan.requirements, plan.routing, site.owner),
         addPreviousOutputInEnv: false,
       },
       { parent: this },

@@ -8,7 +8,7 @@ import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
 import { offloadFeatures, type OffloadName, offloadNames } from "../host/objects/offloads";
 import type { Member, NetworkContext, Requirement } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
-import { formatAddress } from "../net/cidr";
+import { formatAddress, formatPrefix } from "../net/cidr";
 import { deviceName, hash32 } from "../net/names";
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
@@ -32,6 +32,7 @@ export interface SystemPlan {
 export interface ServerPlan {
   readonly server: ServerDeclaration;
   readonly requirements: readonly Requirement[];
+  readonly routing: { readonly prefixes: readonly string[]; readonly forwardsIpv6: boolean };
   /** The server's own settings. */
   readonly settings: readonly HostObject[];
   readonly agentFolders: HostObject;
@@ -152,6 +153,16 @@ function systemPlan(declaration: Declaration, server: ServerDeclaration, system:
   return { system, container, attach: declare(attachSpec, "attach", spec), members: joined.map(({ member }) => member) };
 }
 
+/** The prefixes that a server routes for a network: those that have a gateway. */
+function routedPrefixTexts(network: Network, server: string): string[] {
+  const kind = kindOf(network);
+  const [prefixes, gateways] = [kind.prefixes(network, server), kind.gateways(network, server)];
+  return (["ipv4", "ipv6"] as const).flatMap((family) => {
+    const prefix = prefixes[family];
+    return prefix === undefined || gateways[family] === undefined ? [] : [formatPrefix(prefix)];
+  });
+}
+
 /** What every server needs, whatever the kinds. */
 const commonRequirements: readonly Requirement[] = [
   { tool: "docker", why: "containers" },
@@ -180,8 +191,10 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     ...systems.map((s) => s.system.image ?? "tools"),
     ...networks.flatMap(({ network }) => kindOf(network).images(network)),
   ];
+  const prefixes = networks.flatMap(({ network }) => declaration.servers.flatMap(({ name }) => routedPrefixTexts(network, name)));
   return {
     server,
+    routing: { prefixes: [...new Set(prefixes)].sort(), forwardsIpv6: "net.ipv6.conf.all.forwarding" in serverSysctls(declaration) },
     requirements: [...commonRequirements, ...networks.flatMap(({ network }) => kindOf(network).requires(network))],
     settings: settings(declaration, server),
     agentFolders: declare(agentFolders, "agent-folders", { container: agentContainer }) as HostObject,

@@ -24,6 +24,8 @@ export interface Bench {
   /** Append-only JSON lines. */
   readonly file: string;
   readonly say: (line: string) => void;
+  /** A measurement during which others used more than this share of the machine is repeated, once. Default: a tenth. */
+  readonly foreignLimit?: number;
 }
 
 export interface VariantResult {
@@ -37,9 +39,6 @@ interface Round {
   readonly round: number;
   readonly values: Map<string, number>;
 }
-
-/** A measurement disturbed by more than this share of the machine used by others is repeated, once. */
-const foreignLimit = 0.1;
 
 async function measureOnce(variant: Variant): Promise<{ value: number; raw: unknown; foreign: number }> {
   const before = cpuTimes();
@@ -61,7 +60,7 @@ export async function runBench(bench: Bench): Promise<VariantResult[]> {
     const values = new Map<string, number>();
     for (const variant of shuffled(all, random)) {
       let measured = await measureOnce(variant);
-      const disturbed = measured.foreign > foreignLimit;
+      const disturbed = measured.foreign > (bench.foreignLimit ?? 0.1);
       if (disturbed) {
         record({ round, variant: variant.name, value: measured.value, foreignCpu: measured.foreign, disturbed: true, repeated: true });
         measured = await measureOnce(variant);

@@ -57,6 +57,7 @@ describe("a bench", () => {
       seed: 1,
       file: join(folder, "r.jsonl"),
       say: () => undefined,
+      foreignLimit: 1,
     };
     const results = await runBench(bench);
     expect(results[1]?.ratio?.median).toBeCloseTo(0.5);

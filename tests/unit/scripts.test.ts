@@ -40,6 +40,8 @@ describe("quoting", () => {
   });
 });
 
+const noRouting = { prefixes: [], forwardsIpv6: false };
+
 /** One object of every type, with a hostile name wherever a name goes in. */
 function objects(name: string): HostObject[] {
   const t = objectTypes;
@@ -117,6 +119,26 @@ describe("scripts of host objects", () => {
     expect(run.stderr).toMatch(/^absent0: this server has no such NIC; name one of: .*lo/);
   });
 
+  it("undo what a first create half did, and say why it failed", () => {
+    const type = { ...objectTypes.nic, ensure: () => new Script("echo made\nfalse\necho never"), remove: () => sh`echo undone` };
+    const run = dash(objectScript(declare(type, "x", { device: "x", mtuBytes: 1 }), { stack: "x" }), "first");
+    expect([run.status, run.stdout]).toEqual([1, "made\nundone\n"]);
+  });
+
+  it("name a prefix that the server routes already", () => {
+    const route = JSON.parse(spawnSync("ip", ["-j", "-4", "route", "show", "scope", "link"], { encoding: "utf8" }).stdout) as {
+      dst: string;
+    }[];
+    const own = route.find(({ dst }) => dst.includes("/"))?.dst ?? "";
+    const script = factsScript([], { prefixes: [own, "203.0.113.0/29"], forwardsIpv6: false }, { stack: "x" }).replace(
+      /if command -v docker.*/,
+      "",
+    );
+    const run = dash(script);
+    expect(run.stderr).toContain(`${own}: this server already routes it`);
+    expect(run.stderr).not.toContain("203.0.113.0/29");
+  });
+
   it("save a previous value once, and put it back", () => {
     const folder = spawnSync("mktemp", ["-d"], { encoding: "utf8" }).stdout.trim();
     const text = prelude({ stack: "x" }).text.replace("/var/lib/flipflap/x", `${folder}/own/x`);
@@ -126,7 +148,7 @@ describe("scripts of host objects", () => {
 
   it("tell facts of a server in words that JSON takes", () => {
     const run = dash(
-      factsScript([{ tool: "sh", why: "this" }], { stack: "x" })
+      factsScript([{ tool: "sh", why: "this" }], noRouting, { stack: "x" })
         .replace(/\$\(docker version[^)]*\)/g, "1")
         .replace(/if command -v docker.*/, ""),
     );
@@ -141,7 +163,7 @@ describe("scripts of host objects", () => {
       { kernelOption: "CONFIG_NO_SUCH", why: "that" },
       { tool: "another-one", why: "more" },
     ];
-    const run = dash(factsScript(requirements, { stack: "x" }).replace(/if command -v docker.*/, ""));
+    const run = dash(factsScript(requirements, noRouting, { stack: "x" }).replace(/if command -v docker.*/, ""));
     expect(run.status).toBe(1);
     for (const name of ["no-such-tool: not installed; needed for this", "another-one", "CONFIG_NO_SUCH"])
       expect(run.stderr).toContain(name);

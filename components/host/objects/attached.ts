@@ -19,6 +19,7 @@ const timeoutTenths = 150;
 export const attached: ObjectType<AttachedSpec> = {
   type: "attached",
   identity: () => [],
+  waits: true,
   ensure: (spec, owner) => sh`
     : plans ${spec.plansHash}
     left=${timeoutTenths}

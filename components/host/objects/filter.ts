@@ -106,6 +106,8 @@ function ensureNft(spec: FilterSpec): Script {
 export const filter: ObjectType<FilterSpec> = {
   type: "filter",
   identity: (spec) => [spec.chain, spec.variant],
+  // Another variant has tables of its own; in between both filter.
+  createBeforeDelete: true,
   ensure: (spec) => (spec.variant === "nft" ? ensureNft(spec) : ensureIptables(spec)),
   remove: (spec) =>
     spec.variant === "nft"

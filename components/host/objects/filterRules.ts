@@ -38,14 +38,11 @@ interface Rule {
 function rulesOf(spec: FilterSpec, family: Family): Rule[] {
   const { device, inputs, masquerade } = spec;
   const { own, tenant, foreign } = spec[family];
-  if (own === null)
-    return [
-      { input: device, verdict: "DROP" },
-      { output: device, verdict: "DROP" },
-    ];
+  // What stays on the bridge passes here too where bridge-nf-call-iptables is on; it is one network's.
+  const within: Rule = { input: device, output: device, verdict: "ACCEPT" };
+  if (own === null) return [within, { input: device, verdict: "DROP" }, { output: device, verdict: "DROP" }];
   return [
-    // What stays on the bridge passes here too where bridge-nf-call-iptables is on; it is one network's.
-    { input: device, output: device, verdict: "ACCEPT" },
+    within,
     // No system may send as another: what the other side accepts by source is true.
     { notSource: own, input: device, verdict: "DROP" },
     ...(masquerade ? [{ output: device, reply: true, verdict: "ACCEPT" } as const] : []),

@@ -27,6 +27,20 @@ export interface OffloadsSpec {
   readonly features: Partial<Record<OffloadName, boolean>>;
 }
 
+/**
+ * Features as ethtool lists them: a group, then its members. Put back in that order, one by one, each
+ * ends as it was, members of a group too; what the driver fixes is left out.
+ */
+const featureHelpers = sh`
+  now() { ethtool -k "$device" | sed -n "s/^[[:space:]]*$1: \([a-z]*\).*/\1/p"; }
+  list() { ethtool -k "$device" | sed -n 's/^[[:space:]]*\([a-z0-9-]*\): \(on\|off\)\( \[requested.*\)\{0,1\}$/\1 \2/p'; }
+  put_back() {
+    for word in $(printf '%s' "$1" | tr ' ' =); do
+      if [ "$(now "\${word%=*}")" != "\${word#*=}" ]; then ethtool -K "$device" "\${word%=*}" "\${word#*=}" >/dev/null; fi
+    done
+  }
+`;
+
 const onOff = (on: boolean): string => (on ? "on" : "off");
 
 export const offloads: ObjectType<OffloadsSpec> = {
@@ -35,23 +49,23 @@ export const offloads: ObjectType<OffloadsSpec> = {
   ensure: ({ device, features }) => sh`
     device=${device}
     has_link "$device" || fail "$device: this server has no such NIC"
-    now() { ethtool -k "$device" | sed -n "s/^$1: \([a-z]*\).*/\1/p"; }
+    ${featureHelpers}
+    save "offloads.$device" "$(list)"
     want() {
-      save "offload.$device.$1" "$(now "$1")"
       [ "$(now "$1")" = "$2" ] || ethtool -K "$device" "$1" "$2" >/dev/null || fail "$device: $1 cannot be turned $2; leave it out of tuning.uplinkOffloads"
       [ "$(now "$1")" = "$2" ] || fail "$device: $1 stays $(now "$1") (fixed by the driver); leave it out of tuning.uplinkOffloads"
     }
-    back() { ethtool -K "$device" "$feature" "$1" >/dev/null; }
-    unwanted() { feature=$1; restore "offload.$device.$1" back; }
-    ${offloadNames.map((name) => {
+    # All as they were, then what is declared: what was declared once and is no more comes back.
+    put_back "$(cat "$folder/saved/offloads.$device")"
+    ${offloadNames.flatMap((name) => {
       const on = features[name];
-      return on === undefined ? sh`unwanted ${offloadFeatures[name].ethtool}` : sh`want ${offloadFeatures[name].ethtool} ${onOff(on)}`;
+      return on === undefined ? [] : [sh`want ${offloadFeatures[name].ethtool} ${onOff(on)}`];
     })}
   `,
   remove: ({ device }) => sh`
     device=${device}
-    back() { if has_link "$device"; then ethtool -K "$device" "$feature" "$1" >/dev/null; fi; }
-    for feature in ${offloadNames.map((name) => offloadFeatures[name].ethtool)}; do restore "offload.$device.$feature" back; done
+    ${featureHelpers}
+    if has_link "$device"; then restore "offloads.$device" put_back; else forget "offloads.$device"; fi
   `,
   check: ({ device }) => sh`if has_link ${device}; then ethtool -k ${device}; fi`,
   wanted: ({ features }) =>

@@ -68,8 +68,8 @@ export const router: ObjectType<RouterSpec> = {
       if has_link "$device" && [ "$(link_alias "$device")" = ${ownerMark(owner, name)} ]; then ip link del "$device"; fi
     done
     if [ -e /run/netns/${spec.namespace} ]; then ip netns del ${spec.namespace}; fi
-    if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ] && [ -e "$folder/saved/netns" ]; then umount /run/netns; rmdir /run/netns; fi
-    forget netns
+    if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ] && [ -e "$folder/saved/netns" ]; then umount /run/netns; rmdir /run/netns; forget netns; fi
+    prune
   `,
   check: (spec) => sh`
     if has_link ${spec.transitDevice} && [ -e /run/netns/${spec.namespace} ]; then

@@ -86,7 +86,8 @@ function filterObject({ declaration, network, server }: Context): HostObject {
     tenant: prefixTexts(routed, number, (r) => r.network.tenant === network.tenant),
     foreign: prefixTexts(routed, number, (r) => r.network.tenant !== network.tenant),
   });
-  const { ipv4, ipv6 } = bridgePrefixes(network, server.name);
+  // An l2 bridge is in the server's routing too, by its MAC: what is not for the segment itself is dropped.
+  const { ipv4, ipv6 } = network.mode === "l2" ? {} : bridgePrefixes(network, server.name);
   const here = new Set(routed.filter((r) => r.server === server.name).map((r) => r.network));
   const local = [...here].filter((other) => other !== network && other.tenant === network.tenant).map(serverDevice);
   return declare(filter, "filter", {
@@ -107,16 +108,16 @@ function nve(context: Context): HostObject[] {
       network.port === undefined
         ? []
         : [declare(bridgePort, "port", { device: network.port, bridge: bridgeDevice(network) }) as HostObject];
-    return [bridgeObject(context), ...port];
+    return [filterObject(context), bridgeObject(context), ...port];
   }
   const gateway = network.mode === "router" ? [routerObject(context), ...routerRoutes(context)] : [];
   const peers = network.mode === "nat" ? [] : peerRoutes(context);
-  return [bridgeObject(context), ...gateway, ...peers, filterObject(context)];
+  // The filter first: there is no moment in which systems are joined and nothing keeps them apart.
+  return [filterObject(context), bridgeObject(context), ...gateway, ...peers];
 }
 
 function requires(network: BridgeNetwork): Requirement[] {
   const bridges: Requirement = { kernelOption: "CONFIG_BRIDGE", why: "bridges" };
-  if (network.mode === "l2") return [bridges];
   const variant = network.filter ?? "iptables";
   const filters: Requirement = { tool: variant, why: `filter: ${variant}` };
   return network.mode === "nat" && variant === "nft"

@@ -17,7 +17,7 @@ function commandType(own: ResourceType["inputs"], run: Run): ResourceType {
     inputs: { ...own, create: true, delete: true, triggers: true, addPreviousOutputInEnv: true },
     replacing: ["triggers"],
     create: async (inputs) => ({ id: `command-${randomBytes(6).toString("hex")}`, outs: await execute(inputs.create, inputs) }),
-    update: (_, __, news) => execute(news.create, news),
+    update: (_, __, news) => execute(news.update ?? news.create, news),
     delete: async (_, state) => {
       await execute(state.delete, state);
     },
@@ -33,6 +33,7 @@ export const commandPlugin: Plugin = {
       {
         connection: { host: true, port: true, user: true, privateKey: true, hostKey: true, dialErrorLimit: true, perDialTimeout: true },
         stdin: true,
+        update: true,
       },
       (command, inputs) => runOverSsh(inputs.connection as Connection, command, String(inputs.stdin ?? "")),
     ),

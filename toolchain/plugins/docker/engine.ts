@@ -1,9 +1,7 @@
-/** docker's engine API over SSH, as docker's own CLI speaks it: `docker system dial-stdio` on the server. */
+/** docker's engine API over SSH (the daemon's own version of it), as docker's own CLI speaks it: `docker system dial-stdio` on the server. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { Agent, request } from "node:http";
 import { Duplex } from "node:stream";
-
-const apiVersion = "v1.41";
 
 export class EngineError extends Error {
   constructor(
@@ -49,7 +47,7 @@ export class Engine {
         raw === undefined
           ? {}
           : { "content-type": Buffer.isBuffer(body) ? "application/x-tar" : "application/json", "content-length": raw.length };
-      const ask = request({ agent: this.agent, host: "docker", path: `/${apiVersion}${path}`, method, headers }, (response) => {
+      const ask = request({ agent: this.agent, host: "docker", path, method, headers }, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (part: string) => (text += part));
         response.on("end", () => {
