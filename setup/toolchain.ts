@@ -111,17 +111,16 @@ async function buildGo({ module, program, source, flags, title }: Built): Promis
 async function useOwnToolchain(): Promise<void> {
   link(await buildGo(cli), cli.program);
   link(await buildGo(languageHost), languageHost.program);
-  const helper = join(binFolder, "pulumi-resource-pulumi-nodejs");
+  const name = "pulumi-resource-pulumi-nodejs";
+  const helper = join(toolchainFolder(), name);
   if (!existsSync(helper)) {
     const go = await goCommand();
-    const folder = (
-      await run([...go, "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"], {
-        cwd: join(codeRoot, "toolchain", "language-host"),
-      })
-    ).trim();
-    copyFileSync(join(folder, "nodejs", "dist", "pulumi-resource-pulumi-nodejs"), helper);
+    const sdk = [...go, "mod", "download", "-json", "github.com/pulumi/pulumi/sdk/v3"];
+    const { Dir: folder } = JSON.parse(await run(sdk, { cwd: join(codeRoot, "toolchain", "language-host") })) as { Dir: string };
+    copyFileSync(join(folder, "nodejs", "dist", name), helper);
     chmodSync(helper, 0o755);
   }
+  link(helper, name);
 }
 
 /** Where the vendor's installer is; a test puts a stand-in on loopback there. */
