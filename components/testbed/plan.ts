@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { type Declaration, findNetwork, linkDevice, linkMtuBytes, type ServerDeclaration, systemsOn } from "../config/declaration";
 import type { Network, Offloads, System } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
-import { addresses, agentFolders, attached, attachSpec, neighbours, nic, offloads, services, sysctls } from "../host/objects";
+import { objectTypes } from "../host/objects";
 import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
 import { offloadFeatures, type OffloadName, offloadNames } from "../host/objects/offloads";
 import type { Member, NetworkContext, Requirement } from "../kinds/kind";
@@ -12,6 +12,8 @@ import { formatAddress, formatPrefix } from "../net/cidr";
 import { deviceName, hash32 } from "../net/names";
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
+
+const { addresses, agentFolders, attach: attachSpec, attached, neighbours, nic, offloads, services, sysctls } = objectTypes;
 
 export const agentContainer = "ff-agent";
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
-import { filter as filterType } from "../../components/host/objects";
+import { objectTypes } from "../../components/host/objects";
 import type { FilterSpec } from "../../components/host/objects/filterRules";
 import { planServer } from "../../components/testbed/plan";
 import { resolveMembers } from "../../components/testbed/members";
@@ -61,7 +61,7 @@ describe("the plan of a server", () => {
 
   it("lets a tenant's own packets in, and no other's", () => {
     const red = plan("flip").networks[0]?.nve.find((o) => o.type.type === "filter")?.spec as FilterSpec;
-    const rules = filterType.wanted(red, { stack: "flip" })["iptables filter"] as string[];
+    const rules = objectTypes.filter.wanted(red, { stack: "flip" })["iptables filter"] as string[];
     expect(rules).toContain("-A FF-red-net -s 10.0.2.0/24 -i up0 -o br-red-net -j ACCEPT");
     expect(rules).toContain("-A FF-red-net ! -s 10.0.1.0/24 -i br-red-net -j DROP");
     expect(rules.filter((rule) => rule.includes("10.1."))).toEqual([]);

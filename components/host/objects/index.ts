@@ -39,21 +39,3 @@ export function objectType(name: string): CheckableType<unknown> {
   if (found === undefined) throw new Error(`no type of host object is called "${name}"`);
   return found as CheckableType<unknown>;
 }
-
-export {
-  addresses,
-  agentFolders,
-  attachSpec,
-  attached,
-  bridge,
-  bridgePort,
-  container,
-  filter,
-  neighbours,
-  nic,
-  offloads,
-  route,
-  router,
-  services,
-  sysctls,
-};

@@ -3,13 +3,15 @@ import type { ServerDeclaration } from "../../config/declaration";
 import { serversOf } from "../../config/declaration";
 import type { BridgeNetwork } from "../../config/types.gen";
 import { type HostObject, declare } from "../../host/objectType";
-import { bridge, bridgePort, filter, route, router } from "../../host/objects";
+import { objectTypes } from "../../host/objects";
 import { transitRouterAddress } from "../../host/objects/router";
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { deviceName, macFor } from "../../net/names";
 import type { Member, NetworkContext, NetworkKind, Requirement } from "../kind";
 import { bridgeGateways, bridgePrefixes, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
+
+const { bridge, bridgePort, filter, route, router } = objectTypes;
 
 type Context = NetworkContext<BridgeNetwork>;
 
