@@ -1,18 +1,15 @@
 /** What a running lab tells the project about its servers. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import type { ServerDeclaration } from "../components/config/declaration";
+import type { Underlay } from "../components/config/types.gen";
 import { projectFiles } from "../support/project";
 
-export interface LabServerFacts {
-  readonly address: string;
-  readonly port: number;
-  readonly user: string;
-  readonly hostKey: string;
-  readonly privateKeyFile: string;
-  readonly uplink: string;
-  readonly underlay: { readonly ipv4: string; readonly ipv6: string; readonly mac: string };
+/** All that a stack file says of a real server. */
+export type LabServerFacts = Omit<ServerDeclaration, "name" | "hub" | "isLab"> & {
+  readonly underlay: Required<Underlay>;
   readonly locator: string;
-}
+};
 
 export interface LabState {
   readonly name: string;

@@ -38,6 +38,7 @@ export async function benchCommands(options: BenchOptions): Promise<void> {
     const env = pulumiEnvironment(project.root);
     const preview = ["pulumi", "preview", "--non-interactive", "-s"];
     const bench = {
+      ...options,
       name: "waiting",
       unit: "s",
       baseline: timed("pulumi preview of an empty program", [...preview, "empty"], await emptyProgram(project), env),
@@ -46,12 +47,8 @@ export async function benchCommands(options: BenchOptions): Promise<void> {
         timed("npm run up, again", ["npm", "run", "--silent", "up"], codeRoot, { ...env, FLIPFLAP_ROOT: project.root }),
         timed("flipflap check", [join(codeRoot, "bin", "flipflap"), "check"], project.root, env),
       ],
-      rounds: options.rounds,
       warmUp: true,
       conditions: machineConditions(),
-      seed: options.seed,
-      file: options.file,
-      say: options.say,
     };
     console.log(`\n${resultsTable(bench, await runBench(bench))}\n`);
   } finally {

@@ -116,16 +116,13 @@ export async function benchLink(options: BenchOptions): Promise<void> {
     ] as const) {
       const variant = (title: string, from: End, to: End): Variant => ({ name: title, measure: () => method(site, from, to, seconds) });
       const bench = {
+        ...options,
         name,
         unit,
         baseline: variant("server to server", site.itself("flip"), site.itself("flap")),
         variants: ways.map(([title, from, to]) => variant(title, from, to)),
-        rounds: options.rounds,
         warmUp: true,
         conditions,
-        seed: options.seed,
-        file: options.file,
-        say: options.say,
       };
       console.log(`\n${resultsTable(bench, await runBench(bench))}\n`);
     }

@@ -32,6 +32,7 @@ export async function benchSetup(options: BenchOptions): Promise<void> {
     await run(["mkdir", env.HOME]);
     await run(["git", "clone", "--quiet", codeRoot, clone]);
     const bench = {
+      ...options,
       name: "a fresh clone",
       unit: "s",
       baseline: timed("npm run up, the first time", "npm", "run", "up"),
@@ -39,9 +40,6 @@ export async function benchSetup(options: BenchOptions): Promise<void> {
       rounds: 1,
       warmUp: false,
       conditions: machineConditions(),
-      seed: options.seed,
-      file: options.file,
-      say: options.say,
     };
     console.log(`\n${resultsTable(bench, await runBench(bench))}\n`);
   } finally {

@@ -78,6 +78,14 @@ describe("the modes of kind bridge", () => {
     expect(await hops("router-flip", "router-flap")).toBe(5);
   });
 
+  it("puts a system into two networks, each by its own interface", async () => {
+    const link = succeeded(await inSystem("dual-flip", "ip", "-br", "addr"));
+    expect(link).toMatch(/^wire@\S+ +UP +10\.20\.0\./m);
+    expect(link).toMatch(/^eth1@\S+ +UP +10\.21\.1\.77\/24/m);
+    expect((await inSystem("l2-flap", "ping", "-n", "-c", "1", "-W", "1", address("dual-flip"))).code).toBe(0);
+    expect((await inSystem("router-flap", "ping", "-n", "-c", "1", "-W", "1", "10.21.1.77")).code).toBe(0);
+  });
+
   it("gives systems what they declare", async () => {
     const link = succeeded(await inSystem("l2-flip", "cat", "/sys/class/net/eth0/address"));
     expect(link.trim()).toBe("02:00:00:00:20:0b");
