@@ -82,9 +82,10 @@ system_packages() {
   log=$code/.flipflap/logs/packages.log
   trap release_services EXIT INT TERM
   hold_services
-  printf '%s\n' "$packages" >"$code/.flipflap/installing"
   # shellcheck disable=SC2086 # one word a package
-  if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-remove --no-install-recommends $packages; } >"$log" 2>&1; then
+  apt_install() { as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@" install -y --no-remove --no-install-recommends $packages; }
+  # Noted with all that they bring along, but not what is only upgraded.
+  if ! { as_root apt-get update -q && apt_install -s >"$log.plan" && sed -n 's/^Inst \([^ ]*\) (.*/\1/p' "$log.plan" >"$code/.flipflap/installing" && apt_install -q; } >"$log" 2>&1; then
     step_fail "apt-get failed: $(grep -m1 '^E:' "$log")" "See $log; mend apt's sources or the network, then run this again."
   fi
   release_services
