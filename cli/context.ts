@@ -1,7 +1,9 @@
 /** What every verb works on: the project, its declaration, its servers. */
 import type { Declaration, ServerDeclaration } from "../components/config/declaration";
+import { shellCommand } from "../components/host/script";
 import { sshConfigPath, writeSshConfig } from "../components/host/sshConfig";
 import { checkedDeclaration } from "../components/testbed/check";
+import { systemContainer } from "../components/net/names";
 import { readLabState } from "../lab/state";
 import { type Finished, tryRun } from "../support/process";
 import { projectRoot } from "../support/project";
@@ -26,8 +28,7 @@ export function sshCommand(server: ServerDeclaration, ...words: string[]): strin
 
 /** Runs a script on a server over one connection, with root's rights. */
 export function runScript(context: Context, server: ServerDeclaration, script: string, timeoutSeconds = 60): Promise<Finished> {
-  const shell = server.user === "root" ? "sh -s" : "sudo -n sh -s";
-  return tryRun(sshCommand(server, shell), { cwd: context.root, stdin: script, timeoutSeconds });
+  return tryRun(sshCommand(server, shellCommand(server, "")), { cwd: context.root, stdin: script, timeoutSeconds });
 }
 
 export interface FoundSystem {
@@ -44,5 +45,5 @@ export function findSystem(context: Context, name: string | undefined): FoundSys
     const known = testbed.systems.map((candidate) => candidate.name).join(", ");
     throw new UsageError(name === undefined ? `name a system: ${known}` : `there is no system "${name}"; there are ${known}`);
   }
-  return { server, system, container: `ff-${system.name}` };
+  return { server, system, container: systemContainer(system.name) };
 }

@@ -6,6 +6,7 @@ import { sh } from "../components/host/sh";
 import type { Member } from "../components/kinds/kind";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
+import { systemContainer } from "../components/net/names";
 import { type Context, runScript } from "./context";
 
 export interface Probe {
@@ -62,7 +63,7 @@ export function planProbes(declaration: Declaration): Probe[] {
 function probeScript(probes: readonly Probe[]): string {
   const lines = probes.map((probe, i) => {
     const size = probe.mtuBytes - headerBytes[probe.address.includes(":") ? "ipv6" : "ipv4"];
-    return sh`probe ${i} ${`ff-${probe.from}`} ${probe.address} ${size} &`.text;
+    return sh`probe ${i} ${systemContainer(probe.from)} ${probe.address} ${size} &`.text;
   });
   const body = sh`
     probe() {

@@ -1,8 +1,6 @@
 /** The lab that a project's declaration asks for. */
 import { type Declaration, linkDevice } from "../components/config/declaration";
-import { ConfigError } from "../components/config/faults";
-import { loadDeclaration } from "../components/config/load";
-import { ruleFaults } from "../components/testbed/check";
+import { checkedDeclaration } from "../components/testbed/check";
 import type { LabPlan } from "./lab";
 import { labNameOf } from "./names";
 import { readLabState } from "./state";
@@ -23,8 +21,5 @@ export function planLab(root: string, declaration: Declaration): LabPlan {
 
 /** The plan of a project's own files; throws a ConfigError where they have faults. */
 export function projectLab(root: string): LabPlan {
-  const { declaration, faults } = loadDeclaration(root, readLabState(root), false);
-  const all = declaration === undefined ? faults : [...faults, ...ruleFaults(declaration)];
-  if (declaration === undefined || all.length > 0) throw new ConfigError(all);
-  return planLab(root, declaration);
+  return planLab(root, checkedDeclaration(root, readLabState(root), false));
 }

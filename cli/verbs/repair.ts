@@ -1,6 +1,6 @@
 import { objectType } from "../../components/host/objects";
 import { type DeployedObject, type ObjectType } from "../../components/host/objectType";
-import { objectScript } from "../../components/host/script";
+import { objectScript, shellCommand } from "../../components/host/script";
 import { step } from "../../support/progress";
 import { run } from "../../support/process";
 import { type Checked, checkServer } from "../checks";
@@ -13,8 +13,7 @@ async function ensureAgain(context: Context, stack: string, object: DeployedObje
   const server = context.declaration.servers.find((candidate) => candidate.name === stack);
   if (server === undefined) return;
   const type = objectType(object.type) as ObjectType<unknown>;
-  const shell = server.user === "root" ? "sh -s ensure" : "sudo -n sh -s ensure";
-  await run(sshCommand(server, shell), { cwd: context.root, stdin: objectScript({ ...object, type }, { stack }) });
+  await run(sshCommand(server, shellCommand(server, "ensure")), { cwd: context.root, stdin: objectScript({ ...object, type }, { stack }) });
 }
 
 /** A container is Pulumi's: its state is read anew, then what is missing is made. */

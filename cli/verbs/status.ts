@@ -1,6 +1,7 @@
 import { serversOf, systemsOn } from "../../components/config/declaration";
 import { networkMtuBytes } from "../../components/testbed/mtu";
-import { planServer } from "../../components/testbed/plan";
+import { systemContainer } from "../../components/net/names";
+import { agentContainer, planServer } from "../../components/testbed/plan";
 import { type Context, openContext, runScript } from "../context";
 import { planProbes, type ProbeResult, runProbes } from "../probes";
 import { table } from "../table";
@@ -47,7 +48,7 @@ async function serverFacts(context: Context): Promise<{ servers: ServerStatus[];
       const lines = finished.stdout.split("\n").map((line) => line.split(" "));
       const value = (key: string): string => lines.find(([first]) => first === key)?.[1] ?? "";
       for (const [first, name = "", state = ""] of lines) if (first === "container") containers.set(name, state);
-      const agent = lines.find(([first, name]) => first === "container" && name === "ff-agent")?.[2] ?? "absent";
+      const agent = lines.find(([first, name]) => first === "container" && name === agentContainer)?.[2] ?? "absent";
       const base = { server: server.name, address: server.address, hub: server.hub };
       if (finished.code !== 0) return { ...base, state: "no answer", kernel: "", docker: "", agent: "", error: finished.stderr.trim() };
       return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
@@ -76,7 +77,7 @@ export async function readStatus(context: Context): Promise<Status> {
         name: system.name,
         tenant: system.tenant,
         server: server.name,
-        state: containers.get(`ff-${system.name}`) ?? "absent",
+        state: containers.get(systemContainer(system.name)) ?? "absent",
         interfaces: (own?.attach.spec.interfaces ?? []).map(({ network, name, mac, addresses }) => ({ network, name, mac, addresses })),
         reachable: to.length === 0 ? null : to.every((probe) => probe.reached),
       };

@@ -1,9 +1,7 @@
 import type { Declaration } from "../../components/config/declaration";
-import { ConfigError } from "../../components/config/faults";
 import { loadDeclaration } from "../../components/config/load";
 import { writeSshConfig } from "../../components/host/sshConfig";
 import { checkedDeclaration } from "../../components/testbed/check";
-import { ruleFaults } from "../../components/testbed/check";
 import { projectLab } from "../../lab/plan";
 import { status as labStatus } from "../../lab/lab";
 import { readLabState } from "../../lab/state";
@@ -16,14 +14,6 @@ import { deploy } from "../deploy";
 import { jsonOption, type Verb } from "../verb";
 import { lab } from "./lab";
 import { isHealthy, readStatus, type Status, statusText } from "./status";
-
-/** The declaration before the lab runs: all faults but that one. */
-function declarationToStart(root: string): Declaration {
-  const { declaration, faults } = loadDeclaration(root, readLabState(root), false);
-  const all = declaration === undefined ? faults : [...faults, ...ruleFaults(declaration)];
-  if (declaration === undefined || all.length > 0) throw new ConfigError(all);
-  return declaration;
-}
 
 async function startLab(root: string): Promise<void> {
   const plan = projectLab(root);
@@ -75,7 +65,8 @@ Exit code 0: every system runs and is reached; 3: not so.`,
       const { declaration } = loadDeclaration(root, readLabState(root), false);
       overrideTestbed(root, declaration === undefined ? [] : stackNames(declaration), flags.testbed);
     }
-    const declaration = declarationToStart(root);
+    // Before the lab runs: all faults but that one.
+    const declaration = checkedDeclaration(root, readLabState(root), false);
     await Promise.all([ensureToolchain(), ensureImages(imagesOf(declaration))]);
     await startLab(root);
     await ensureProject(root, stackNames(declaration));

@@ -16,11 +16,6 @@ export function sshConnection(server: ServerDeclaration): types.input.remote.Con
   };
 }
 
-/** A script's stdin is the script; the command names the verb. A user that is not root needs passwordless sudo. */
-export function shellCommand(server: ServerDeclaration, verb: string): string {
-  return server.user === "root" ? `sh -s ${verb}` : `sudo -n sh -s ${verb}`;
-}
-
 export function dockerProvider(server: ServerDeclaration, parent: pulumi.Resource): docker.Provider {
   return new docker.Provider(`${server.name}-docker`, { host: `ssh://${server.name}`, sshOpts: ["-F", sshConfigPath] }, { parent });
 }

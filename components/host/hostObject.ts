@@ -2,9 +2,9 @@
 import { remote } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ServerDeclaration } from "../config/declaration";
-import { shellCommand, sshConnection } from "./connection";
+import { sshConnection } from "./connection";
 import type { HostObject, Owner } from "./objectType";
-import { objectScript } from "./script";
+import { objectScript, shellCommand } from "./script";
 
 /** Where a component's objects go: the server, its owner mark, and what was made so far, for the stack's outputs. */
 export interface Site {

@@ -1,4 +1,5 @@
 /** The script of a host object as it is sent to the server: one text, called with the verb. Pure. */
+import type { ServerDeclaration } from "../config/declaration";
 import { type HostObject, type Owner, ownerFolder } from "./objectType";
 import { type Script, sh } from "./sh";
 
@@ -60,4 +61,9 @@ export function objectScript<S>(object: HostObject<S>, owner: Owner): string {
     '"$1"',
     "",
   ].join("\n");
+}
+
+/** A script's stdin is the script; the command names the verb. A user that is not root needs passwordless sudo. */
+export function shellCommand(server: ServerDeclaration, verb: "" | "first" | "ensure" | "remove"): string {
+  return server.user === "root" ? `sh -s ${verb}` : `sudo -n sh -s ${verb}`;
 }

@@ -20,3 +20,8 @@ export function macFor(text: string): string {
   const bytes = createHash("sha256").update(text).digest().subarray(0, 4);
   return `02:ff:${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
 }
+
+/** The container of a tenant system; names of one character are not docker's. */
+export function systemContainer(system: string): string {
+  return `ff-${system}`;
+}

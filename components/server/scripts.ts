@@ -1,5 +1,6 @@
 /** What a server is, printed as JSON; fails with a full list of what it lacks. Pure text. */
 import type { Requirement } from "../kinds/kind";
+import { routeProtocol } from "../host/objects/route";
 import { prelude } from "../host/script";
 import type { Owner } from "../host/objectType";
 import { type Script, sh } from "../host/sh";
@@ -33,7 +34,7 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
     option() { [ "$config" = /dev/null ] || kernel "$1" || lacks "$1" "not in this server's kernel ($(uname -r)); needed for $2"; }
     # A prefix that others route here, or that holds a route of theirs; what we made has our mark, or is a device of ours.
     free() {
-      taken=$({ ip "$1" route show root "$2"; ip "$1" route show match "$2"; } | sed -E '/^default/d; / proto 198/d; / dev (br|rt)-/d' | sort -u)
+      taken=$({ ip "$1" route show root "$2"; ip "$1" route show match "$2"; } | sed -E ${`/^default/d; / proto ${routeProtocol}/d; / dev (br|rt)-/d`} | sort -u)
       [ -z "$taken" ] || lacks "$2" "this server already routes it or a part of it ($taken); choose another subnet"
     }
     ${unique(requirements, "tool").map(([name, why]) => sh`tool ${name} ${why}`)}

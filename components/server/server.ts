@@ -2,10 +2,11 @@
 import { remote } from "@pulumi/command";
 import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { dockerProvider, shellCommand, sshConnection } from "../host/connection";
+import { dockerProvider, sshConnection } from "../host/connection";
 import { renderObject, type Site } from "../host/hostObject";
 import { findImage, type ImageSource } from "../../images/find";
 import { renderImage } from "../host/image";
+import { shellCommand } from "../host/script";
 import type { ServerPlan } from "../testbed/plan";
 import { factsScript } from "./scripts";
 

@@ -1,6 +1,6 @@
 /** What a server must hold for the testbed, as data. Components render it; tests and the CLI read it. Pure. */
 import { createHash } from "node:crypto";
-import { type Declaration, findNetwork, linkDevice, linkMtuBytes, type ServerDeclaration, systemsOn } from "../config/declaration";
+import { type Declaration, linkDevice, linkMtuBytes, type ServerDeclaration, systemsOn } from "../config/declaration";
 import type { Network, Offloads, System } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
@@ -9,7 +9,7 @@ import { offloadFeatures, type OffloadName, offloadNames } from "../host/objects
 import type { Member, NetworkContext, Requirement } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
 import { formatAddress, formatPrefix } from "../net/cidr";
-import { deviceName, hash32 } from "../net/names";
+import { deviceName, hash32, systemContainer } from "../net/names";
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
 
@@ -130,13 +130,11 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
   };
 }
 
-function systemPlan(declaration: Declaration, server: ServerDeclaration, system: System): SystemPlan {
+function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, NetworkContext>, system: System): SystemPlan {
   const joined = system.networks.flatMap((membership) => {
-    const network = findNetwork(declaration, membership.name);
-    if (network === undefined) return [];
-    const context = networkContext(declaration, network, server);
-    const member = context.members.find((m) => m.system === system.name);
-    return member === undefined ? [] : [{ context, member }];
+    const context = contexts.get(membership.name);
+    const member = context?.members.find((m) => m.system === system.name);
+    return context === undefined || member === undefined ? [] : [{ context, member }];
   });
   // One interface holds the default route of each family: the first that has one.
   const defaults = new Set<string>();
@@ -145,7 +143,7 @@ function systemPlan(declaration: Declaration, server: ServerDeclaration, system:
     const isSpoken = (family: string): boolean => defaults.has(family) || !defaults.add(family);
     return { ...iface, routes: iface.routes.filter(({ to, via }) => to !== "default" || !isSpoken(via.includes(":") ? "ipv6" : "ipv4")) };
   });
-  const container = `ff-${system.name}`;
+  const container = systemContainer(system.name);
   const spec: AttachSpec = {
     system: system.name,
     container,
@@ -176,14 +174,16 @@ const commonRequirements: readonly Requirement[] = [
 ];
 
 export function planServer(declaration: Declaration, server: ServerDeclaration): ServerPlan {
-  const systems = systemsOn(declaration, server.name).map((system) => systemPlan(declaration, server, system));
-  const networks = declaration.testbed.networks
-    .filter((network) => systems.some((s) => s.system.networks.some((n) => n.name === network.name)))
-    .map((network) => {
-      const context = networkContext(declaration, network, server);
-      const kind = kindOf(network);
-      return { network, mtuBytes: context.mtuBytes, nve: kind.nve(context), nva: server.hub ? kind.nva(context) : [] };
-    });
+  const own = systemsOn(declaration, server.name);
+  const joined = declaration.testbed.networks.filter((network) => own.some((s) => s.networks.some((n) => n.name === network.name)));
+  // Once a network: the addresses of all its members are settled together.
+  const contexts = new Map(joined.map((network) => [network.name, networkContext(declaration, network, server)]));
+  const systems = own.map((system) => systemPlan(declaration, contexts, system));
+  const networks = [...contexts.values()].map((context) => {
+    const { network, mtuBytes } = context;
+    const kind = kindOf(network);
+    return { network, mtuBytes, nve: kind.nve(context), nva: server.hub ? kind.nva(context) : [] };
+  });
   const hash = createHash("sha256")
     .update(JSON.stringify(systems.map((s) => s.attach.spec)))
     .digest("hex")

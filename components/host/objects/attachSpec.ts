@@ -3,6 +3,7 @@ import { addressesOf, type IpAddresses, type IpLink, jsonList, sections } from "
 import type { ObjectType, Properties } from "../objectType";
 import { sh } from "../sh";
 import { offloadFeatures, type OffloadName, offloadNames, offloadStates } from "./offloads";
+import { routeProtocol } from "./route";
 
 /** The contract with agent/spec.go: the same names. */
 export interface AttachSpec {
@@ -55,8 +56,8 @@ export const attachSpec: ObjectType<AttachSpec> = {
       inside() { nsenter -t "$pid" -n "$@"; }
       echo "=== links"; inside ip -j link show
       echo "=== addresses"; inside ip -j addr show
-      echo "=== routes"; inside ip -j route show proto 198
-      echo "=== routes6"; inside ip -j -6 route show proto 198
+      echo "=== routes"; inside ip -j route show proto ${routeProtocol}
+      echo "=== routes6"; inside ip -j -6 route show proto ${routeProtocol}
       for device in ${spec.interfaces.map((i) => i.hostName)}; do
         echo "=== host $device"; if has_link "$device"; then ip -j link show dev "$device"; fi
       done
