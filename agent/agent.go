@@ -13,8 +13,9 @@ import (
 )
 
 type agent struct {
-	stack, specsDir, statusDir, proc string
-	docker                           *docker
+	stack, specsDir, statusDir, proc, programs string
+	docker                                     *docker
+	shortcut                                   *shortcut // nil where the server has none
 
 	mu    sync.Mutex
 	known map[string]*spec // attached once: what to take back when the spec is gone
@@ -35,6 +36,7 @@ func (a *agent) run(ctx context.Context) error {
 	if err := watchFolder(a.specsDir, wake); err != nil {
 		return err
 	}
+	a.openShortcut(ctx, wake)
 	go func() {
 		for ctx.Err() == nil {
 			err := a.docker.follow(ctx, a.stack, wake, func(e event) { a.onEvent(ctx, e) })
@@ -56,6 +58,24 @@ func (a *agent) run(ctx context.Context) error {
 				a.reconcileAll(ctx)
 			}
 		}
+	}
+}
+
+// openShortcut makes the short cut where the server can have one, and says why where not.
+func (a *agent) openShortcut(ctx context.Context, wake func()) {
+	said := "on"
+	s, err := newShortcut(a.programs)
+	if err == nil {
+		err = s.watch(ctx, wake)
+	}
+	if err == nil {
+		a.shortcut = s
+	} else {
+		said = "off: " + err.Error()
+	}
+	log.Printf("short cut %s", said)
+	if err := os.WriteFile(filepath.Join(a.statusDir, "shortcut"), []byte(said+"\n"), 0o644); err != nil {
+		log.Print(err)
 	}
 }
 
@@ -133,6 +153,18 @@ func (a *agent) reconcileAll(ctx context.Context) []attachStatus {
 	return all
 }
 
+// lastAttached gives the process of the container that was attached last; the file outlives this agent.
+func (a *agent) lastAttached(system string) int {
+	status, known := a.tried[system]
+	if !known {
+		status = readStatus(a.statusDir, system)
+	}
+	if status.Error != "" {
+		return 0
+	}
+	return status.Pid
+}
+
 // reconcile attaches one system where its container runs; false where it does not.
 func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	begin := time.Now()
@@ -145,8 +177,13 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.stack)
 	}
 	if err == nil {
+		if old := a.known[s.System]; old != nil && old.hash != s.hash {
+			if err := a.detachChanged(old, s); err != nil {
+				log.Printf("%s: %v", s.System, err)
+			}
+		}
 		status.Pid, status.StartedAtMs = c.State.Pid, c.State.StartedAt.UnixMilli()
-		err = a.attach(s, c.State.Pid)
+		err = a.attach(s, c.State.Pid, a.lastAttached(s.System) != c.State.Pid)
 	}
 	status.WorkMs = time.Since(begin).Milliseconds()
 	if err != nil {

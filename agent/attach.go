@@ -11,6 +11,7 @@ import (
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +31,7 @@ func alias(stack, system, network string) string {
 }
 
 // attach makes the container's interfaces what the spec says, from whatever is there.
-func (a *agent) attach(s *spec, pid int) error {
+func (a *agent) attach(s *spec, pid int, fresh bool) error {
 	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(pid), "ns", "net"))
 	if err != nil {
 		return fmt.Errorf("network namespace of %s: %w", s.Container, err)
@@ -45,7 +46,7 @@ func (a *agent) attach(s *spec, pid int) error {
 		return err
 	}
 	for _, iface := range s.Interfaces {
-		if err := a.attachInterface(s, iface, ns, inside); err != nil {
+		if err := a.attachInterface(s, iface, ns, inside, fresh); err != nil {
 			return fmt.Errorf("interface %s (network %s): %w", iface.Name, iface.Network, err)
 		}
 	}
@@ -78,7 +79,7 @@ func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
 	return nil
 }
 
-func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle) error {
+func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, fresh bool) error {
 	mac, err := net.ParseMAC(want.MAC)
 	if err != nil {
 		return err
@@ -99,6 +100,19 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if host.Attrs().MasterIndex != bridge.Attrs().Index {
 		if err := netlink.LinkSetMaster(host, bridge); err != nil {
 			return fmt.Errorf("bridge %s: %w", want.Bridge, err)
+		}
+	}
+	// Before it is up: no frame comes by a port that is not settled.
+	if err := netlink.LinkSetLearning(host, want.Learns); err != nil {
+		return fmt.Errorf("learning: %w", err)
+	}
+	if !want.Learns {
+		// Frames for the bridge's own port go on like others; the server must not get them (see vxlan.ts).
+		if err := netlink.LinkSetBRSlaveGroupFwdMask(host, 0xfffd); err != nil {
+			return fmt.Errorf("group_fwd_mask: %w", err)
+		}
+		if err := netlink.LinkSetIP6AddrGenMode(host, nl.IN6_ADDR_GEN_MODE_NONE); err != nil {
+			return fmt.Errorf("addrgenmode: %w", err)
 		}
 	}
 	if err := setOffloads(want.HostName, want.Offloads); err != nil {
@@ -131,7 +145,7 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err := setRoutes(inside, link, want.Routes); err != nil {
 		return err
 	}
-	return runHooks(s, want, host)
+	return runHooks(attachment{spec: s, iface: want, hostLink: host, fresh: fresh, shortcut: a.shortcut})
 }
 
 // hostEnd gives the server's end; a pair whose other end is not in this container is made anew.
@@ -222,8 +236,8 @@ func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string) er
 	return nil
 }
 
-// routeProtocol marks our routes (rtnetlink(7): numbers above RTPROT_STATIC are free for use).
-const routeProtocol = 198
+// routeProtocol marks our routes (rtnetlink(7): numbers above RTPROT_STATIC are free for use; components/host/objects/route.ts says why this one).
+const routeProtocol = 240
 
 func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) error {
 	keep := map[string]bool{}
@@ -303,30 +317,57 @@ func (a *agent) setSysctls(wanted map[string]string) error {
 	return nil
 }
 
-func runHooks(s *spec, iface ifaceSpec, host netlink.Link) error {
-	for _, want := range iface.Hooks {
+func runHooks(at attachment) error {
+	for _, want := range at.iface.Hooks {
 		h, err := findHook(want.Type)
 		if err != nil {
 			return err
 		}
-		if err := h.attached(attachment{spec: s, iface: iface, hostLink: host}, want.Args); err != nil {
+		if err := h.attached(at, want.Args); err != nil {
 			return fmt.Errorf("hook %s: %w", want.Type, err)
 		}
 	}
 	return nil
 }
 
-// detach undoes an attach: the hooks, then the links, which a stopped container has already lost.
-func (a *agent) detach(s *spec) error {
+// detachChanged runs the hooks of interfaces that a new spec does not have as they were.
+func (a *agent) detachChanged(old, now *spec) error {
+	same := map[string]string{}
+	for _, iface := range now.Interfaces {
+		same[iface.HostName] = iface.identity()
+	}
+	changed := *old
+	changed.Interfaces = nil
+	for _, iface := range old.Interfaces {
+		if same[iface.HostName] != iface.identity() {
+			changed.Interfaces = append(changed.Interfaces, iface)
+		}
+	}
+	return a.runDetached(&changed)
+}
+
+func (a *agent) runDetached(s *spec) error {
 	var failed []error
 	for _, iface := range s.Interfaces {
+		at := attachment{spec: s, iface: iface, shortcut: a.shortcut}
+		if link, err := netlink.LinkByName(iface.HostName); err == nil {
+			at.hostLink = link
+		}
 		for _, want := range iface.Hooks {
 			h, err := findHook(want.Type)
 			if err == nil {
-				err = h.detached(attachment{spec: s, iface: iface}, want.Args)
+				err = h.detached(at, want.Args)
 			}
 			failed = append(failed, err)
 		}
+	}
+	return errors.Join(failed...)
+}
+
+// detach undoes an attach: the hooks, then the links, which a stopped container has already lost.
+func (a *agent) detach(s *spec) error {
+	failed := []error{a.runDetached(s)}
+	for _, iface := range s.Interfaces {
 		link, err := netlink.LinkByName(iface.HostName)
 		if err == nil && link.Attrs().Alias == alias(a.stack, s.System, iface.Network) {
 			failed = append(failed, ignoreGone(netlink.LinkDel(link)))

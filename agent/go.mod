@@ -8,3 +8,5 @@ require (
 	github.com/vishvananda/netns v0.0.5
 	golang.org/x/sys v0.30.0
 )
+
+require github.com/cilium/ebpf v0.17.3

@@ -8,11 +8,13 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// attachment is what a hook is told: the system, one of its interfaces, and the server's end of it.
+// attachment is what a hook is told: the system, one of its interfaces, and the server's end of it (nil where it is gone).
 type attachment struct {
 	spec     *spec
 	iface    ifaceSpec
 	hostLink netlink.Link
+	fresh    bool      // the container has not been attached since it started
+	shortcut *shortcut // nil where the server has none
 }
 
 // hook is what a kind plugs into the attach. attached runs in the server's network namespace after the
@@ -25,7 +27,8 @@ type hook interface {
 
 // hooks by the name that a spec gives them. A kind that needs one adds its line here.
 var hooks = map[string]hook{
-	"neighbour": neighbourHook{},
+	"advertised": advertisedHook{},
+	"neighbour":  neighbourHook{},
 }
 
 func findHook(name string) (hook, error) {

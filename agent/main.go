@@ -16,7 +16,7 @@ import (
 func usage() {
 	fmt.Fprint(os.Stderr, `agent run    follow docker and the specs, keep every container attached
 agent once   attach what is there and end (exit 1 where one failed)
-options: -stack NAME -specs DIR -status DIR -proc DIR -docker SOCKET
+options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -docker SOCKET
 `)
 	os.Exit(2)
 }
@@ -32,6 +32,7 @@ func main() {
 	flags.StringVar(&a.specsDir, "specs", "/specs", "attach specs, one file a system")
 	flags.StringVar(&a.statusDir, "status", "/status", "what was attached, one file a system")
 	flags.StringVar(&a.proc, "proc", "/host/proc", "the server's /proc, writable")
+	flags.StringVar(&a.programs, "bpf", "/bpf/overlay.bpf.o", "the programs of the short cut")
 	socket := flags.String("docker", "/var/run/docker.sock", "docker's socket")
 	if err := flags.Parse(os.Args[2:]); err != nil || a.stack == "" {
 		usage()

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// spec is one system's attach plan. components/kinds/attach.ts writes it; the field names are the contract.
+// spec is one system's attach plan. components/host/objects/attachSpec.ts writes it; the field names are the contract.
 type spec struct {
 	System     string            `json:"system"`
 	Container  string            `json:"container"`
@@ -30,7 +30,14 @@ type ifaceSpec struct {
 	Routes    []routeSpec     `json:"routes"`
 	Offloads  map[string]bool `json:"offloads"` // ethtool's names, both ends
 	Bridge    string          `json:"bridge"`
+	Learns    bool            `json:"learns"` // whether the bridge learns MACs at the system's port
 	Hooks     []hookSpec      `json:"hooks"`
+}
+
+// identity is what the hooks tell of an interface; the rest changes without them.
+func (i ifaceSpec) identity() string {
+	text, _ := json.Marshal([]any{i.MAC, i.Addresses, i.Hooks})
+	return string(text)
 }
 
 type routeSpec struct {
@@ -82,6 +89,16 @@ func specFiles(dir string) (map[string]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// readStatus gives an empty status where there is none.
+func readStatus(dir, system string) attachStatus {
+	var status attachStatus
+	data, err := os.ReadFile(filepath.Join(dir, system+".json"))
+	if err == nil {
+		_ = json.Unmarshal(data, &status) // half a file is none
+	}
+	return status
 }
 
 // writeStatus replaces the file at once: a reader never sees half of it.

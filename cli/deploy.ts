@@ -1,9 +1,11 @@
 /** Bringing stacks up and down, all at once where nothing forbids it. */
-import type { Declaration } from "../components/config/declaration";
+import { type Declaration, firstHub } from "../components/config/declaration";
+import { secretResource } from "../components/secrets";
+import { secretsOf } from "../components/testbed/secrets";
 import { StepError, step } from "../support/progress";
-import { type Changes, changesText, diagnostics, operate, parseChanges } from "./pulumi";
+import { type Changes, changesText, diagnostics, operate, parseChanges, readStack } from "./pulumi";
 
-async function operateStack(root: string, verb: "up" | "destroy", stack: string): Promise<Changes> {
+export async function operateStack(root: string, verb: "up" | "destroy", stack: string): Promise<Changes> {
   const title = `${verb === "up" ? "pulumi up" : "pulumi destroy"} -s ${stack}`;
   return step(
     title,
@@ -23,12 +25,14 @@ async function operateStack(root: string, verb: "up" | "destroy", stack: string)
   );
 }
 
-/** What arises on the hub must be there before the others read it; without that, all at once. */
-function inOrder(declaration: Declaration): string[][] {
+/** What arises on the hub must be there before the others read it; where nothing does, or it is there, all at once. */
+async function inOrder(root: string, declaration: Declaration): Promise<string[][]> {
   const names = declaration.servers.map((server) => server.name);
-  const hubs = declaration.servers.filter((server) => server.hub).map((server) => server.name);
-  if ((declaration.testbed.secrets ?? []).length === 0) return [names];
-  return [hubs.slice(0, 1), names.filter((name) => name !== hubs[0])];
+  const hub = firstHub(declaration)?.name;
+  const needed = secretsOf(declaration).map((secret) => secretResource(hub ?? "", secret.name));
+  if (hub === undefined || needed.length === 0) return [names];
+  const there = (await readStack(root, hub))?.resources.map((resource) => resource.urn.split("::").at(-1)) ?? [];
+  return needed.every((name) => there.includes(name)) ? [names] : [[hub], names.filter((name) => name !== hub)];
 }
 
 /** Every stack of a round is waited for, so that none is cut off by the failure of another. */
@@ -43,10 +47,11 @@ async function inRounds(rounds: readonly (readonly string[])[], work: (stack: st
   return all;
 }
 
-export function deploy(root: string, declaration: Declaration): Promise<Changes[]> {
-  return inRounds(inOrder(declaration), (stack) => operateStack(root, "up", stack));
+export async function deploy(root: string, declaration: Declaration): Promise<Changes[]> {
+  return inRounds(await inOrder(root, declaration), (stack) => operateStack(root, "up", stack));
 }
 
+/** A destroy reads no other stack. */
 export function undeploy(root: string, declaration: Declaration): Promise<Changes[]> {
-  return inRounds([...inOrder(declaration)].reverse(), (stack) => operateStack(root, "destroy", stack));
+  return inRounds([declaration.servers.map((server) => server.name)], (stack) => operateStack(root, "destroy", stack));
 }

@@ -29,7 +29,7 @@ function hashSources(hash: ReturnType<typeof createHash>, folder: string): void 
   for (const entry of readdirSync(folder).sort()) {
     const path = join(folder, entry);
     if (statSync(path).isDirectory()) hashSources(hash, path);
-    else if (/\.(go|mod|sum)$/.test(entry) && !entry.endsWith("_test.go"))
+    else if (/^Makefile$|\.(go|mod|sum|c|h)$/.test(entry) && !entry.endsWith("_test.go"))
       hash.update(`${path.slice(codeRoot.length)}\0`).update(readFileSync(path));
   }
 }
@@ -39,6 +39,7 @@ export function imageKey(name: ImageName): string {
   const hash = createHash("sha256");
   hash.update(JSON.stringify({ recipeVersion, suite, basePackages, definition, architecture: debianArchitecture() }));
   if (definition.go !== undefined) hashSources(hash, join(codeRoot, definition.go.module));
+  if (definition.bpf !== undefined) hashSources(hash, join(codeRoot, "bpf"));
   return hash.digest("hex").slice(0, 12);
 }
 

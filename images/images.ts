@@ -7,6 +7,8 @@ export interface ImageDefinition {
   readonly components?: readonly string[];
   /** Programs built from a Go module of this project: its folder, and binary path in the image -> package. */
   readonly go?: { readonly module: string; readonly binaries: Readonly<Record<string, string>> };
+  /** Programs of bpf/ that go to /bpf. */
+  readonly bpf?: readonly string[];
   /** No Debian below: the image holds its Go programs only. */
   readonly scratch?: boolean;
   /** What a container runs when nothing else is declared. */
@@ -33,6 +35,7 @@ export const images = {
     purpose: "the attach agent of a server",
     scratch: true,
     go: { module: "agent", binaries: { "/agent": "." } },
+    bpf: ["overlay"],
     command: ["/agent", "run"],
   },
   gobgp: {
@@ -42,6 +45,7 @@ export const images = {
       binaries: {
         "/usr/local/bin/gobgpd": "github.com/osrg/gobgp/v3/cmd/gobgpd",
         "/usr/local/bin/gobgp": "github.com/osrg/gobgp/v3/cmd/gobgp",
+        "/usr/local/bin/evpn-inject": "./inject",
       },
     },
     command: ["gobgpd"],

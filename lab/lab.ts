@@ -201,7 +201,7 @@ export async function start(plan: LabPlan): Promise<LabState> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     writeFileSync(join(folder, "authorized_keys"), `${publicKey}\n`);
     const hostKey = await makeKey(join(folder, "host_key"), server.name);
-    const { ipv4, ipv6, locator } = underlayAddresses(ranges, index);
+    const { ipv4, ipv6, locator, routeServer } = underlayAddresses(ranges, index);
     const uplink = plan.servers[index]?.uplink ?? defaultUplink;
     facts[server.name] = {
       address: server.management.server,
@@ -210,7 +210,7 @@ export async function start(plan: LabPlan): Promise<LabState> {
       hostKey: hostKey.split(" ").slice(0, 2).join(" "),
       privateKeyFile: userKey,
       uplink,
-      underlay: { ipv4, ipv6, mac: nicMac(plan, { server: server.name, device: uplink }) },
+      underlay: { ipv4, ipv6, routeServer, mac: nicMac(plan, { server: server.name, device: uplink }) },
       locator,
     };
   }
@@ -270,7 +270,7 @@ export async function stop(plan: LabPlan): Promise<void> {
   await servers.removeNamespace(names.asideNamespace);
   await servers.removeNamespace(names.switchNamespace);
   for (const link of JSON.parse((await run(["ip", "-j", "link", "show", "type", "veth"])).trim() || "[]") as { ifname: string }[]) {
-    if (link.ifname.startsWith(names.managementDevice(0).slice(0, -1))) await run(["ip", "link", "del", link.ifname]);
+    if (link.ifname.startsWith(names.managementDevice(0).slice(0, -1))) await servers.removeDevice(link.ifname);
   }
   rmSync(names.folder, { recursive: true, force: true });
   if (existsSync(labsFolder)) await forgetNetnsFolder();

@@ -72,12 +72,17 @@ export function managementAddresses(ranges: LabRanges, serverIndex: number): { m
   };
 }
 
-export function underlayAddresses(ranges: LabRanges, serverIndex: number): { ipv4: string; ipv6: string; locator: string } {
+export function underlayAddresses(
+  ranges: LabRanges,
+  serverIndex: number,
+): { ipv4: string; ipv6: string; locator: string; routeServer: string } {
   const of = (prefix: Prefix): string => `${formatAddress(hostAddress(prefix, serverIndex + 1))}/${prefix.length}`;
+  // From the end of the range: as a hub, the server has a route server there.
+  const routeServer = formatAddress(hostAddress(ranges.underlayIpv4, 254 - serverIndex));
   const locator: Prefix = {
     family: 6,
     network: ranges.locators.network | (BigInt(serverIndex + 1) << 64n),
     length: 64,
   };
-  return { ipv4: of(ranges.underlayIpv4), ipv6: of(ranges.underlayIpv6), locator: formatPrefix(locator) };
+  return { ipv4: of(ranges.underlayIpv4), ipv6: of(ranges.underlayIpv6), locator: formatPrefix(locator), routeServer };
 }

@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { run, tryRun, waitUntil } from "../support/process";
+import { macFor } from "../components/net/names";
+import { CommandError, run, tryRun, waitUntil } from "../support/process";
 import type { labNames } from "./names";
 
 export interface LabServer {
@@ -52,6 +53,13 @@ export async function hasDevice(namespace: string | undefined, device: string): 
   return (await tryRun(["ip", ...inNamespace, "link", "show", "dev", device])).code === 0;
 }
 
+/** The kernel takes a veth with its peer's namespace, in its own time: one that goes meanwhile is removed as well. */
+export async function removeDevice(device: string): Promise<void> {
+  const command = ["ip", "link", "del", device];
+  const finished = await tryRun(command);
+  if (finished.code !== 0 && (await hasDevice(undefined, device))) throw new CommandError(command, finished);
+}
+
 export async function makeNamespace(namespace: string): Promise<void> {
   if (!(await namespaces()).includes(namespace)) await run(["ip", "netns", "add", namespace]);
   await run(["ip", "-n", namespace, "link", "set", "lo", "up"]);
@@ -67,8 +75,10 @@ export async function wire(names: Names, server: LabServer): Promise<void> {
   const device = names.managementDevice(server.index);
   await makeNamespace(namespace);
   if (!(await hasDevice(namespace, "mgmt0"))) {
-    if (await hasDevice(undefined, device)) await run(["ip", "link", "del", device]);
-    await run(["ip", "link", "add", device, "type", "veth", "peer", "name", "mgmt0", "netns", namespace]);
+    if (await hasDevice(undefined, device)) await removeDevice(device);
+    // Fixed: a server that comes back from a power cut has the MAC that it had.
+    const managementMac = macFor(`management ${namespace}`);
+    await run(["ip", "link", "add", device, "type", "veth", "peer", "name", "mgmt0", "address", managementMac, "netns", namespace]);
   }
   await run(["ip", "link", "set", device, "alias", `flipflap-lab:${server.name}`]);
   await run(["ip", "addr", "replace", `${server.management.machine}/30`, "dev", device]);

@@ -5,9 +5,11 @@ import { check } from "./check";
 import { down } from "./down";
 import { exec } from "./exec";
 import { lab } from "./lab";
+import { move } from "./move";
 import { repair } from "./repair";
+import { routes } from "./routes";
 import { setup } from "./setup";
 import { status } from "./status";
 import { up } from "./up";
 
-export const allVerbs: readonly Verb[] = [up, down, status, check, repair, exec, capture, lab, setup];
+export const allVerbs: readonly Verb[] = [up, down, status, check, repair, move, routes, exec, capture, lab, setup];

@@ -1,8 +1,10 @@
-import { serversOf, systemsOn } from "../../components/config/declaration";
+import { systemsOn } from "../../components/config/declaration";
 import { networkMtuBytes } from "../../components/testbed/mtu";
-import { systemContainer } from "../../components/net/names";
-import { agentContainer, planServer } from "../../components/testbed/plan";
+import { ownContainers, systemContainer } from "../../components/net/names";
+import { planServer } from "../../components/testbed/plan";
 import { type Context, openContext, runScript } from "../context";
+import { type Observed, observe, observedTables } from "../observations";
+import { kindOf } from "../../components/kinds/registry";
 import { planProbes, type ProbeResult, runProbes } from "../probes";
 import { table } from "../table";
 import { jsonOption, type Verb } from "../verb";
@@ -21,7 +23,7 @@ interface ServerStatus {
 export interface Status {
   readonly testbed: string;
   readonly servers: readonly ServerStatus[];
-  readonly networks: readonly { name: string; tenant: string; kind: string; mode: string; mtuBytes: number; servers: string[] }[];
+  readonly networks: readonly { name: string; tenant: string; kind: string; variant: string; mtuBytes: number; servers: string[] }[];
   readonly systems: readonly {
     name: string;
     tenant: string;
@@ -32,6 +34,8 @@ export interface Status {
     reachable: boolean | null;
   }[];
   readonly probes: readonly ProbeResult[];
+  /** What the kinds tell of themselves: sessions, routes. */
+  readonly observed: readonly Observed[];
 }
 
 const factsScript = `
@@ -48,7 +52,7 @@ async function serverFacts(context: Context): Promise<{ servers: ServerStatus[];
       const lines = finished.stdout.split("\n").map((line) => line.split(" "));
       const value = (key: string): string => lines.find(([first]) => first === key)?.[1] ?? "";
       for (const [first, name = "", state = ""] of lines) if (first === "container") containers.set(name, state);
-      const agent = lines.find(([first, name]) => first === "container" && name === agentContainer)?.[2] ?? "absent";
+      const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
       const base = { server: server.name, address: server.address, hub: server.hub };
       if (finished.code !== 0) return { ...base, state: "no answer", kernel: "", docker: "", agent: "", error: finished.stderr.trim() };
       return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
@@ -59,14 +63,20 @@ async function serverFacts(context: Context): Promise<{ servers: ServerStatus[];
 
 export async function readStatus(context: Context): Promise<Status> {
   const { declaration } = context;
-  const [{ servers, containers }, probes] = await Promise.all([serverFacts(context), runProbes(context, planProbes(declaration))]);
+  const [{ servers, containers }, probes, observed] = await Promise.all([
+    serverFacts(context),
+    runProbes(context, planProbes(declaration)),
+    observe(context),
+  ]);
   const networks = declaration.testbed.networks.map((network) => ({
     name: network.name,
     tenant: network.tenant,
     kind: network.kind,
-    mode: network.mode,
+    variant: kindOf(network).variant(network),
     mtuBytes: networkMtuBytes(declaration, network),
-    servers: serversOf(declaration, network).map((server) => server.name),
+    servers: kindOf(network)
+      .servers(declaration, network)
+      .map((server) => server.name),
   }));
   const systems = declaration.servers.flatMap((server) => {
     const plan = planServer(declaration, server);
@@ -83,7 +93,7 @@ export async function readStatus(context: Context): Promise<Status> {
       };
     });
   });
-  return { testbed: declaration.name, servers, networks, systems, probes };
+  return { testbed: declaration.name, servers, networks, systems, probes, observed };
 }
 
 export function statusText(status: Status): string {
@@ -95,8 +105,9 @@ export function statusText(status: Status): string {
     ),
     table(
       ["NETWORK", "TENANT", "KIND", "MTU", "SERVERS"],
-      status.networks.map((n) => [n.name, n.tenant, `${n.kind} ${n.mode}`, String(n.mtuBytes), n.servers.join(" ")]),
+      status.networks.map((n) => [n.name, n.tenant, `${n.kind} ${n.variant}`, String(n.mtuBytes), n.servers.join(" ")]),
     ),
+    ...observedTables(status.observed).map(({ columns, rows }) => table(columns, rows)),
     table(
       ["SYSTEM", "TENANT", "SERVER", "STATE", "NETWORK", "ADDRESSES", "REACHABLE"],
       status.systems.flatMap((s) =>
@@ -109,6 +120,7 @@ export function statusText(status: Status): string {
     ),
   ];
   for (const server of status.servers) if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
+  for (const { server, problems } of status.observed) for (const problem of problems) parts.push(`${server}: ${problem}`);
   const closed = status.probes.filter((probe) => !probe.reached);
   const lines = closed.map(
     (probe) => `${probe.from} does not reach ${probe.to} (${probe.address}, ${probe.mtuBytes} bytes): ${probe.error}`,
@@ -117,7 +129,9 @@ export function statusText(status: Status): string {
 }
 
 export const isHealthy = (status: Status): boolean =>
-  status.servers.every((s) => s.state === "up") && status.systems.every((s) => s.state === "running" && s.reachable !== false);
+  status.servers.every((s) => s.state === "up") &&
+  status.observed.every((o) => o.problems.length === 0) &&
+  status.systems.every((s) => s.state === "running" && s.reachable !== false);
 
 export const status: Verb = {
   name: "status",
@@ -126,7 +140,9 @@ export const status: Verb = {
   details: `
 Reachability is tested with packets of the network's full size that must not be fragmented.
 
-Exit code 0: every server answers, every system runs and is reached; 3: not so.`,
+Kinds add what is theirs: BGP sessions with the reason where one is down, and the routes of each VN.
+
+Exit code 0: every server answers, every session stands, every system runs and is reached; 3: not so.`,
   options: jsonOption,
   run: async ({ flags }) => {
     const now = await readStatus(openContext());

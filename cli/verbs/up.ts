@@ -8,8 +8,10 @@ import { readLabState } from "../../lab/state";
 import { ensureImages, imagesOf } from "../../setup/images";
 import { ensureProject, overrideTestbed } from "../../setup/project";
 import { ensureToolchain } from "../../setup/toolchain";
+import { sleep } from "../../support/process";
 import { projectRoot } from "../../support/project";
 import { step } from "../../support/progress";
+import { type Context } from "../context";
 import { deploy } from "../deploy";
 import { jsonOption, type Verb } from "../verb";
 import { lab } from "./lab";
@@ -47,6 +49,16 @@ function nextSteps(declaration: Declaration, status: Status): string {
   return lines.join("\n");
 }
 
+/** What the last step told the servers takes a moment to get around: routes, neighbours. */
+async function settledStatus(context: Context): Promise<Status> {
+  const end = Date.now() + 8000;
+  for (;;) {
+    const now = await readStatus(context);
+    if (isHealthy(now) || Date.now() > end) return now;
+    await sleep(500);
+  }
+}
+
 export const up: Verb = {
   name: "up",
   words: "",
@@ -73,7 +85,7 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     const running = checkedDeclaration(root, readLabState(root), true);
     writeSshConfig(root, running);
     await deploy(root, running);
-    const now = await readStatus({ root, declaration: running });
+    const now = await settledStatus({ root, declaration: running });
     console.log(flags.json === true ? JSON.stringify(now, null, 2) : `\n${statusText(now)}\n\n${nextSteps(running, now)}\n`);
     return isHealthy(now) ? 0 : 3;
   },

@@ -3,8 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { renderContainer } from "../host/container";
 import { renderObject, type Site } from "../host/hostObject";
 import { specsFolder, statusFolder } from "../host/objects/agentFolders";
+import { ownContainers } from "../net/names";
 import type { Server } from "../server";
-import { agentContainer, type ServerPlan } from "../testbed/plan";
+import type { ServerPlan } from "../testbed/plan";
 
 export interface AgentArgs {
   readonly plan: ServerPlan;
@@ -23,7 +24,7 @@ export class Agent extends pulumi.ComponentResource {
     const container = renderContainer(
       `${name}-container`,
       {
-        container: agentContainer,
+        container: ownContainers.agent,
         image: source,
         command: ["/agent", "run", "-stack", site.owner.stack],
         labels: {},

@@ -4,6 +4,8 @@ import type { Link, Network, System, Testbed, Underlay } from "./types.gen";
 export interface ServerDeclaration {
   readonly name: string;
   readonly hub: boolean;
+  /** A hub beside the one that holds the secrets. */
+  readonly second?: boolean;
   readonly isLab: boolean;
   readonly address: string;
   readonly port: number;
@@ -28,6 +30,11 @@ export const defaultUplink = "up0";
 
 export function findServer(declaration: Declaration, name: string): ServerDeclaration | undefined {
   return declaration.servers.find((server) => server.name === name);
+}
+
+/** The hub that holds the secrets. */
+export function firstHub(declaration: Declaration): ServerDeclaration | undefined {
+  return declaration.servers.find((server) => server.hub && server.second !== true);
 }
 
 export function findNetwork(declaration: Declaration, name: string): Network | undefined {
@@ -57,8 +64,8 @@ export function systemsOn(declaration: Declaration, server: string): System[] {
   return declaration.testbed.systems.filter((system) => system.server === server);
 }
 
-/** The links by which the servers of a network reach one another. */
-export function linksOf(declaration: Declaration, network: Network): Link[] {
-  const names = serversOf(declaration, network).map((server) => server.name);
+/** The links by which servers reach one another. */
+export function linksOf(declaration: Declaration, servers: readonly ServerDeclaration[]): Link[] {
+  const names = servers.map((server) => server.name);
   return declaration.testbed.links.filter((link) => link.between.filter((name) => names.includes(name)).length >= 2);
 }

@@ -8,11 +8,13 @@ import { readStackFiles, readTestbedFile, type StackSource } from "./sources";
 import type { RealServer, StackFile, Testbed } from "./types.gen";
 import { validateStackFile, validateTestbed } from "./validate";
 
-function realServer(name: string, hub: boolean, server: RealServer): ServerDeclaration {
+type HubRole = Pick<ServerDeclaration, "hub" | "second">;
+
+function realServer(name: string, role: HubRole, server: RealServer): ServerDeclaration {
   return {
     ...server,
     name,
-    hub,
+    ...role,
     isLab: false,
     port: server.port ?? 22,
     user: server.user ?? "root",
@@ -26,9 +28,9 @@ function realServer(name: string, hub: boolean, server: RealServer): ServerDecla
 }
 
 /** A server of a lab that does not run (yet): enough to check the declaration and to plan the lab. */
-function unknownLabServer(name: string, hub: boolean): ServerDeclaration {
+function unknownLabServer(name: string, role: HubRole): ServerDeclaration {
   const nowhere = { address: "", port: 22, user: "root", hostKey: "", privateKeyFile: "" };
-  return { ...nowhere, name, hub, isLab: true, uplink: defaultUplink, underlay: { ipv4: "" } };
+  return { ...nowhere, name, ...role, isLab: true, uplink: defaultUplink, underlay: { ipv4: "" } };
 }
 
 function serverOf(
@@ -38,15 +40,15 @@ function serverOf(
   faults: Fault[],
   needsLab: boolean,
 ): ServerDeclaration {
-  const hub = stackFile.hub ?? false;
-  if (stackFile.server !== "lab") return realServer(source.stack, hub, stackFile.server);
+  const role = { hub: (stackFile.hub ?? false) !== false, ...(stackFile.hub === "second" && { second: true }) };
+  if (stackFile.server !== "lab") return realServer(source.stack, role, stackFile.server);
   const facts = lab?.servers[source.stack];
-  if (facts !== undefined) return { ...facts, name: source.stack, hub, isLab: true };
+  if (facts !== undefined) return { ...facts, name: source.stack, ...role, isLab: true };
   if (needsLab) {
     const what = lab === undefined ? "the lab is not running" : `the lab runs without ${source.stack}`;
     faults.push({ rule: "lab-running", path: `${source.file}: flipflap:server`, what, fix: "start it: npm run up, or flipflap lab start" });
   }
-  return unknownLabServer(source.stack, hub);
+  return unknownLabServer(source.stack, role);
 }
 
 /** The one testbed that all stacks name. */
@@ -91,7 +93,7 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
     servers.push(
       own.length === 0
         ? serverOf(source, source.values as unknown as StackFile, lab, faults, needsLab)
-        : unknownLabServer(source.stack, false),
+        : unknownLabServer(source.stack, { hub: false }),
     );
   }
   const name = testbedName(sources, faults);

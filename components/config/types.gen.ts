@@ -6,7 +6,7 @@
  * This interface was referenced by `Testbed`'s JSON-Schema
  * via the `definition` "Network".
  */
-export type Network = BridgeNetwork
+export type Network = (BridgeNetwork | EvpnNetwork)
 /**
  * Lower-case letters, digits and inner hyphens; starts with a letter.
  * 
@@ -42,6 +42,7 @@ links: Link[]
  */
 secrets?: Secret[]
 tuning?: Tuning
+bgp?: Bgp
 }
 /**
  * A tenant.
@@ -116,6 +117,54 @@ mtuBytes?: number
  * What keeps tenants apart where servers route: `iptables` (the server's default variant), `iptables-legacy`, or `nft`.
  */
 filter?: ("iptables" | "iptables-legacy" | "nft")
+}
+/**
+ * An Ethernet segment over all servers: VXLAN, with BGP EVPN (RFC 7432, RFC 8365) telling each server where the systems are.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "EvpnNetwork".
+ */
+export interface EvpnNetwork {
+/**
+ * The network's name, unique in the testbed.
+ */
+name: string
+/**
+ * The tenant that the network belongs to.
+ */
+tenant: string
+/**
+ * `evpn`: VXLAN and BGP EVPN.
+ */
+kind: "evpn"
+/**
+ * The VXLAN network identifier (VNID), unique in the testbed; it is in the routes' label and route target, and in every packet.
+ */
+vn: number
+/**
+ * The IPv4 prefix of its systems. Other tenants may use the same. Without any prefix it is a segment of MAC addresses.
+ */
+subnet?: string
+/**
+ * The IPv6 prefix of its systems. Other tenants may use the same.
+ */
+subnet6?: string
+/**
+ * Routing between the tenant's networks (integrated routing and bridging, RFC 9135). `none`: an island. `asymmetric`: on every server a router of the tenant's own, the same gateway (first host of the prefix) and MAC everywhere. Networks of one tenant that are `asymmetric` reach one another. `symmetric`: by type-5 routes and VRF; refused, it is not built yet.
+ */
+irb?: ("none" | "asymmetric" | "symmetric")
+/**
+ * Whether an eBPF program takes frames between systems and tunnel past the bridge, where the server's kernel can (Linux 6.6). What broadcast, unknown stations and gateways do stays with the bridge.
+ */
+shortcut?: boolean
+/**
+ * The family of the underlay addresses that packets are tunnelled between.
+ */
+vtep?: ("ipv4" | "ipv6")
+/**
+ * MTU of the systems' interfaces. Default: what the link carries less 50 bytes.
+ */
+mtuBytes?: number
 }
 /**
  * A tenant system: a container.
@@ -242,7 +291,7 @@ address6?: string
  */
 mac?: string
 /**
- * The interface's name in the container. Default: eth0, eth1, ... in order.
+ * The interface's name in the container, up to 15 characters. Default: eth0, eth1, ... in order.
  */
 interface?: string
 }
@@ -302,6 +351,10 @@ export interface Tuning {
 congestionControl?: string
 uplinkOffloads?: Offloads
 virtualOffloads?: Offloads1
+/**
+ * Generic receive offload a second time, after unpacking, on VXLAN devices. Report S0 had it on; the NIC's own has merged the packets already, so it only costs.
+ */
+tunnelGro?: boolean
 /**
  * Further sysctls of the servers.
  */
@@ -367,6 +420,22 @@ txChecksum?: boolean
 rxChecksum?: boolean
 }
 /**
+ * The BGP sessions between servers and route servers (kind evpn).
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Bgp".
+ */
+export interface Bgp {
+/**
+ * The number of the autonomous system; two bytes, so that a route target holds a whole VNID beside it.
+ */
+asn?: number
+/**
+ * After this time without a sign a session counts as lost, and routes learnt by it go. Keepalives come three times as often.
+ */
+holdSeconds?: number
+}
+/**
  * Offloads by ethtool's short names; one that the device lacks is an error.
  * 
  * This interface was referenced by `Testbed`'s JSON-Schema
@@ -406,9 +475,9 @@ export interface StackFile {
  */
 testbed: string
 /**
- * Whether this server holds what the testbed has once: secrets, route server, key-value store.
+ * Whether this server holds what the testbed has once: secrets, route server, key-value store. `second`: it has a route server of its own (kind evpn) beside that of the hub; secrets stay with the hub.
  */
-hub?: boolean
+hub?: (true | false | "second")
 /**
  * `lab` (a server of the local lab), or how to reach a real one.
  */
@@ -452,10 +521,7 @@ underlay: Underlay
 locator?: string
 }
 /**
- * The server's addresses on its uplink, with prefix length. One that the server already has is left alone.
- * 
- * This interface was referenced by `Testbed`'s JSON-Schema
- * via the `definition` "Underlay".
+ * The server's addresses on its uplink.
  */
 export interface Underlay {
 /**
@@ -466,6 +532,34 @@ ipv4: string
  * IPv6 address and prefix length.
  */
 ipv6?: string
+/**
+ * A hub's: a free IPv4 address of the underlay's prefix, without prefix length, for its route server (kind evpn).
+ */
+routeServer?: string
+/**
+ * MAC address of the uplink. Where it is given, the other servers keep it as a permanent neighbour.
+ */
+mac?: string
+}
+/**
+ * The server's addresses on its uplink, with prefix length. One that the server already has is left alone.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Underlay".
+ */
+export interface Underlay1 {
+/**
+ * IPv4 address and prefix length.
+ */
+ipv4: string
+/**
+ * IPv6 address and prefix length.
+ */
+ipv6?: string
+/**
+ * A hub's: a free IPv4 address of the underlay's prefix, without prefix length, for its route server (kind evpn).
+ */
+routeServer?: string
 /**
  * MAC address of the uplink. Where it is given, the other servers keep it as a permanent neighbour.
  */

@@ -43,18 +43,3 @@ export function renderObject(
     { ...options, deleteBeforeReplace: object.type.createBeforeDelete !== true },
   );
 }
-
-/** Objects that are made one after the other. */
-export function renderChain(
-  prefix: string,
-  objects: readonly HostObject[],
-  site: Site,
-  options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
-): remote.Command[] {
-  const made: remote.Command[] = [];
-  for (const object of objects) {
-    const last = made.at(-1);
-    made.push(renderObject(prefix, object, site, { parent: options.parent, dependsOn: last === undefined ? options.dependsOn : [last] }));
-  }
-  return made;
-}

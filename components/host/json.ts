@@ -33,7 +33,12 @@ export interface IpLink {
   readonly address: string;
   readonly master?: string;
   readonly ifalias?: string;
-  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: Readonly<Record<string, unknown>> };
+  readonly inet6_addr_gen_mode?: string;
+  readonly linkinfo?: {
+    readonly info_kind?: string;
+    readonly info_data?: Readonly<Record<string, unknown>>;
+    readonly info_slave_data?: Readonly<Record<string, unknown>>;
+  };
 }
 
 export interface IpAddresses {

@@ -25,6 +25,24 @@ export function prelude(owner: Owner): Script {
     prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }
     has_link() { [ -e "/sys/class/net/$1" ]; }
     link_alias() { cat "/sys/class/net/$1/ifalias"; }
+    # The wanted addresses of a device and no other global ones: set_addresses DEVICE COMMAND ADDRESS..., where COMMAND is ip, or does what ip does elsewhere.
+    set_addresses() {
+      _device=$1 _ip=$2
+      shift 2
+      for _old in $("$_ip" -o addr show dev "$_device" scope global | awk '{print $4}'); do
+        for _new in "$@"; do [ "$_old" != "$_new" ] || continue 2; done
+        "$_ip" addr del "$_old" dev "$_device"
+      done
+      for _new in "$@"; do
+        case $_new in *:*) "$_ip" addr replace "$_new" dev "$_device" nodad ;; *) "$_ip" addr replace "$_new" dev "$_device" ;; esac
+      done
+    }
+    # A device of ours, by its mark: drop_link DEVICE MARK
+    drop_link() { if has_link "$1" && [ "$(link_alias "$1")" = "$2" ]; then ip link del "$1"; fi; }
+    # What iproute2 leaves behind at the first namespace, where it was ours.
+    drop_netns_folder() {
+      if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ] && [ -e "$folder/saved/netns" ]; then umount /run/netns; rmdir /run/netns; forget netns; fi
+    }
     master_of() { if [ -L "/sys/class/net/$1/master" ]; then basename "$(readlink "/sys/class/net/$1/master")"; fi; }
   `;
 }

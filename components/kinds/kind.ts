@@ -5,9 +5,10 @@
 import type { ImageName } from "../../images/images";
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
-import type { Network } from "../config/types.gen";
+import type { Link, Network, Secret } from "../config/types.gen";
 import type { AttachInterface } from "../host/objects/attachSpec";
-import type { HostObject } from "../host/objectType";
+import type { HostObject, Owner } from "../host/objectType";
+import type { Script } from "../host/sh";
 import type { Address, Prefix } from "../net/cidr";
 
 /** A piece of what encapsulation adds to each packet. */
@@ -49,16 +50,59 @@ export interface NetworkContext<N extends Network = Network> {
   readonly members: readonly Member[];
 }
 
+/** What a kind knows when it plans what its networks share on a server. */
+export interface KindContext<N extends Network = Network> {
+  readonly declaration: Declaration;
+  readonly server: ServerDeclaration;
+  /** Those that the server takes part in. */
+  readonly networks: readonly NetworkContext<N>[];
+}
+
 /** What a server must have for a kind, and what it is for. */
 export interface Requirement {
   readonly tool?: string;
   /** Of the kernel's configuration: CONFIG_VXLAN. */
   readonly kernelOption?: string;
+  /** It filters what the server forwards, in tables that iptables does not know of. */
+  readonly filtersBesideIptables?: boolean;
+  /** No route of these protocols (a pattern of `ip route`'s words) may be there, unless this container of ours runs. */
+  readonly noRoutesOf?: { readonly protocols: string; readonly unless: string };
   readonly why: string;
 }
 
+/** Text with secrets in it, by their names. */
+export type SecretText = readonly (string | { readonly secret: string })[];
+
+/** A container of a kind's own, in the server's network namespace. */
+export interface ContainerPlan {
+  readonly container: string;
+  readonly image: ImageName;
+  readonly command: readonly string[];
+  /** Without CAP_. */
+  readonly capabilities: readonly string[];
+  readonly files: readonly { readonly path: string; readonly content: SecretText }[];
+  /** Folders below the stack's own on the server; read-only inside. */
+  readonly folders: readonly { readonly server: string; readonly container: string }[];
+}
+
+export type Part = HostObject | ContainerPlan;
+
+export const isContainer = (part: Part): part is ContainerPlan => "image" in part;
+
+/** What a server needs once for all networks of a kind, in the order in which it is made. */
+export interface SharedParts {
+  /** Only where the server is a hub: the authority on reachability (NVA). */
+  readonly authority?: { readonly component: string; readonly parts: readonly Part[] };
+  /** Before the networks. */
+  readonly edge: readonly Part[];
+  /** After the networks, before the systems. */
+  readonly joints: readonly Part[];
+  /** What an `up` waits for; nothing waits for it. */
+  readonly settled: readonly HostObject[];
+}
+
 /** How a member's interface is joined to the network on its server. */
-export type AttachPoint = Pick<AttachInterface, "bridge" | "routes" | "hooks">;
+export type AttachPoint = Pick<AttachInterface, "bridge" | "learns" | "routes" | "hooks">;
 
 export interface KindRuleContext<N extends Network> {
   readonly declaration: Declaration;
@@ -66,23 +110,51 @@ export interface KindRuleContext<N extends Network> {
   readonly networks: readonly N[];
 }
 
+/** What `flipflap status` tells of a kind on a server, beside its systems. */
+export interface Observation {
+  readonly title: string;
+  /** Prints what `read` reads. Changes nothing. */
+  readonly script: Script;
+  read(output: string): ObservedTable;
+}
+
+export interface ObservedTable {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** What is wrong, with the reason; a healthy testbed has none. */
+  readonly problems: readonly string[];
+}
+
 export interface NetworkKind<N extends Network = Network> {
   readonly kind: N["kind"];
   readonly rules: readonly Rule<KindRuleContext<N>>[];
+  /** A word more about a network for people: a bridge's mode, a VNID. */
+  variant(network: N): string;
   /** What the underlay carries beside the system's packet; the MTU rule spells the sum out. */
   overhead(network: N): readonly Overhead[];
+  /** The servers that take part: those of its systems, and those that route for it. */
+  servers(declaration: Declaration, network: N): readonly ServerDeclaration[];
+  /** The links that its packets may cross; its MTU derives from them. */
+  links(declaration: Declaration, network: N): readonly Link[];
   /** Where the addresses of systems on a server come from. */
   prefixes(network: N, server: string): Prefixes;
   /** Addresses of a prefix that no system may have. */
   gateways(network: N, server: string): Addresses;
+  /** Whether the server itself forwards to and from the prefixes. */
+  readonly routesOnServer: boolean;
   requires(network: N): readonly Requirement[];
-  /** Images that its containers need on a server, beside those of the systems. */
-  images(network: N): readonly ImageName[];
+  /** Secrets that arise on the hub for the kind itself. */
+  readonly secrets: readonly Secret[];
+  /** Sysctls of the servers, set where the kernel knows them. */
+  readonly sysctls: Readonly<Record<string, string>>;
   /** The NVE: what a server needs to take part in the network, in the order in which it is made. */
   nve(context: NetworkContext<N>): readonly HostObject[];
-  /** The NVA: what the hub needs, beside its own NVE. */
-  nva(context: NetworkContext<N>): readonly HostObject[];
+  shared(context: KindContext<N>): SharedParts;
   attach(context: NetworkContext<N>, member: Member): AttachPoint;
   /** Whether packets of one server's members reach those of another, for the reachability test. */
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
+  observations(context: KindContext<N>, owner: Owner): readonly Observation[];
 }
+
+/** For kinds whose networks share nothing. */
+export const nothingShared: SharedParts = { edge: [], joints: [], settled: [] };

@@ -1,9 +1,12 @@
 /** The kinds that there are. Adding one adds a line here. */
 import type { Network } from "../config/types.gen";
 import { bridgeKind } from "./bridge";
+import { evpnKind } from "./evpn";
 import type { NetworkKind } from "./kind";
 
-const kinds = { bridge: bridgeKind } as const satisfies { [K in Network["kind"]]: NetworkKind<Extract<Network, { kind: K }>> };
+const kinds = { bridge: bridgeKind, evpn: evpnKind } as const satisfies {
+  [K in Network["kind"]]: NetworkKind<Extract<Network, { kind: K }>>;
+};
 
 export function kindOf<N extends Network>(network: N): NetworkKind<N> {
   return kinds[network.kind] as unknown as NetworkKind<N>;

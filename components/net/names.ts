@@ -25,3 +25,6 @@ export function macFor(text: string): string {
 export function systemContainer(system: string): string {
   return `ff-${system}`;
 }
+
+/** Containers of flipflap's own, beside the systems. */
+export const ownContainers = { agent: "ff-agent", speaker: "ff-speaker", routeServer: "ff-route-server" } as const;

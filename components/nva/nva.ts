@@ -1,11 +1,13 @@
-/** The network virtualization authority (RFC 7365): what the hub holds so that the NVEs of a network know of one another. */
+/** The network virtualization authority (RFC 7365): what a hub holds so that the edges know of one another. */
 import * as pulumi from "@pulumi/pulumi";
-import { renderChain, type Site } from "../host/hostObject";
-import type { NetworkPlan } from "../testbed/plan";
+import type { Part } from "../kinds/kind";
+import { type PartsSite, renderParts } from "../parts";
 
 export interface NvaArgs {
-  readonly plan: NetworkPlan;
-  readonly site: Site;
+  /** The kind's word for it: RouteServer. */
+  readonly component: string;
+  readonly parts: readonly Part[];
+  readonly site: PartsSite;
   readonly after: readonly pulumi.Resource[];
 }
 
@@ -13,8 +15,8 @@ export class Nva extends pulumi.ComponentResource {
   readonly ready: pulumi.Resource[];
 
   constructor(name: string, args: NvaArgs, options?: pulumi.ComponentResourceOptions) {
-    super("flipflap:nva:Nva", name, {}, options);
-    this.ready = renderChain(name, args.plan.nva, args.site, { parent: this, dependsOn: [...args.after] });
+    super(`flipflap:nva:${args.component}`, name, {}, options);
+    this.ready = renderParts(name, args.parts, args.site, { parent: this, dependsOn: [...args.after] });
     this.registerOutputs({});
   }
 }

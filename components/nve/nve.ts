@@ -1,11 +1,11 @@
-/** The network virtualization edge (RFC 7365): what a server needs to take part in a network. */
+/** The network virtualization edge (RFC 7365): what a server needs to take part in a network, or in the networks of a kind. */
 import * as pulumi from "@pulumi/pulumi";
-import { renderChain, type Site } from "../host/hostObject";
-import type { NetworkPlan } from "../testbed/plan";
+import type { Part } from "../kinds/kind";
+import { type PartsSite, renderParts } from "../parts";
 
 export interface NveArgs {
-  readonly plan: NetworkPlan;
-  readonly site: Site;
+  readonly parts: readonly Part[];
+  readonly site: PartsSite;
   /** What must be there before: the server's settings. */
   readonly after: readonly pulumi.Resource[];
 }
@@ -16,8 +16,7 @@ export class Nve extends pulumi.ComponentResource {
 
   constructor(name: string, args: NveArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:nve:Nve", name, {}, options);
-    const { plan, site, after } = args;
-    this.ready = renderChain(name, plan.nve, site, { parent: this, dependsOn: [...after] });
-    this.registerOutputs({ kind: plan.network.kind, mtuBytes: plan.mtuBytes });
+    this.ready = renderParts(name, args.parts, args.site, { parent: this, dependsOn: [...args.after] });
+    this.registerOutputs({});
   }
 }

@@ -1,1 +1,1 @@
-export { Secrets, type SecretsArgs } from "./secrets";
+export { secretResource, Secrets, type SecretsArgs } from "./secrets";

@@ -1,14 +1,19 @@
 /** Secrets that arise at `up` on the hub; other stacks read them from the hub's outputs. */
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
-import type { Declaration, ServerDeclaration } from "../config/declaration";
+import { type Declaration, firstHub, type ServerDeclaration } from "../config/declaration";
+import type { Secret } from "../config/types.gen";
 
 export interface SecretsArgs {
   readonly declaration: Declaration;
   readonly server: ServerDeclaration;
-  /** Names of the secrets that this server's systems use. */
+  /** Every secret of the testbed. */
+  readonly all: readonly Secret[];
+  /** Names of the secrets that this server uses. */
   readonly used: readonly string[];
 }
+
+export const secretResource = (stack: string, secret: string): string => `${stack}-secrets-${secret}`;
 
 export class Secrets extends pulumi.ComponentResource {
   /** On the hub: all of them, for its outputs. */
@@ -16,11 +21,14 @@ export class Secrets extends pulumi.ComponentResource {
 
   constructor(name: string, args: SecretsArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:secrets:Secrets", name, {}, options);
-    const declared = args.declaration.testbed.secrets ?? [];
-    const hub = args.declaration.servers.find((server) => server.hub);
+    const hub = firstHub(args.declaration);
     if (hub === undefined || hub.name === args.server.name) {
-      const made = declared.map(({ name: secret, length }) => {
-        const password = new random.RandomPassword(`${name}-${secret}`, { length: length ?? 32, special: false }, { parent: this });
+      const made = args.all.map(({ name: secret, length }) => {
+        const password = new random.RandomPassword(
+          secretResource(args.server.name, secret),
+          { length: length ?? 32, special: false },
+          { parent: this },
+        );
         return [secret, password.result] as const;
       });
       this.values = Object.fromEntries(made);

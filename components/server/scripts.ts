@@ -3,7 +3,7 @@ import type { Requirement } from "../kinds/kind";
 import { routeProtocol } from "../host/objects/route";
 import { prelude } from "../host/script";
 import type { Owner } from "../host/objectType";
-import { type Script, sh } from "../host/sh";
+import { Script, sh } from "../host/sh";
 
 function unique(requirements: readonly Requirement[], key: "tool" | "kernelOption"): [string, string][] {
   const reasons = new Map<string, Set<string>>();
@@ -21,7 +21,7 @@ export interface RoutingPlan {
 }
 
 export function factsScript(requirements: readonly Requirement[], routing: RoutingPlan, owner: Owner): string {
-  const besideIptables = requirements.some((requirement) => requirement.tool === "nft" || requirement.tool === "iptables-legacy");
+  const besideIptables = requirements.some((requirement) => requirement.filtersBesideIptables === true);
   const script = sh`
     ${prelude(owner)}
     missing=
@@ -41,6 +41,7 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
     ${unique(requirements, "kernelOption").map(([name, why]) => sh`option ${name} ${why}`)}
     if command -v docker >/dev/null && ! docker version >/dev/null 2>&1; then lacks docker "no answer of dockerd; start it, and let this user use it"; fi
     ${besideIptables ? filterFits : sh`:`}
+    ${requirements.flatMap(({ noRoutesOf, why }) => (noRoutesOf === undefined ? [] : [noForeignRoutes(noRoutesOf, why)])).slice(0, 1)}
     ${imageStoreFits}
     ${routing.prefixes.map((prefix) => sh`free ${prefix.includes(":") ? "-6" : "-4"} ${prefix}`)}
     ${routing.forwardsIpv6 ? routerAdvertisementsFit : sh`:`}
@@ -61,6 +62,15 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
     printf '},"nics":%s}\n' "$(ip -j link show | sed 's/,{}//g')"
   `;
   return `${script.text}\n`;
+}
+
+function noForeignRoutes({ protocols, unless }: NonNullable<Requirement["noRoutesOf"]>, why: string): Script {
+  return sh`
+    if [ "$(docker inspect -f '{{.State.Running}}' ${unless} 2>/dev/null)" != true ]; then
+      foreign=$({ ip -4 route show table all; ip -6 route show table all; } | grep -E ${` proto (${protocols})( |$)`} | head -n 3 || :)
+      [ -z "$foreign" ] || lacks "routes" "this server has routes of a routing daemon of its own ($foreign), which would be deleted; ${new Script(why)}"
+    fi
+  `;
 }
 
 /** Images are known by the digest of their configuration, which the containerd image store does not use. */

@@ -1,5 +1,5 @@
 /** What a link carries and what is left for a network on it. Pure. */
-import { type Declaration, linkMtuBytes, linkName, linksOf } from "../config/declaration";
+import { type Declaration, linkMtuBytes, linkName } from "../config/declaration";
 import type { Network } from "../config/types.gen";
 import { kindOf } from "../kinds/registry";
 
@@ -25,18 +25,20 @@ export function overheadBytes(network: Network): number {
 export function mtuSums(declaration: Declaration, network: Network): MtuSum[] {
   const parts = kindOf(network).overhead(network);
   const overhead = overheadBytes(network);
-  return linksOf(declaration, network).map((link) => {
-    const carried = linkMtuBytes(link);
-    const inner = network.mtuBytes ?? carried - overhead;
-    const sum = [String(inner), ...parts.map((part) => `${part.bytes} (${part.name})`)].join(" + ");
-    return {
-      link: linkName(link),
-      linkMtuBytes: carried,
-      sum: parts.length === 0 ? sum : `${sum} = ${inner + overhead}`,
-      totalBytes: inner + overhead,
-      availableBytes: carried - overhead,
-    };
-  });
+  return kindOf(network)
+    .links(declaration, network)
+    .map((link) => {
+      const carried = linkMtuBytes(link);
+      const inner = network.mtuBytes ?? carried - overhead;
+      const sum = [String(inner), ...parts.map((part) => `${part.bytes} (${part.name})`)].join(" + ");
+      return {
+        link: linkName(link),
+        linkMtuBytes: carried,
+        sum: parts.length === 0 ? sum : `${sum} = ${inner + overhead}`,
+        totalBytes: inner + overhead,
+        availableBytes: carried - overhead,
+      };
+    });
 }
 
 export function networkMtuBytes(declaration: Declaration, network: Network): number {

@@ -6,22 +6,34 @@ import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
 import { offloadFeatures, type OffloadName, offloadNames } from "../host/objects/offloads";
-import type { Member, NetworkContext, Requirement } from "../kinds/kind";
-import { kindOf } from "../kinds/registry";
+import {
+  isContainer,
+  type KindContext,
+  type Member,
+  type NetworkContext,
+  type NetworkKind,
+  type Part,
+  type Requirement,
+  type SharedParts,
+} from "../kinds/kind";
+import { allKinds, kindOf } from "../kinds/registry";
 import { formatAddress, formatPrefix } from "../net/cidr";
-import { deviceName, hash32, systemContainer } from "../net/names";
+import { deviceName, hash32, ownContainers, systemContainer } from "../net/names";
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
 
 const { addresses, agentFolders, attach: attachSpec, attached, neighbours, nic, offloads, services, sysctls } = objectTypes;
 
-export const agentContainer = "ff-agent";
-
 export interface NetworkPlan {
   readonly network: Network;
   readonly mtuBytes: number;
   readonly nve: readonly HostObject[];
-  readonly nva: readonly HostObject[];
+}
+
+/** What the networks of a kind share on the server. */
+export interface KindPlan {
+  readonly kind: Network["kind"];
+  readonly shared: SharedParts;
 }
 
 export interface SystemPlan {
@@ -38,7 +50,10 @@ export interface ServerPlan {
   /** The server's own settings. */
   readonly settings: readonly HostObject[];
   readonly agentFolders: HostObject;
+  readonly kinds: readonly KindPlan[];
   readonly networks: readonly NetworkPlan[];
+  /** Names of the secrets that it uses. */
+  readonly secrets: readonly string[];
   readonly systems: readonly SystemPlan[];
   /** Names of images/, and archives. */
   readonly images: readonly string[];
@@ -53,13 +68,22 @@ const congestionControl = (declaration: Declaration): string => declaration.test
 
 function serverSysctls(declaration: Declaration): Record<string, string> {
   const own = declaration.testbed.tuning?.sysctls ?? {};
-  const ipv6 = declaration.testbed.networks.some((n) => declaration.servers.some((s) => kindOf(n).prefixes(n, s.name).ipv6));
+  const routed = declaration.testbed.networks.filter((n) => kindOf(n).routesOnServer);
+  const ipv6 = routed.some((n) => declaration.servers.some((s) => kindOf(n).prefixes(n, s.name).ipv6));
   return {
     "net.ipv4.ip_forward": "1",
     ...(ipv6 ? { "net.ipv6.conf.all.forwarding": "1" } : {}),
     "net.ipv4.tcp_congestion_control": congestionControl(declaration),
     ...Object.fromEntries(Object.entries(own).map(([key, value]) => [key, String(value)])),
   };
+}
+
+/** What the kinds want of a server's kernel; what the testbed declares itself comes before. */
+function kindSysctls(declaration: Declaration, server: ServerDeclaration): Record<string, string> {
+  const joined = declaration.testbed.networks.filter((n) => kindOf(n).servers(declaration, n).includes(server));
+  const wanted = Object.assign({}, ...joined.map((n) => kindOf(n).sysctls)) as Record<string, string>;
+  const declared = serverSysctls(declaration);
+  return Object.fromEntries(Object.entries(wanted).filter(([key]) => !(key in declared)));
 }
 
 function settings(declaration: Declaration, server: ServerDeclaration): HostObject[] {
@@ -77,9 +101,13 @@ function settings(declaration: Declaration, server: ServerDeclaration): HostObje
       text === undefined ? [] : [{ address: text.split("/")[0] ?? "", mac }],
     );
   });
+  const ofKinds = kindSysctls(declaration, server);
   const objects: unknown[] = [
     declare(services, "services", { stopped: testbed.tuning?.stopServices ?? ["irqbalance", "NetworkManager"] }),
-    declare(sysctls, "sysctls", { values: serverSysctls(declaration) }),
+    declare(sysctls, "sysctls", {
+      values: serverSysctls(declaration),
+      ...(Object.keys(ofKinds).length > 0 && { whereKnown: ofKinds }),
+    }),
     ...links.flatMap((link) => {
       const device = linkDevice(link, server);
       return [
@@ -126,6 +154,7 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     routes: point.routes,
     offloads: kernelOffloads({ ...virtualOffloadDefaults, ...declaration.testbed.tuning?.virtualOffloads }),
     bridge: point.bridge,
+    learns: point.learns,
     hooks: point.hooks,
   };
 }
@@ -156,6 +185,7 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
 /** The prefixes that a server routes for a network: those that have a gateway. */
 function routedPrefixTexts(network: Network, server: string): string[] {
   const kind = kindOf(network);
+  if (!kind.routesOnServer) return [];
   const [prefixes, gateways] = [kind.prefixes(network, server), kind.gateways(network, server)];
   return (["ipv4", "ipv6"] as const).flatMap((family) => {
     const prefix = prefixes[family];
@@ -173,17 +203,48 @@ const commonRequirements: readonly Requirement[] = [
   { kernelOption: "CONFIG_VETH", why: "the systems' interfaces" },
 ];
 
+/** Once a network: the addresses of all its members are settled together. */
+function networkContexts(declaration: Declaration, server: ServerDeclaration): Map<string, NetworkContext> {
+  const joined = declaration.testbed.networks.filter((network) => kindOf(network).servers(declaration, network).includes(server));
+  return new Map(joined.map((network) => [network.name, networkContext(declaration, network, server)]));
+}
+
+/** Each kind of the testbed with its context on a server; also one that the server has no network of. */
+export function kindContexts(
+  declaration: Declaration,
+  server: ServerDeclaration,
+  contexts = networkContexts(declaration, server),
+): { kind: NetworkKind; context: KindContext }[] {
+  const used = allKinds.filter((kind) => declaration.testbed.networks.some((network) => network.kind === kind.kind));
+  return used.map((kind) => {
+    const networks = [...contexts.values()].filter(({ network }) => network.kind === kind.kind);
+    return { kind, context: { declaration, server, networks } };
+  });
+}
+
+function partSecrets(parts: readonly Part[]): string[] {
+  return parts.flatMap((part) =>
+    isContainer(part)
+      ? part.files.flatMap((file) => file.content.flatMap((piece) => (typeof piece === "string" ? [] : [piece.secret])))
+      : [],
+  );
+}
+
 export function planServer(declaration: Declaration, server: ServerDeclaration): ServerPlan {
-  const own = systemsOn(declaration, server.name);
-  const joined = declaration.testbed.networks.filter((network) => own.some((s) => s.networks.some((n) => n.name === network.name)));
-  // Once a network: the addresses of all its members are settled together.
-  const contexts = new Map(joined.map((network) => [network.name, networkContext(declaration, network, server)]));
-  const systems = own.map((system) => systemPlan(declaration, contexts, system));
+  const contexts = networkContexts(declaration, server);
+  const systems = systemsOn(declaration, server.name).map((system) => systemPlan(declaration, contexts, system));
   const networks = [...contexts.values()].map((context) => {
     const { network, mtuBytes } = context;
-    const kind = kindOf(network);
-    return { network, mtuBytes, nve: kind.nve(context), nva: server.hub ? kind.nva(context) : [] };
+    return { network, mtuBytes, nve: kindOf(network).nve(context) };
   });
+  const kinds = kindContexts(declaration, server, contexts).map(({ kind, context }): KindPlan => {
+    const { authority, ...shared } = kind.shared(context);
+    return { kind: kind.kind, shared: server.hub && authority !== undefined ? { ...shared, authority } : shared };
+  });
+  // A hub has the authority of kinds that it has no systems of.
+  const authorities = new Set(kinds.flatMap(({ kind, shared }) => (shared.authority === undefined ? [] : [kind])));
+  const requiring = declaration.testbed.networks.filter((network) => contexts.has(network.name) || authorities.has(network.kind));
+  const parts = kinds.flatMap(({ shared }) => [...(shared.authority?.parts ?? []), ...shared.edge, ...shared.joints]);
   const hash = createHash("sha256")
     .update(JSON.stringify(systems.map((s) => s.attach.spec)))
     .digest("hex")
@@ -191,16 +252,19 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
   const images = [
     "agent",
     ...systems.map((s) => s.system.image ?? "tools"),
-    ...networks.flatMap(({ network }) => kindOf(network).images(network)),
+    ...parts.flatMap((part) => (isContainer(part) ? [part.image] : [])),
   ];
+  const files = systems.flatMap(({ system }) => system.files ?? []);
   const prefixes = networks.flatMap(({ network }) => declaration.servers.flatMap(({ name }) => routedPrefixTexts(network, name)));
   return {
     server,
     routing: { prefixes: [...new Set(prefixes)].sort(), forwardsIpv6: "net.ipv6.conf.all.forwarding" in serverSysctls(declaration) },
-    requirements: [...commonRequirements, ...networks.flatMap(({ network }) => kindOf(network).requires(network))],
+    requirements: [...commonRequirements, ...requiring.flatMap((network) => kindOf(network).requires(network))],
     settings: settings(declaration, server),
-    agentFolders: declare(agentFolders, "agent-folders", { container: agentContainer }) as HostObject,
+    agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,
+    kinds,
     networks,
+    secrets: [...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts)])].sort(),
     systems,
     images: [...new Set(images)].sort(),
     attached: declare(attached, "attached", { systems: systems.map((s) => s.system.name).sort(), plansHash: hash }) as HostObject,

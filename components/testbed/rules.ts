@@ -1,12 +1,14 @@
 /** Cross-field rules that hold for every kind. Each has a golden case in tests/errors. */
 import { isImageName } from "../../images/images";
-import { type Declaration, findNetwork, linkDevice, linkName, serversOf } from "../config/declaration";
+import { type Declaration, findNetwork, linkDevice, linkName } from "../config/declaration";
 import type { Rule } from "../config/faults";
 import { nearest } from "../config/validate";
 import { kindOf } from "../kinds/registry";
 import { canonicalAddress, contains, formatAddress, formatPrefix, isHostOf, parseAddress, parseInterfaceAddress } from "../net/cidr";
+import { ownContainers, systemContainer } from "../net/names";
 import { interfaceName, resolveMembers } from "./members";
 import { mtuSums } from "./mtu";
+import { kindSecrets } from "./secrets";
 
 type TestbedRule = Rule<Declaration>;
 
@@ -234,8 +236,13 @@ const linkInterface: TestbedRule = {
 const hubs: TestbedRule = {
   id: "hub",
   check: ({ servers, testbed }, report) => {
-    const named = servers.filter((server) => server.hub).map((server) => server.name);
-    if (named.length > 2) report("flipflap:hub", `${named.join(", ")} all say hub`, "a testbed has one hub, or two");
+    const of = (second: boolean): string[] =>
+      servers.filter((server) => server.hub && (server.second ?? false) === second).map((server) => server.name);
+    const [named, seconds] = [of(false), of(true)];
+    if (named.length > 1) report("flipflap:hub", `${named.join(" and ")} say true`, "a testbed has one hub; another says second");
+    if (seconds.length > 1) report("flipflap:hub", `${seconds.join(" and ")} say second`, "there is one second hub at most");
+    if (named.length === 0 && seconds.length > 0)
+      report("flipflap:hub", `${seconds[0]} says second, and none says true`, "say true in one of them");
     if (named.length === 0 && (testbed.secrets ?? []).length > 0)
       report("secrets", "arise on the hub, and no stack file says flipflap:hub: true", "say so in one of them");
   },
@@ -314,12 +321,18 @@ const image: TestbedRule = {
   },
 };
 
+const reservedContainers = new Set<string>(Object.values(ownContainers));
+
 const reservedName: TestbedRule = {
   id: "reserved-name",
   check: ({ testbed }, report) => {
     for (const system of testbed.systems) {
-      if (system.name === "agent")
-        report(`systems.${system.name}.name`, "ff-agent is the container of the server's agent", "choose another name");
+      if (reservedContainers.has(systemContainer(system.name)))
+        report(`systems.${system.name}.name`, `${systemContainer(system.name)} is a container of flipflap's own`, "choose another name");
+    }
+    for (const { name } of testbed.secrets ?? []) {
+      if (kindSecrets.some((secret) => secret.name === name))
+        report(`secrets.${name}.name`, "a kind of network uses this name", "choose another name");
     }
   },
 };
@@ -329,7 +342,9 @@ const linkMissing: TestbedRule = {
   check: (declaration, report) => {
     // A network that spans servers which no link joins has no MTU to derive from, and no way to go.
     for (const network of declaration.testbed.networks) {
-      const names = serversOf(declaration, network).map((server) => server.name);
+      const names = kindOf(network)
+        .servers(declaration, network)
+        .map((server) => server.name);
       const joined = declaration.testbed.links.some((link) => names.every((name) => link.between.includes(name)));
       if (names.length > 1 && !joined)
         report(

@@ -1,15 +1,17 @@
 /** This stack's part of a testbed: one server with all that it holds. */
 import * as pulumi from "@pulumi/pulumi";
 import { Agent } from "../agent";
-import { type Declaration, findServer } from "../config/declaration";
+import { type Declaration, findServer, firstHub } from "../config/declaration";
 import { renderObject, type Site } from "../host/hostObject";
 import type { DeployedObject } from "../host/objectType";
 import { Nva } from "../nva";
 import { Nve } from "../nve";
+import type { PartsSite } from "../parts";
 import { Secrets } from "../secrets";
 import { Server } from "../server";
 import { TenantSystem } from "../tenantSystem";
-import { planServer } from "./plan";
+import { planServer, type ServerPlan } from "./plan";
+import { secretsOf } from "./secrets";
 
 export interface TestbedArgs {
   readonly root: string;
@@ -32,27 +34,48 @@ export class Testbed extends pulumi.ComponentResource {
     const site: Site = { server: declared, owner: { stack }, deployed: { add: (object) => objects.push(object) } };
     const parent = { parent: this };
 
-    const used = plan.systems.flatMap(({ system }) => (system.files ?? []).flatMap((file) => file.secret ?? []));
-    const secrets = new Secrets(`${stack}-secrets`, { declaration, server: declared, used: [...new Set(used)] }, parent);
+    const all = secretsOf(declaration);
+    const secrets = new Secrets(`${stack}-secrets`, { declaration, server: declared, all, used: plan.secrets }, parent);
     const secret = (name: string): pulumi.Output<string> => secrets.values[name] ?? pulumi.output("");
 
     const server = new Server(stack, { root, plan, site }, parent);
+    const partsSite = { ...site, host: server, secret };
     const agent = new Agent(`${stack}-agent`, { plan, server, site }, parent);
-    const ready = new Map<string, pulumi.Resource[]>();
-    for (const network of plan.networks) {
-      const name = network.network.name;
-      const nva = network.nva.length === 0 ? [] : new Nva(`${name}-nva`, { plan: network, site, after: server.ready }, parent).ready;
-      ready.set(name, new Nve(name, { plan: network, site, after: [...server.ready, ...nva] }, parent).ready);
-    }
+    const ready = this.networks(plan, partsSite, server.ready);
     const systems = plan.systems.map((system) => {
       const networks = system.members.flatMap((member) => ready.get(member.network) ?? []);
-      return new TenantSystem(system.system.name, { plan: system, server, site, secret, after: [...agent.ready, ...networks] }, parent);
+      const after = [...agent.ready, ...new Set(networks)];
+      return new TenantSystem(system.system.name, { plan: system, server, site, secret, after }, parent);
     });
     renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
 
     this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.attach.spec.interfaces.flatMap((i) => i.addresses)]));
-    this.secrets = declared.hub && Object.keys(secrets.values).length > 0 ? pulumi.secret(pulumi.all(secrets.values)) : undefined;
+    this.secrets =
+      firstHub(declaration) === declared && Object.keys(secrets.values).length > 0 ? pulumi.secret(pulumi.all(secrets.values)) : undefined;
     // For the CLI, which reads the state: a stack's own outputs are for people.
     this.registerOutputs({ objects, testbed: declaration.name });
+  }
+
+  /** What a system waits for, by the names of its networks. The underscore: no name of a user has one. */
+  private networks(plan: ServerPlan, site: PartsSite, after: readonly pulumi.Resource[]): Map<string, pulumi.Resource[]> {
+    const parent = { parent: this };
+    const ready = new Map<string, pulumi.Resource[]>();
+    for (const { kind, shared } of plan.kinds) {
+      const { authority, edge, joints, settled } = shared;
+      const nva = authority === undefined ? after : new Nva(`${kind}_nva`, { ...authority, site, after }, parent).ready;
+      const shore = edge.length === 0 ? nva : new Nve(`${kind}_edge`, { parts: edge, site, after: nva }, parent).ready;
+      const own = plan.networks.filter(({ network }) => network.kind === kind);
+      for (const { network, nve } of own) ready.set(network.name, new Nve(network.name, { parts: nve, site, after: shore }, parent).ready);
+      if (joints.length > 0) {
+        const made = new Nve(
+          `${kind}_routing`,
+          { parts: joints, site, after: own.flatMap(({ network }) => ready.get(network.name) ?? []) },
+          parent,
+        );
+        for (const { network } of own) ready.set(network.name, made.ready);
+      }
+      for (const object of settled) renderObject(`${kind}_edge`, object, site, { parent: this, dependsOn: [...shore] });
+    }
+    return ready;
   }
 }

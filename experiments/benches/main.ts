@@ -1,10 +1,11 @@
-/** npm run bench -- [link|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
+/** npm run bench -- [link|evpn|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureImages } from "../../setup/images";
 import { ensureToolchain } from "../../setup/toolchain";
 import { codeRoot } from "../../support/project";
 import { benchCommands } from "./commands";
+import { benchEvpn } from "./evpn";
 import { benchLink } from "./link";
 import { benchSetup } from "./setup";
 
@@ -16,11 +17,12 @@ export interface BenchOptions {
   readonly say: (line: string) => void;
 }
 
-const benches = { link: benchLink, commands: benchCommands, setup: benchSetup };
+const benches = { link: benchLink, evpn: benchEvpn, commands: benchCommands, setup: benchSetup };
 
 const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds N] [--seconds N] [--seed N]
 
   link      server to server and kind bridge in its modes: one TCP stream, TCP_RR on one core
+  evpn      kind evpn: the same, part by part; how fast a system is known elsewhere; 20,000 routes
   commands  an unchanged preview, a second npm run up, flipflap check
   setup     npm run up in a fresh clone with an empty HOME (minutes)
 
@@ -43,7 +45,10 @@ async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = unknown.length > 0 ? 2 : 0;
     return;
   }
-  await Promise.all([ensureToolchain(), ensureImages(["agent", "tools"])]);
+  await Promise.all([
+    ensureToolchain(),
+    ensureImages(["agent", "tools", ...(positionals.includes("evpn") ? (["frr", "gobgp"] as const) : [])]),
+  ]);
   const options: BenchOptions = {
     rounds: Number(values.rounds),
     seconds: Number(values.seconds),

@@ -2,7 +2,11 @@ module flipflap.local/images/gobgp
 
 go 1.23.0
 
-require github.com/osrg/gobgp/v3 v3.37.0
+require (
+	github.com/osrg/gobgp/v3 v3.37.0
+	google.golang.org/grpc v1.56.3
+	google.golang.org/protobuf v1.33.0
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -46,8 +50,6 @@ require (
 	golang.org/x/text v0.23.0 // indirect
 	golang.org/x/time v0.3.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20230525234030-28d5490b6b19 // indirect
-	google.golang.org/grpc v1.56.3 // indirect
-	google.golang.org/protobuf v1.33.0 // indirect
 	gopkg.in/ini.v1 v1.67.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )

@@ -20,6 +20,30 @@ const real = (more: string): string => `config:
     uplink: enp5s0
 ${more}`;
 
+const evpn = (more: string, systems = ""): Files => ({
+  testbed: `
+tenants: [{ name: red }]
+networks:
+  - { name: one, tenant: red, kind: evpn, vn: 136, subnet: 10.1.2.0/24 }
+${more}
+systems:
+  - { name: web, tenant: red, server: flip, networks: [{ name: one }] }
+  - { name: db, tenant: red, server: flap, networks: [{ name: one }] }
+${systems}
+links: [{ between: [flip, flap] }]
+`,
+});
+
+const withoutHub = { flip: goodStacks.flap, flap: goodStacks.flap };
+
+const realHub = (underlay: string): Files => ({
+  ...evpn(""),
+  stacks: {
+    flip: `${real(`    underlay: ${underlay}\n`)}  flipflap:hub: true\n`,
+    flap: goodStacks.flap,
+  },
+});
+
 const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a property with a typing error",
@@ -37,7 +61,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a kind that there is not",
     edited("kind: bridge", "kind: vxlan"),
-    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge"'],
+    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "evpn"'],
   ],
   [
     "a number out of range",
@@ -128,7 +152,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "the agent's name",
     edited("name: db", "name: agent"),
-    ["[reserved-name] systems.agent.name: ff-agent is the container of the server's agent; choose another name"],
+    ["[reserved-name] systems.agent.name: ff-agent is a container of flipflap's own; choose another name"],
   ],
   [
     "an address outside the subnet",
@@ -199,7 +223,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a real server without what it needs",
     { stacks: { ...goodStacks, flip: real("") } },
-    ["[schema] Pulumi.flip.yaml: flipflap:server.underlay: is missing; add it: see docs/config.md"],
+    ["[schema] Pulumi.flip.yaml: flipflap:server.underlay: is missing; add it: The server's addresses on its uplink."],
   ],
   [
     "a file with nothing in it",
@@ -278,6 +302,103 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     [
       "[bridge-link-uplink] networks.red-net: is routed over uplinks, and no link joins those of flap and flip; add links: [{ between: [flap, flip] }] without interfaces",
     ],
+  ],
+  [
+    "a VNID out of range",
+    evpn("  - { name: two, tenant: red, kind: evpn, vn: 16777216 }"),
+    ["[schema] networks.two.vn: 16777216 is out of range; it must be <= 16777215"],
+  ],
+  [
+    "a VNID used twice",
+    evpn("  - { name: two, tenant: red, kind: evpn, vn: 136 }"),
+    ["[evpn-vn-taken] networks.two.vn: 136 is already the VNID of one; one VNID is one network: choose another"],
+  ],
+  [
+    "an EVPN subnet that is none",
+    evpn("  - { name: two, tenant: red, kind: evpn, vn: 137, subnet: 10.1.3.1/24 }"),
+    ['[evpn-prefix-form] networks.two.subnet: "10.1.3.1/24" is no IPv4 prefix; write 10.1.3.0/24'],
+  ],
+  [
+    "an address outside an EVPN subnet",
+    evpn("", "  - { name: far, tenant: red, server: flip, networks: [{ name: one, address: 10.1.3.8 }] }"),
+    ["[address] systems.far.networks.one.address: 10.1.3.8 is outside 10.1.2.0/24; choose one inside"],
+  ],
+  [
+    "an interface name that the kernel cannot hold",
+    evpn("", "  - { name: far, tenant: red, server: flip, networks: [{ name: one, interface: sixteen-letters- }] }"),
+    [
+      '[schema] systems.far.networks.one.interface: "sixteen-letters-" does not fit (must match pattern "^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$"); The interface\'s name in the container, up to 15 characters. Default: eth0, eth1, ... in order.',
+    ],
+  ],
+  [
+    "IPv6 tunnel ends",
+    evpn("  - { name: two, tenant: red, kind: evpn, vn: 137, vtep: ipv6 }"),
+    ["[evpn-vtep] networks.two.vtep: FRR 8.4 (Debian bookworm) has no IPv6 tunnel ends; FRR 10.6 is the first that has; use ipv4"],
+  ],
+  [
+    "symmetric routing",
+    evpn("  - { name: two, tenant: red, kind: evpn, vn: 137, subnet: 10.7.0.0/24, irb: symmetric }"),
+    [
+      "[evpn-irb-symmetric] networks.two.irb: symmetric routing needs type-5 routes, and VRF in every server's kernel (CONFIG_NET_VRF); it is not built yet; use asymmetric",
+    ],
+  ],
+  [
+    "routed networks of one tenant that overlap",
+    evpn(
+      "  - { name: two, tenant: red, kind: evpn, vn: 137, irb: asymmetric, subnet: 10.1.0.0/16 }\n  - { name: three, tenant: red, kind: evpn, vn: 138, irb: asymmetric, subnet: 10.1.7.0/24 }\n  - { name: four, tenant: red, kind: evpn, vn: 139, irb: asymmetric }",
+    ),
+    [
+      "[evpn-irb-prefix] networks.three.subnet: 10.1.7.0/24 overlaps 10.1.0.0/16 of two, and red's router routes both; give it another prefix, or leave irb out",
+      "[evpn-irb-prefix] networks.four.irb: there is no prefix to route; give the network a subnet or subnet6, or leave irb out",
+    ],
+  ],
+  [
+    "an EVPN network over links that are not the uplinks'",
+    { testbed: evpn("").testbed!.replace("between: [flip, flap] }", "between: [flip, flap], interfaces: { flip: up1, flap: up1 } }") },
+    [
+      "[evpn-link-uplink] networks.one: is tunnelled over uplinks, and no link joins those of flap and flip; add links: [{ between: [flap, flip] }] without interfaces",
+    ],
+  ],
+  [
+    "two hubs that both hold the secrets",
+    { ...evpn(""), stacks: { flip: goodStacks.flip, flap: goodStacks.flip } },
+    ["[hub] flipflap:hub: flap and flip say true; a testbed has one hub; another says second"],
+  ],
+  [
+    "a second hub without a first",
+    { ...evpn(""), stacks: { flip: goodStacks.flip.replace("hub: true", "hub: second"), flap: goodStacks.flap } },
+    ["[hub] flipflap:hub: flip says second, and none says true; say true in one of them"],
+  ],
+  [
+    "EVPN without a hub",
+    { ...evpn(""), stacks: withoutHub },
+    [
+      "[evpn-route-server] flipflap:hub: no stack file says hub: true, and kind evpn needs a route server; say so in one of them, or in two",
+    ],
+  ],
+  [
+    "a route server without an address",
+    realHub("{ ipv4: 198.19.9.77/24 }"),
+    [
+      "[evpn-route-server] Pulumi.flip.yaml: flipflap:server.underlay.routeServer: is missing: the hub's route server needs an address of its own; name a free one of 198.19.9.0/24, like 198.19.9.254",
+    ],
+  ],
+  [
+    "a route server whose address is a server's",
+    realHub("{ ipv4: 198.19.9.77/24, routeServer: 198.19.9.2 }"),
+    [
+      "[evpn-route-server] Pulumi.flip.yaml: flipflap:server.underlay.routeServer: 198.19.9.2 is already the address of flap; the route server needs one of its own",
+    ],
+  ],
+  [
+    "a server without an underlay",
+    { stacks: { flip: real(""), flap: goodStacks.flap } },
+    ["[schema] Pulumi.flip.yaml: flipflap:server.underlay: is missing; add it: The server's addresses on its uplink."],
+  ],
+  [
+    "a secret with the name of a kind's own",
+    edited("links: [{", "secrets: [{ name: evpn-bgp }]\nlinks: [{"),
+    ["[reserved-name] secrets.evpn-bgp.name: a kind of network uses this name; choose another name"],
   ],
 ];
 

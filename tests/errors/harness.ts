@@ -21,7 +21,7 @@ const labServer = (n: number): LabState["servers"][string] => ({
   hostKey: "ssh-ed25519 AAAA",
   privateKeyFile: "/nowhere",
   uplink: "up0",
-  underlay: { ipv4: `198.19.9.${n}/24`, ipv6: `fdf1:f1a9:9::${n}/64`, mac: `02:ff:00:00:00:0${n}` },
+  underlay: { ipv4: `198.19.9.${n}/24`, ipv6: `fdf1:f1a9:9::${n}/64`, routeServer: `198.19.9.${255 - n}`, mac: `02:ff:00:00:00:0${n}` },
   locator: `fdf1:f1aa:9:${n}::/64`,
 });
 

@@ -74,7 +74,12 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
             list.push({ type, name: resource, inputs: unwrap(inputs) as Record<string, unknown> });
             return {
               id: id ?? `${resource}-id`,
-              state: { ...inputs, stdout: "{}", result: "secret", outputs: { secrets: { token: "from the hub" } } },
+              state: {
+                ...inputs,
+                stdout: "{}",
+                result: "secret",
+                outputs: { secrets: { token: "from the hub", "evpn-bgp": "from the hub" } },
+              },
             };
           },
           call: ({ inputs }) => inputs,

@@ -25,7 +25,12 @@ describe("a lab's ranges", () => {
   it("give every server its own addresses", () => {
     const ranges = rangesOfSlot(7);
     expect(managementAddresses(ranges, 1)).toEqual({ machine: "198.18.7.5", server: "198.18.7.6" });
-    expect(underlayAddresses(ranges, 1)).toEqual({ ipv4: "198.19.7.2/24", ipv6: "fdf1:f1a9:7::2/64", locator: "fdf1:f1aa:7:2::/64" });
+    expect(underlayAddresses(ranges, 1)).toEqual({
+      ipv4: "198.19.7.2/24",
+      ipv6: "fdf1:f1a9:7::2/64",
+      locator: "fdf1:f1aa:7:2::/64",
+      routeServer: "198.19.7.253",
+    });
   });
   it.each([
     ["198.18.7.128/25", true],

@@ -55,7 +55,8 @@ function objects(name: string): HostObject[] {
     routes: [{ to: name, via: name }],
     offloads: {},
     bridge: name,
-    hooks: [],
+    learns: false,
+    hooks: [{ type: "advertised", args: { device: name } }],
   };
   const prefixes = { own: name, tenant: [name], foreign: [name] };
   const filter = (variant: "iptables" | "nft" | "iptables-legacy") => ({
@@ -83,6 +84,17 @@ function objects(name: string): HostObject[] {
     declare(t.filter, name, filter("nft")),
     declare(t.attach, name, { system: name, container: name, sysctls: { [name]: name }, interfaces: [iface] }),
     declare(t.attached, name, { systems: [name], plansHash: name }),
+    declare(t.folder, name, { folder: name }),
+    declare(t.serviceAddress, name, { address: name }),
+    declare(t.bridgeGuard, name, { bridge: name }),
+    declare(t.vxlan, name, { device: name, vni: 136, local: name, port: 4789, bridge: name, mac: name, mtuBytes: 8950, gro: false }),
+    declare(t.speakerVni, name, { vni: 136, asn: 65000, routeDistinguisher: name, routeTarget: name }),
+    declare(t.bgpSessions, name, { peers: [name] }),
+    declare(t.tenantRouter, name, {
+      namespace: name,
+      mac: name,
+      legs: [{ port: name, device: name, bridge: name, mtuBytes: 8950, addresses: [name] }],
+    }),
     declare(t.agentFolders, name, { container: name }),
   ] as unknown as HostObject[];
 }
@@ -106,7 +118,7 @@ describe("scripts of host objects", () => {
   it("do what they are called with, and nothing when there is nothing", () => {
     // Without the tools and devices that they act on: in an empty PATH, `remove` of an absent object succeeds.
     for (const object of objects("absent0")) {
-      if (["route", "filter", "router", "agentFolders"].includes(object.type.type)) continue;
+      if (["route", "filter", "router", "agentFolders", "serviceAddress", "bridgeGuard"].includes(object.type.type)) continue;
       const run = dash(objectScript(object, { stack: "test-absent" }), "remove");
       expect([object.type.type, run.status, run.stderr]).toEqual([object.type.type, 0, ""]);
     }

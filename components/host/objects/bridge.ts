@@ -1,7 +1,7 @@
 /** A bridge of ours. */
 import { addressesOf, type IpAddresses, type IpLink, jsonList, sections } from "../json";
 import { type ObjectType, ownerMark } from "../objectType";
-import { sh } from "../sh";
+import { nothing, sh } from "../sh";
 
 export interface BridgeSpec {
   readonly device: string;
@@ -10,7 +10,12 @@ export interface BridgeSpec {
   readonly mtuBytes: number;
   /** With prefix length; the systems' gateways. */
   readonly addresses: readonly string[];
+  /** Its entries are told, not learnt, and stay until they are taken away. Default: as the kernel does. */
+  readonly entriesAreTold?: boolean;
 }
+
+/** In hundredths of a second, a year: an entry that is not `static` ages, and BGP takes static ones for systems that never move. */
+const toldAgeing = 3153600000;
 
 export const bridge: ObjectType<BridgeSpec> = {
   type: "bridge",
@@ -28,20 +33,12 @@ export const bridge: ObjectType<BridgeSpec> = {
       ip link add "$device" address "$mac" type bridge
     fi
     ip link set dev "$device" alias "$mark"
+    ${spec.entriesAreTold === true ? sh`ip link set dev "$device" addrgenmode none type bridge ageing_time ${toldAgeing}` : nothing}
     ip link set dev "$device" address "$mac" mtu "$mtu" up
     ip link set dev "$device" type bridge stp_state 0 forward_delay 0 mcast_snooping 0
-    for old in $(ip -o addr show dev "$device" scope global | awk '{print $4}'); do
-      for new in "$@"; do [ "$old" != "$new" ] || continue 2; done
-      ip addr del "$old" dev "$device"
-    done
-    for new in "$@"; do
-      case $new in *:*) ip addr replace "$new" dev "$device" nodad ;; *) ip addr replace "$new" dev "$device" ;; esac
-    done
+    set_addresses "$device" ip "$@"
   `,
-  remove: ({ device }, owner, name) => sh`
-    device=${device}
-    if has_link "$device" && [ "$(link_alias "$device")" = ${ownerMark(owner, name)} ]; then ip link del "$device"; fi
-  `,
+  remove: ({ device }, owner, name) => sh`drop_link ${device} ${ownerMark(owner, name)}`,
   check: ({ device }) => sh`
     if has_link ${device}; then
       echo "=== link"; ip -d -j link show dev ${device}
@@ -54,6 +51,7 @@ export const bridge: ObjectType<BridgeSpec> = {
     up: true,
     stp: false,
     addresses: [...spec.addresses].sort(),
+    ...(spec.entriesAreTold === true ? { ageingSeconds: toldAgeing / 100, addressGeneration: "none" } : {}),
   }),
   found: (output, { device }) => {
     const parts = sections(output);
@@ -65,6 +63,8 @@ export const bridge: ObjectType<BridgeSpec> = {
       up: link.flags.includes("UP"),
       stp: link.linkinfo.info_data?.stp_state !== 0,
       addresses: addressesOf(jsonList<IpAddresses>(parts.get("addresses")), device),
+      ageingSeconds: Number(link.linkinfo.info_data?.ageing_time) / 100,
+      addressGeneration: link.inet6_addr_gen_mode ?? "",
     };
   },
 };

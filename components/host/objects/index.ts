@@ -2,36 +2,50 @@
 import type { CheckableType } from "../objectType";
 import { addresses } from "./addresses";
 import { agentFolders } from "./agentFolders";
-import { attachSpec } from "./attachSpec";
 import { attached } from "./attached";
+import { attachSpec } from "./attachSpec";
+import { bgpSessions } from "./bgpSessions";
 import { bridge } from "./bridge";
+import { bridgeGuard } from "./bridgeGuard";
 import { bridgePort } from "./bridgePort";
 import { container } from "./container";
 import { filter } from "./filter";
+import { folder } from "./folder";
 import { neighbours } from "./neighbours";
 import { nic } from "./nic";
 import { offloads } from "./offloads";
 import { route } from "./route";
 import { router } from "./router";
+import { serviceAddress } from "./serviceAddress";
 import { services } from "./services";
+import { speakerVni } from "./speakerVni";
 import { sysctls } from "./sysctls";
+import { tenantRouter } from "./tenantRouter";
+import { vxlan } from "./vxlan";
 
 export const objectTypes = {
   addresses,
   agentFolders,
   attach: attachSpec,
   attached,
+  bgpSessions,
   bridge,
+  bridgeGuard,
   bridgePort,
   container,
   filter,
+  folder,
   neighbours,
   nic,
   offloads,
   route,
   router,
+  serviceAddress,
   services,
+  speakerVni,
   sysctls,
+  tenantRouter,
+  vxlan,
 } as const;
 
 export function objectType(name: string): CheckableType<unknown> {

@@ -3,8 +3,11 @@ import { jsonList } from "../json";
 import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
 
-/** rtnetlink(7): numbers above RTPROT_STATIC are free for use. The agent's routes carry the same. */
-export const routeProtocol = 198;
+/**
+ * rtnetlink(7): numbers above RTPROT_STATIC are free for use. The agent's routes carry the same. Not 186 to 198: FRR takes
+ * routes with those for its own of an earlier life, does not import them, and deletes them at its start (8.4).
+ */
+export const routeProtocol = 240;
 
 export interface RouteSpec {
   readonly to: string;

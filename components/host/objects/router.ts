@@ -53,22 +53,15 @@ export const router: ObjectType<RouterSpec> = {
     in_router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
     ip addr replace ${`${transitServerAddress}/64`} dev "$transit" nodad
     ip -n "$namespace" addr replace ${`${transitRouterAddress}/64`} dev transit nodad
-    for old in $(ip -n "$namespace" -o addr show dev inner scope global | awk '{print $4}'); do
-      for new in "$@"; do [ "$old" != "$new" ] || continue 2; done
-      ip -n "$namespace" addr del "$old" dev inner
-    done
-    for new in "$@"; do
-      case $new in *:*) ip -n "$namespace" addr replace "$new" dev inner nodad ;; *) ip -n "$namespace" addr replace "$new" dev inner ;; esac
-    done
+    inside() { ip -n "$namespace" "$@"; }
+    set_addresses inner inside "$@"
     ip -n "$namespace" -4 route replace default via inet6 ${transitServerAddress} dev transit
     ip -n "$namespace" -6 route replace default via ${transitServerAddress} dev transit
   `,
   remove: (spec, owner, name) => sh`
-    for device in ${spec.transitDevice} ${spec.portDevice}; do
-      if has_link "$device" && [ "$(link_alias "$device")" = ${ownerMark(owner, name)} ]; then ip link del "$device"; fi
-    done
+    for device in ${spec.transitDevice} ${spec.portDevice}; do drop_link "$device" ${ownerMark(owner, name)}; done
     if [ -e /run/netns/${spec.namespace} ]; then ip netns del ${spec.namespace}; fi
-    if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ] && [ -e "$folder/saved/netns" ]; then umount /run/netns; rmdir /run/netns; forget netns; fi
+    drop_netns_folder
     prune
   `,
   check: (spec) => sh`

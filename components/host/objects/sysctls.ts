@@ -5,7 +5,11 @@ import { sh } from "../sh";
 
 export interface SysctlsSpec {
   readonly values: Readonly<Record<string, string>>;
+  /** Set where the kernel knows them; where it does not, there is nothing to set. */
+  readonly whereKnown?: Readonly<Record<string, string>>;
 }
+
+const keysOf = ({ values, whereKnown }: SysctlsSpec): string[] => [...Object.keys(values), ...Object.keys(whereKnown ?? {})];
 
 const path = (key: string): string => `/proc/sys/${key.replaceAll(".", "/")}`;
 
@@ -15,18 +19,19 @@ const normal = (text: string): string => text.trim().split(/\s+/).join(" ");
 export const sysctls: ObjectType<SysctlsSpec> = {
   type: "sysctls",
   identity: () => [],
-  ensure: ({ values }) => sh`
+  ensure: (spec) => sh`
     want() {
       [ -e "$2" ] || fail "$1: this server's kernel has no such sysctl"
       save "sysctl.$1" "$(cat "$2")"
       [ "$(cat "$2")" = "$3" ] || printf '%s' "$3" >"$2" || fail "$1: the kernel refuses the value $3 (now $(cat "$2"))"
     }
-    ${Object.entries(values).map(([key, value]) => sh`want ${key} ${path(key)} ${value}`)}
+    ${Object.entries(spec.values).map(([key, value]) => sh`want ${key} ${path(key)} ${value}`)}
+    ${Object.entries(spec.whereKnown ?? {}).map(([key, value]) => sh`[ ! -e ${path(key)} ] || want ${key} ${path(key)} ${value}`)}
     put() { printf '%s' "$1" >"$file"; }
     for file in "$folder/saved/sysctl."*; do
       [ -e "$file" ] || continue
       key=$(basename "$file"); key=\${key#sysctl.}
-      case " "${Object.keys(values).join(" ")}" " in *" $key "*) continue ;; esac
+      case " "${keysOf(spec).join(" ")}" " in *" $key "*) continue ;; esac
       file=/proc/sys/$(printf '%s' "$key" | tr . /)
       restore "sysctl.$key" put
     done
@@ -40,13 +45,15 @@ export const sysctls: ObjectType<SysctlsSpec> = {
       restore "sysctl.$key" put
     done
   `,
-  check: ({ values }) => sh`
-    for key in ${Object.keys(values)}; do
+  check: (spec) => sh`
+    for key in ${keysOf(spec)}; do
       echo "=== $key"
       file=/proc/sys/$(printf '%s' "$key" | tr . /)
       if [ -e "$file" ]; then cat "$file"; fi
     done
   `,
-  wanted: ({ values }) => Object.fromEntries(Object.entries(values).map(([key, value]) => [key, normal(value)])),
-  found: (output) => Object.fromEntries([...sections(output)].map(([key, value]) => [key, normal(value)])),
+  wanted: ({ values, whereKnown }) =>
+    Object.fromEntries(Object.entries({ ...values, ...whereKnown }).map(([key, value]) => [key, normal(value)])),
+  found: (output, { whereKnown }) =>
+    Object.fromEntries([...sections(output)].map(([key, value]) => [key, value === "" ? (whereKnown?.[key] ?? "") : normal(value)])),
 };

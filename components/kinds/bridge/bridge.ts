@@ -1,13 +1,13 @@
 /** `kind: bridge`: a Linux bridge a server, in report S3's modes. */
 import type { ServerDeclaration } from "../../config/declaration";
-import { serversOf } from "../../config/declaration";
+import { linksOf, serversOf } from "../../config/declaration";
 import type { BridgeNetwork } from "../../config/types.gen";
 import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { transitRouterAddress } from "../../host/objects/router";
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { deviceName, macFor } from "../../net/names";
-import type { Member, NetworkContext, NetworkKind, Requirement } from "../kind";
+import { type Member, type NetworkContext, type NetworkKind, nothingShared, type Requirement } from "../kind";
 import { bridgeGateways, bridgePrefixes, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
 
@@ -121,7 +121,11 @@ function nve(context: Context): HostObject[] {
 function requires(network: BridgeNetwork): Requirement[] {
   const bridges: Requirement = { kernelOption: "CONFIG_BRIDGE", why: "bridges" };
   const variant = network.filter ?? "iptables";
-  const filters: Requirement = { tool: variant, why: `filter: ${variant}` };
+  const filters: Requirement = {
+    tool: variant,
+    filtersBesideIptables: variant !== "iptables",
+    why: `filter: ${variant}`,
+  };
   return network.mode === "nat" && variant === "nft"
     ? [bridges, filters, { kernelOption: "CONFIG_NFT_NAT", why: "mode: nat" }]
     : [bridges, filters];
@@ -136,17 +140,24 @@ function reaches({ network }: Context, from: Member, to: Member): boolean {
 export const bridgeKind: NetworkKind<BridgeNetwork> = {
   kind: "bridge",
   rules: bridgeRules,
+  variant: ({ mode }) => mode,
+  servers: serversOf,
+  links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
+  routesOnServer: true,
+  secrets: [],
+  sysctls: {},
   overhead: () => [],
   prefixes: bridgePrefixes,
   gateways: bridgeGateways,
   requires,
-  images: () => [],
   nve,
-  nva: () => [],
+  shared: () => nothingShared,
+  observations: () => [],
   attach: ({ network, server }) => {
     const gateways = bridgeGateways(network, server.name);
     return {
       bridge: bridgeDevice(network),
+      learns: true,
       routes: [
         ...(gateways.ipv4 ? [{ to: "default", via: formatAddress(gateways.ipv4) }] : []),
         ...(gateways.ipv6 ? [{ to: "default", via: formatAddress(gateways.ipv6) }] : []),

@@ -2,7 +2,8 @@
 import { linkDevice, linksOf, serversOf } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { BridgeNetwork } from "../../config/types.gen";
-import { formatPrefix, overlaps, parseInterfaceAddress, parsePrefix } from "../../net/cidr";
+import { formatPrefix, overlaps, parseInterfaceAddress } from "../../net/cidr";
+import { checkPrefixText, checkUplinksJoined } from "../checks";
 import type { KindRuleContext } from "../kind";
 import { bridgePrefixes, routedPrefixes } from "./prefixes";
 
@@ -12,17 +13,8 @@ const prefixForm: BridgeRule = {
   id: "bridge-prefix-form",
   check: ({ networks }, report) => {
     for (const network of networks) {
-      const check = (path: string, text: string | undefined, family: 4 | 6): void => {
-        if (text === undefined || parsePrefix(text)?.family === family) return;
-        const near = parseInterfaceAddress(text)?.prefix;
-        const fix =
-          near?.family === family
-            ? `write ${formatPrefix(near)}`
-            : family === 4
-              ? "write one like 10.0.192.0/24"
-              : 'write one like "fd10:0:192::/64"';
-        report(`networks.${network.name}.${path}`, `"${text}" is no IPv${family} prefix`, fix);
-      };
+      const check = (key: string, text: string | undefined, family: 4 | 6): void =>
+        checkPrefixText(report, `networks.${network.name}.${key}`, text, family);
       check("subnet", network.subnet, 4);
       check("subnet6", network.subnet6, 6);
       for (const [server, text] of Object.entries(network.subnets ?? {})) check(`subnets.${server}`, text, 4);
@@ -182,7 +174,7 @@ const port: BridgeRule = {
       users.set(nic, network.name);
       if (servers.some((server) => server.uplink === nic))
         report(path, `${nic} is the uplink, whose underlay addresses would stop working`, "add a second link with interfaces of its own");
-      else if (!linksOf(declaration, network).some((link) => servers.every((server) => linkDevice(link, server) === nic))) {
+      else if (!linksOf(declaration, servers).some((link) => servers.every((server) => linkDevice(link, server) === nic))) {
         report(
           path,
           `${nic} is not on a link between ${servers.map((s) => s.name).join(" and ")}`,
@@ -199,18 +191,7 @@ const linkUplink: BridgeRule = {
     for (const network of networks) {
       const servers = serversOf(declaration, network);
       if (servers.length < 2 || network.mode === "l2" || network.mode === "nat") continue;
-      for (const [i, a] of servers.entries()) {
-        for (const b of servers.slice(0, i)) {
-          const links = declaration.testbed.links.filter((link) => link.between.includes(a.name) && link.between.includes(b.name));
-          const byUplink = links.some((link) => linkDevice(link, a) === a.uplink && linkDevice(link, b) === b.uplink);
-          if (links.length > 0 && !byUplink)
-            report(
-              `networks.${network.name}`,
-              `is routed over uplinks, and no link joins those of ${b.name} and ${a.name}`,
-              `add links: [{ between: [${b.name}, ${a.name}] }] without interfaces`,
-            );
-        }
-      }
+      checkUplinksJoined(report, declaration, network.name, servers, "routed");
     }
   },
 };

@@ -1,0 +1,48 @@
+/** The sessions of a server's BGP speaker. An `up` ends when one of them stands: the routes of others come by it. */
+import { ownContainers } from "../../net/names";
+import type { ObjectType } from "../objectType";
+import { sh } from "../sh";
+import { tellSpeaker } from "./speakerVni";
+
+export interface BgpSessionsSpec {
+  /** The route servers' addresses. */
+  readonly peers: readonly string[];
+}
+
+export interface BgpSummary {
+  readonly peers?: Readonly<
+    Record<string, { readonly state: string; readonly pfxRcd?: number; readonly pfxSnt?: number; readonly peerUptimeMsec?: number }>
+  >;
+}
+
+const timeoutTenths = 300;
+
+export const summaryCommand = "show bgp l2vpn evpn summary json";
+
+export const bgpSessions: ObjectType<BgpSessionsSpec> = {
+  type: "bgpSessions",
+  identity: () => [],
+  waits: true,
+  ensure: (spec) => sh`
+    ${tellSpeaker}
+    left=${timeoutTenths}
+    until tell -c ${summaryCommand} 2>/dev/null | grep -q '"state":"Established"'; do
+      left=$((left - 1))
+      [ "$left" -gt 0 ] || fail "no BGP session with a route server ("${spec.peers.join(", ")}") after 30 s; flipflap status names the reason"
+      # Half-way through, from its own files: what was told to it by hand goes.
+      if [ "$left" = ${timeoutTenths / 2} ]; then docker restart -t 1 ${ownContainers.speaker} >/dev/null 2>&1 || :; fi
+      sleep 0.1
+    done
+  `,
+  remove: () => sh`:`,
+  check: () => sh`
+    ${tellSpeaker}
+    tell -c ${summaryCommand} 2>/dev/null || :
+  `,
+  wanted: (spec) => Object.fromEntries(spec.peers.map((peer) => [peer, "Established"])),
+  found: (output, spec) => {
+    if (output.trim() === "") return undefined;
+    const { peers } = JSON.parse(output) as BgpSummary;
+    return Object.fromEntries(spec.peers.map((peer) => [peer, peers?.[peer]?.state ?? "not known"]));
+  },
+};

@@ -1,0 +1,38 @@
+/** What several kinds check of a declaration. Pure. */
+import { type Declaration, linkDevice, type ServerDeclaration } from "../config/declaration";
+import type { Report } from "../config/faults";
+import { formatPrefix, parseInterfaceAddress, parsePrefix } from "../net/cidr";
+
+export function checkPrefixText(report: Report, path: string, text: string | undefined, family: 4 | 6): void {
+  if (text === undefined || parsePrefix(text)?.family === family) return;
+  const near = parseInterfaceAddress(text)?.prefix;
+  const fix =
+    near?.family === family
+      ? `write ${formatPrefix(near)}`
+      : family === 4
+        ? "write one like 10.0.192.0/24"
+        : 'write one like "fd10:0:192::/64"';
+  report(path, `"${text}" is no IPv${family} prefix`, fix);
+}
+
+/** Where links are declared, one of them must join the uplinks of each pair. */
+export function checkUplinksJoined(
+  report: Report,
+  declaration: Declaration,
+  network: string,
+  servers: readonly ServerDeclaration[],
+  carried: string,
+): void {
+  for (const [i, a] of servers.entries()) {
+    for (const b of servers.slice(0, i)) {
+      const links = declaration.testbed.links.filter((link) => link.between.includes(a.name) && link.between.includes(b.name));
+      const byUplink = links.some((link) => linkDevice(link, a) === a.uplink && linkDevice(link, b) === b.uplink);
+      if (links.length > 0 && !byUplink)
+        report(
+          `networks.${network}`,
+          `is ${carried} over uplinks, and no link joins those of ${b.name} and ${a.name}`,
+          `add links: [{ between: [${b.name}, ${a.name}] }] without interfaces`,
+        );
+    }
+  }
+}

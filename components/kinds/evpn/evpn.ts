@@ -1,0 +1,163 @@
+/** `kind: evpn`: VXLAN between servers, BGP EVPN to tell them where the systems are (report S0, RFC 8365). */
+import type { EvpnNetwork } from "../../config/types.gen";
+import { type HostObject, declare } from "../../host/objectType";
+import { objectTypes } from "../../host/objects";
+import type { RouterLeg } from "../../host/objects/tenantRouter";
+import { formatAddress, hostAddress, parsePrefix } from "../../net/cidr";
+import { deviceName, macFor, ownContainers } from "../../net/names";
+import type { Addresses, KindContext, NetworkContext, NetworkKind, Prefixes, Requirement, SharedParts } from "../kind";
+import { asnOf, evpnServers, gatewayMac, routeDistinguisher, routeTarget, vxlanPort } from "./identifiers";
+import { observations } from "./observations";
+import { routeServerParts } from "./routeServer";
+import { evpnRules } from "./rules";
+import { passwordSecret, routeServers, speakerPlan, vtepOf } from "./speaker";
+
+const { bgpSessions, bridge, bridgeGuard, folder, speakerVni, tenantRouter, vxlan } = objectTypes;
+
+type Context = NetworkContext<EvpnNetwork>;
+
+const bridgeDevice = (network: EvpnNetwork): string => deviceName("br-", network.name);
+const tunnelDevice = (network: EvpnNetwork): string => deviceName("vx-", network.name);
+
+function prefixes(network: EvpnNetwork): Prefixes {
+  const [ipv4, ipv6] = [parsePrefix(network.subnet ?? ""), parsePrefix(network.subnet6 ?? "")];
+  return { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) };
+}
+
+/** The gateway is the first host of the prefix, on every server the same. */
+function gateways(network: EvpnNetwork): Addresses {
+  if (network.irb !== "asymmetric") return {};
+  const { ipv4, ipv6 } = prefixes(network);
+  return { ...(ipv4 && { ipv4: hostAddress(ipv4, 1) }), ...(ipv6 && { ipv6: hostAddress(ipv6, 1) }) };
+}
+
+function nve({ declaration, network, server, mtuBytes }: Context): HostObject[] {
+  const device = bridgeDevice(network);
+  return [
+    declare(bridge, "bridge", {
+      device,
+      mac: macFor(`bridge ${network.name} ${server.name}`),
+      mtuBytes,
+      addresses: [],
+      entriesAreTold: true,
+    }),
+    declare(bridgeGuard, "guard", { bridge: device }),
+    // Before the device: the speaker never advertises the VN by numbers of its own choice.
+    declare(speakerVni, "vni", {
+      vni: network.vn,
+      asn: asnOf(declaration),
+      routeDistinguisher: routeDistinguisher(declaration, network.vn, vtepOf(server)),
+      routeTarget: routeTarget(declaration, network.vn),
+    }),
+    declare(vxlan, "vxlan", {
+      device: tunnelDevice(network),
+      vni: network.vn,
+      local: vtepOf(server),
+      port: vxlanPort,
+      bridge: device,
+      mac: macFor(`vxlan ${network.name} ${server.name}`),
+      mtuBytes,
+      gro: declaration.testbed.tuning?.tunnelGro ?? false,
+    }),
+  ] as HostObject[];
+}
+
+function legOf({ network, mtuBytes }: Context): RouterLeg {
+  const [own, all] = [gateways(network), prefixes(network)];
+  return {
+    port: deviceName("rp-", network.name),
+    device: deviceName("vn", String(network.vn)),
+    bridge: bridgeDevice(network),
+    mtuBytes,
+    addresses: (["ipv4", "ipv6"] as const).flatMap((family) => {
+      const [gateway, prefix] = [own[family], all[family]];
+      return gateway === undefined || prefix === undefined ? [] : [`${formatAddress(gateway)}/${prefix.length}`];
+    }),
+  };
+}
+
+function tenantRouters(contexts: readonly Context[]): HostObject[] {
+  const routed = contexts.filter(({ network }) => network.irb === "asymmetric");
+  const tenants = [...new Set(routed.map(({ network }) => network.tenant))];
+  return tenants.map((tenant) => {
+    const legs = routed.filter(({ network }) => network.tenant === tenant).map(legOf);
+    return declare(tenantRouter, `router-${tenant}`, { namespace: `ff-tenant-${tenant}`, mac: gatewayMac, legs }) as HostObject;
+  });
+}
+
+function shared({ declaration, server, networks }: KindContext<EvpnNetwork>): SharedParts {
+  const authority = { component: "RouteServer", parts: routeServerParts(declaration, server) };
+  if (networks.length === 0) return { authority, edge: [], joints: [], settled: [] };
+  return {
+    authority,
+    edge: [declare(folder, "folder", { folder: "speaker" }) as HostObject, speakerPlan(declaration, server)],
+    joints: tenantRouters(networks),
+    settled: [declare(bgpSessions, "sessions", { peers: routeServers(declaration) }) as HostObject],
+  };
+}
+
+const requirements: readonly Requirement[] = [
+  { kernelOption: "CONFIG_VXLAN", why: "kind: evpn" },
+  { kernelOption: "CONFIG_BRIDGE", why: "bridges" },
+  { kernelOption: "CONFIG_TCP_MD5SIG", why: "passwords of BGP sessions" },
+  { kernelOption: "CONFIG_NF_TABLES_NETDEV", why: "keeping the server out of the tenants' bridges" },
+  { kernelOption: "CONFIG_NETFILTER_EGRESS", why: "keeping the server out of the tenants' bridges (Linux 5.16)" },
+  {
+    // FRR takes these for its own of an earlier life (8.4).
+    noRoutesOf: { protocols: "bgp|isis|ospf|rip|eigrp|19[0-8]", unless: ownContainers.speaker },
+    why: "kind evpn runs FRR on the server, which takes them for its own",
+  },
+  { tool: "nft", why: "keeping the server out of the tenants' bridges" },
+  { tool: "bridge", why: "VXLAN's forwarding entries (package iproute2)" },
+];
+
+export const evpnKind: NetworkKind<EvpnNetwork> = {
+  kind: "evpn",
+  rules: evpnRules,
+  variant: ({ vn, irb }) => `vn ${vn}${irb === "asymmetric" ? " routed" : ""}`,
+  // RFC 7348: the inner Ethernet header, VXLAN, UDP, IPv4.
+  overhead: () => [
+    { name: "Ethernet", bytes: 14 },
+    { name: "VXLAN", bytes: 8 },
+    { name: "UDP", bytes: 8 },
+    { name: "IPv4", bytes: 20 },
+  ],
+  servers: evpnServers,
+  // All of the testbed: where its systems sit today does not change the MTU, so that they can move.
+  links: ({ testbed }) => testbed.links,
+  prefixes,
+  gateways,
+  routesOnServer: false,
+  requires: () => requirements,
+  secrets: [{ name: passwordSecret, length: 32 }],
+  // Frames from port to port would otherwise take the way through the server's iptables: a third of the throughput, and
+  // where docker manages iptables they would be dropped.
+  sysctls: {
+    "net.bridge.bridge-nf-call-iptables": "0",
+    "net.bridge.bridge-nf-call-ip6tables": "0",
+    "net.bridge.bridge-nf-call-arptables": "0",
+    // A tunnel's packets have no socket to be found early: looking for one costs 1.5% of the transactions.
+    "net.ipv4.udp_early_demux": "0",
+  },
+  nve,
+  shared,
+  attach: ({ network }) => {
+    const { ipv4, ipv6 } = gateways(network);
+    return {
+      bridge: bridgeDevice(network),
+      learns: false,
+      routes: [
+        ...(ipv4 ? [{ to: "default", via: formatAddress(ipv4) }] : []),
+        ...(ipv6 ? [{ to: "default", via: formatAddress(ipv6) }] : []),
+      ],
+      hooks: [
+        {
+          type: "advertised",
+          args: { device: bridgeDevice(network), tunnel: tunnelDevice(network), shortcut: network.shortcut ?? true },
+        },
+      ],
+    };
+  },
+  reaches: () => true,
+  observations,
+};

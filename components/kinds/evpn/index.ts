@@ -1,0 +1,1 @@
+export { evpnKind } from "./evpn";

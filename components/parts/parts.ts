@@ -1,0 +1,64 @@
+/** Renders what a kind plans: host objects and containers, one after the other. */
+import * as pulumi from "@pulumi/pulumi";
+import { renderContainer } from "../host/container";
+import { renderObject, type Site } from "../host/hostObject";
+import { ownerFolder } from "../host/objectType";
+import { type ContainerPlan, isContainer, type Part, type SecretText } from "../kinds/kind";
+import type { Server } from "../server";
+
+/** Where parts go, and where their images and secrets come from. */
+export interface PartsSite extends Site {
+  readonly host: Server;
+  readonly secret: (name: string) => pulumi.Output<string>;
+}
+
+interface PartsOptions {
+  readonly parent: pulumi.Resource;
+  readonly dependsOn: pulumi.Resource[];
+}
+
+function contentOf(text: SecretText, site: PartsSite): pulumi.Input<string> {
+  if (text.every((piece) => typeof piece === "string")) return text.join("");
+  return pulumi
+    .all(text.map((piece) => (typeof piece === "string" ? piece : site.secret(piece.secret))))
+    .apply((pieces) => pieces.join(""));
+}
+
+function renderPlannedContainer(prefix: string, plan: ContainerPlan, site: PartsSite, options: PartsOptions): pulumi.Resource {
+  const { source, resource } = site.host.image(plan.image);
+  return renderContainer(
+    `${prefix}-container`,
+    {
+      container: plan.container,
+      image: source,
+      command: plan.command,
+      labels: {},
+      capabilities: plan.capabilities,
+      networkMode: "host",
+      files: plan.files.map(({ path, content }) => ({ path, content: contentOf(content, site) })),
+      ...(plan.folders.length > 0 && {
+        folders: plan.folders.map((folder) => ({
+          server: `${ownerFolder(site.owner)}/${folder.server}`,
+          container: folder.container,
+          readOnly: true,
+        })),
+      }),
+    },
+    site.host.docker,
+    site,
+    { parent: options.parent, dependsOn: [...options.dependsOn, resource] },
+  );
+}
+
+/** What the last of them stands for: the rest was made before it. */
+export function renderParts(prefix: string, parts: readonly Part[], site: PartsSite, options: PartsOptions): pulumi.Resource[] {
+  let before = options.dependsOn;
+  const made: pulumi.Resource[] = [];
+  for (const part of parts) {
+    const next = { parent: options.parent, dependsOn: before };
+    const resource = isContainer(part) ? renderPlannedContainer(prefix, part, site, next) : renderObject(prefix, part, site, next);
+    made.push(resource);
+    before = [resource];
+  }
+  return made.length === 0 ? options.dependsOn : made;
+}
