@@ -25,6 +25,8 @@ mount --move "$state/sys" /sys
 mount -t bpf bpf /sys/fs/bpf
 
 mount -t tmpfs -o mode=755 tmpfs /run
+# As systemd leaves it on real servers: containers may follow mounts.
+mount --make-rshared /
 mkdir -p /run/sshd /run/lock
 printf '%s\n' "$server" >/etc/hostname
 printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n' "$server" >/etc/hosts

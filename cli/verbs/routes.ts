@@ -10,7 +10,8 @@ export const routes: Verb = {
   words: "",
   summary: "show the routes that the EVPN route servers hold",
   details: `
-Type 2 (macadv) says where a system is, by MAC and by MAC with IP; type 3 (multicast) that a server takes part in a VN.
+Type 2 (macadv) says where a system is, by MAC and by MAC with IP; type 3 (multicast) that a server takes part in a VN;
+type 5 (prefix) that a tenant's router on a server has a network (irb: symmetric).
 Two route servers are asked one after the other and should tell the same.
 
 Exit code 0: every route server answered; 3: one did not.`,
@@ -39,7 +40,7 @@ Exit code 0: every route server answered; 3: one did not.`,
           r.type,
           String(r.vn),
           r.mac ?? "",
-          r.ip ?? "",
+          r.ip ?? r.prefix ?? "",
           r.nextHop,
           r.routeDistinguisher,
           r.routeTargets.join(" "),

@@ -150,7 +150,7 @@ subnet?: string
  */
 subnet6?: string
 /**
- * Routing between the tenant's networks (integrated routing and bridging, RFC 9135). `none`: an island. `asymmetric`: on every server a router of the tenant's own, the same gateway (first host of the prefix) and MAC everywhere. Networks of one tenant that are `asymmetric` reach one another. `symmetric`: by type-5 routes and VRF; refused, it is not built yet.
+ * Routing between the tenant's networks (integrated routing and bridging, RFC 9135). `none`: an island. `asymmetric`: on every server a router of the tenant's own, the same gateway (first host of the prefix) and MAC everywhere. Networks of one tenant that are `asymmetric` reach one another. `symmetric`: the same gateway, on the servers that have systems of the network; the routers tell one another their prefixes (type-5 routes) and send packets through a VN of the tenant's routers. A tenant's routed networks are all of one sort.
  */
 irb?: ("none" | "asymmetric" | "symmetric")
 /**

@@ -5,6 +5,13 @@ import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 import type { ContainerSpec } from "./objects/container";
 
+interface Folder {
+  readonly server: string;
+  readonly container: string;
+  readonly readOnly?: boolean;
+  readonly mountsFollow?: boolean;
+}
+
 export interface ContainerArgs {
   readonly container: string;
   readonly image: ImageSource;
@@ -19,7 +26,7 @@ export interface ContainerArgs {
   readonly cpuShares?: number;
   readonly cpuSet?: string;
   readonly files?: readonly { readonly path: string; readonly content: pulumi.Input<string> }[];
-  readonly folders?: readonly { readonly server: string; readonly container: string; readonly readOnly?: boolean }[];
+  readonly folders?: readonly Folder[];
 }
 
 function containerSpec({ container, image, memoryMiB, cpuShares, cpuSet }: ContainerArgs): ContainerSpec {
@@ -29,6 +36,24 @@ function containerSpec({ container, image, memoryMiB, cpuShares, cpuSet }: Conta
     ...(memoryMiB === undefined ? {} : { memoryMiB }),
     ...(cpuShares === undefined ? {} : { cpuShares }),
     ...(cpuSet === undefined ? {} : { cpuSet }),
+  };
+}
+
+function foldersOf(folders: readonly Folder[]): Pick<docker.ContainerArgs, "volumes" | "mounts"> {
+  const [following, plain] = [folders.filter((f) => f.mountsFollow === true), folders.filter((f) => f.mountsFollow !== true)];
+  return {
+    ...(plain.length > 0 && {
+      volumes: plain.map((f) => ({ hostPath: f.server, containerPath: f.container, readOnly: f.readOnly ?? false })),
+    }),
+    ...(following.length > 0 && {
+      mounts: following.map((f) => ({
+        type: "bind",
+        source: f.server,
+        target: f.container,
+        readOnly: f.readOnly ?? false,
+        bindOptions: { propagation: "rslave" },
+      })),
+    }),
   };
 }
 
@@ -58,9 +83,7 @@ export function renderContainer(
       ...(args.cpuShares === undefined ? {} : { cpuShares: args.cpuShares }),
       ...(args.cpuSet === undefined ? {} : { cpuSet: args.cpuSet }),
       ...(args.files === undefined ? {} : { uploads: args.files.map(({ path, content }) => ({ file: path, content })) }),
-      ...(args.folders === undefined
-        ? {}
-        : { volumes: args.folders.map((f) => ({ hostPath: f.server, containerPath: f.container, readOnly: f.readOnly ?? false })) }),
+      ...foldersOf(args.folders ?? []),
     },
     // Two containers cannot have one name.
     { ...options, provider, deleteBeforeReplace: true },

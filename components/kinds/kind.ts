@@ -81,8 +81,8 @@ export interface ContainerPlan {
   /** Without CAP_. */
   readonly capabilities: readonly string[];
   readonly files: readonly { readonly path: string; readonly content: SecretText }[];
-  /** Folders below the stack's own on the server; read-only inside. */
-  readonly folders: readonly { readonly server: string; readonly container: string }[];
+  /** Folders below the stack's own on the server; read-only inside. Where mounts follow, what is mounted there later is seen too. */
+  readonly folders: readonly { readonly server: string; readonly container: string; readonly mountsFollow?: boolean }[];
 }
 
 export type Part = HostObject | ContainerPlan;

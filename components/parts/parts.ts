@@ -41,6 +41,7 @@ function renderPlannedContainer(prefix: string, plan: ContainerPlan, site: Parts
           server: `${ownerFolder(site.owner)}/${folder.server}`,
           container: folder.container,
           readOnly: true,
+          mountsFollow: folder.mountsFollow ?? false,
         })),
       }),
     },

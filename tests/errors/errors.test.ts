@@ -337,9 +337,11 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   ],
   [
     "symmetric routing",
-    evpn("  - { name: two, tenant: red, kind: evpn, vn: 137, subnet: 10.7.0.0/24, irb: symmetric }"),
+    evpn(
+      "  - { name: two, tenant: red, kind: evpn, vn: 137, irb: symmetric, subnet: 10.9.0.0/24 }\n  - { name: three, tenant: red, kind: evpn, vn: 138, irb: asymmetric, subnet: 10.8.0.0/24 }",
+    ),
     [
-      "[evpn-irb-symmetric] networks.two.irb: symmetric routing needs type-5 routes, and VRF in every server's kernel (CONFIG_NET_VRF); it is not built yet; use asymmetric",
+      "[evpn-irb-mixed] networks.three.irb: is asymmetric, and two of the same tenant is symmetric: one router has one way to reach the others; write the same in all of the tenant's networks",
     ],
   ],
   [

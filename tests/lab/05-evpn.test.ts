@@ -29,8 +29,9 @@ async function wrong(): Promise<Checked[]> {
   return (JSON.parse(stdout) as { checks: Checked[] }).checks.filter((checked) => checked.result !== "ok");
 }
 
-async function routes(network: string): Promise<EvpnRoute[]> {
-  const all = JSON.parse(succeeded(await project.flipflap("routes", "--json", "--network", network))) as { routes: EvpnRoute[] }[];
+async function routes(network?: string): Promise<EvpnRoute[]> {
+  const only = network === undefined ? [] : ["--network", network];
+  const all = JSON.parse(succeeded(await project.flipflap("routes", "--json", ...only))) as { routes: EvpnRoute[] }[];
   return all[0]?.routes ?? [];
 }
 
@@ -124,6 +125,28 @@ describe("kind evpn", () => {
       .split("\n")
       .slice(1);
     expect(hops.map((line) => line.trim().split(/\s+/)[1])).toEqual(["10.1.2.1", address("red-store")]);
+  });
+
+  it("routes between networks that no server has both of, by the routers of the tenant", async () => {
+    expect(await onServer("flip", "ip -br link show type bridge")).not.toContain("br-gold-b");
+    expect(await reaches("gold-left", address("gold-right"))).toBe(true);
+    expect(await reaches("gold-right", address("gold-left", 1))).toBe(true);
+    const hops = succeeded(await inSystem("gold-left", "traceroute", "-n", "-q", "1", "-w", "1", address("gold-right")))
+      .trim()
+      .split("\n")
+      .slice(1);
+    expect(hops.map((line) => line.trim().split(/\s+/)[1])).toEqual(["10.1.2.1", "10.1.3.1", address("gold-right")]);
+    const told = (await routes()).filter((route) => route.type === "prefix");
+    expect(told.map(({ prefix, nextHop }) => [prefix, nextHop]).sort()).toEqual(
+      [
+        ["10.1.2.0/24", facts("flip").vtep],
+        ["fd36::/64", facts("flip").vtep],
+        ["10.1.3.0/24", facts("flap").vtep],
+        ["fd37::/64", facts("flap").vtep],
+      ].sort(),
+    );
+    // Red has the same prefixes; its router has them for itself.
+    expect(await onServer("flip", "ip -n ff-tenant-red route")).not.toContain("bgp");
   });
 
   it("puts a system into two networks, each by its own interface", async () => {
@@ -337,6 +360,13 @@ describe("kind evpn", () => {
         "red-l2-vni",
         "routeDistinguisher",
       ],
+      ["flip", "ip -n ff-tenant-gold link set l3-bridge mtu 1500", "evpn_routing-vrf-gold", "mtuBytes"],
+      [
+        "flap",
+        "ip netns exec ff-tenant-gold bridge link set dev l3-vxlan learning on; ip -n ff-tenant-gold link set l3-vxlan down",
+        "evpn_routing-vrf-gold",
+        "up",
+      ],
       ["flip", `ip route del local ${routeServer} dev lo table local`, "evpn_nva-address", "local"],
     ];
     for (const [server, command] of broken) await onServer(server, command);
@@ -370,6 +400,7 @@ describe("kind evpn", () => {
     await onServer("flip", "docker kill ff-route-server >/dev/null; docker start ff-route-server >/dev/null");
     expect(await eventually(() => reaches("red-client", address("red-web")), 30)).toBe(true);
     expect(await eventually(async () => (await wrong()).length === 0, 30)).toBe(true);
+    expect(await reaches("gold-left", address("gold-right"))).toBe(true);
   });
 
   it("survives the power cut of a server: the others go on, what it had told is gone, repair brings it back", async () => {
@@ -382,6 +413,27 @@ describe("kind evpn", () => {
     succeeded(await project.flipflap("repair"));
     expect(await wrong()).toEqual([]);
     expect(await eventually(() => reaches("red-web", address("red-client")))).toBe(true);
+    expect(await reaches("gold-left", address("gold-right"))).toBe(true);
+  });
+
+  it("changes a tenant's routing in place", async () => {
+    const asymmetric = project.read(file);
+    for (const text of [
+      asymmetric.replaceAll("irb: asymmetric", "irb: symmetric"),
+      asymmetric.replaceAll("irb: symmetric", "irb: asymmetric"),
+    ]) {
+      project.write(file, text);
+      succeeded(await project.flipflap("up"));
+      expect(await wrong()).toEqual([]);
+      for (const [from, to] of [
+        ["red-web", "red-store"],
+        ["gold-left", "gold-right"],
+      ] as const)
+        expect([from, await reaches(from, address(to)), await reaches(from, address(to, 1))]).toEqual([from, true, true]);
+    }
+    project.write(file, asymmetric);
+    succeeded(await project.flipflap("up"));
+    expect(await wrong()).toEqual([]);
   });
 
   it("keeps a packet from being lost when one of two route servers restarts", async () => {

@@ -64,7 +64,7 @@ describe("the plan of an EVPN testbed", () => {
 
   it("has a routed network wherever the tenant routes, with one gateway", () => {
     const router = (server: string): TenantRouterSpec => (plan(server).kinds[0]!.shared.joints[0] as HostObject<TenantRouterSpec>).spec;
-    expect(plan("flip").networks.map(({ network }) => network.name)).toEqual(["red-l2", "red-db", "blue-l2"]);
+    expect(plan("flip").networks.map(({ network }) => network.name)).toEqual(["red-l2", "red-db", "blue-l2", "gold-a"]);
     expect(router("flip").legs.map((leg) => leg.addresses)).toEqual(router("flap").legs.map((leg) => leg.addresses));
     expect(router("flip").legs[0]?.addresses).toEqual(["10.1.2.1/24", "fd36::1/64"]);
     expect(router("flip").mac).toBe(router("flap").mac);
@@ -80,7 +80,7 @@ describe("the plan of an EVPN testbed", () => {
 
   it("has 8950 bytes left of 9000, wherever its systems sit", () => {
     const declaration = shipped();
-    expect(declaration.testbed.networks.map((network) => networkMtuBytes(declaration, network))).toEqual([8950, 8950, 8950]);
+    expect(declaration.testbed.networks.map((network) => networkMtuBytes(declaration, network))).toEqual([8950, 8950, 8950, 8950, 8950]);
     const alone = { ...declaration, testbed: { ...declaration.testbed, systems: declaration.testbed.systems.slice(0, 1) } };
     expect(networkMtuBytes(alone, alone.testbed.networks[0]!)).toBe(8950);
   });
@@ -112,6 +112,7 @@ describe("what the route server tells", () => {
       network: "red-l2",
       macIp: 2,
       multicast: 0,
+      prefixes: 0,
       servers: ["flip"],
     });
   });

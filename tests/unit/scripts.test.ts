@@ -95,6 +95,17 @@ function objects(name: string): HostObject[] {
       mac: name,
       legs: [{ port: name, device: name, bridge: name, mtuBytes: 8950, addresses: [name] }],
     }),
+    declare(t.tenantVrf, name, {
+      namespace: name,
+      vni: 137,
+      local: name,
+      port: 4789,
+      mac: name,
+      mtuBytes: 8950,
+      asn: 65000,
+      routeDistinguisher: name,
+      routeTarget: name,
+    }),
     declare(t.agentFolders, name, { container: name }),
   ] as unknown as HostObject[];
 }

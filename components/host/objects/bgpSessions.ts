@@ -2,7 +2,7 @@
 import { ownContainers } from "../../net/names";
 import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
-import { tellSpeaker } from "./speakerVni";
+import { tellSpeaker } from "./speakerFile";
 
 export interface BgpSessionsSpec {
   /** The route servers' addresses. */

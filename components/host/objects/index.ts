@@ -21,6 +21,7 @@ import { services } from "./services";
 import { speakerVni } from "./speakerVni";
 import { sysctls } from "./sysctls";
 import { tenantRouter } from "./tenantRouter";
+import { tenantVrf } from "./tenantVrf";
 import { vxlan } from "./vxlan";
 
 export const objectTypes = {
@@ -45,6 +46,7 @@ export const objectTypes = {
   speakerVni,
   sysctls,
   tenantRouter,
+  tenantVrf,
   vxlan,
 } as const;
 

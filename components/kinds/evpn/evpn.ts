@@ -6,16 +6,17 @@ import type { RouterLeg } from "../../host/objects/tenantRouter";
 import { formatAddress, hostAddress, parsePrefix } from "../../net/cidr";
 import { deviceName, macFor, ownContainers } from "../../net/names";
 import type { Addresses, KindContext, NetworkContext, NetworkKind, Prefixes, Requirement, SharedParts } from "../kind";
-import { asnOf, evpnServers, gatewayMac, routeDistinguisher, routeTarget, vxlanPort } from "./identifiers";
+import { asnOf, evpnServers, gatewayMac, isRouted, routeDistinguisher, routerVns, routeTarget, vxlanPort } from "./identifiers";
 import { observations } from "./observations";
 import { routeServerParts } from "./routeServer";
 import { evpnRules } from "./rules";
-import { passwordSecret, routeServers, speakerPlan, vtepOf } from "./speaker";
+import { passwordSecret, routeServers, speakerFolders, speakerPlan, vtepOf } from "./speaker";
 
-const { bgpSessions, bridge, bridgeGuard, folder, speakerVni, tenantRouter, vxlan } = objectTypes;
+const { bgpSessions, bridge, bridgeGuard, folder, speakerVni, tenantRouter, tenantVrf, vxlan } = objectTypes;
 
 type Context = NetworkContext<EvpnNetwork>;
 
+const namespaceOf = (tenant: string): string => `ff-tenant-${tenant}`;
 const bridgeDevice = (network: EvpnNetwork): string => deviceName("br-", network.name);
 const tunnelDevice = (network: EvpnNetwork): string => deviceName("vx-", network.name);
 
@@ -26,7 +27,7 @@ function prefixes(network: EvpnNetwork): Prefixes {
 
 /** The gateway is the first host of the prefix, on every server the same. */
 function gateways(network: EvpnNetwork): Addresses {
-  if (network.irb !== "asymmetric") return {};
+  if (!isRouted(network)) return {};
   const { ipv4, ipv6 } = prefixes(network);
   return { ...(ipv4 && { ipv4: hostAddress(ipv4, 1) }), ...(ipv6 && { ipv6: hostAddress(ipv6, 1) }) };
 }
@@ -76,12 +77,35 @@ function legOf({ network, mtuBytes }: Context): RouterLeg {
   };
 }
 
+/** What joins a tenant's router to its others, where they are routed symmetrically. */
+function vrfOf(tenant: string, { declaration, server, mtuBytes }: Context): HostObject[] {
+  const vni = routerVns(declaration).get(tenant);
+  if (vni === undefined) return [];
+  return [
+    declare(tenantVrf, `vrf-${tenant}`, {
+      namespace: namespaceOf(tenant),
+      vni,
+      local: vtepOf(server),
+      port: vxlanPort,
+      mac: macFor(`router ${tenant} ${server.name}`),
+      mtuBytes,
+      asn: asnOf(declaration),
+      routeDistinguisher: routeDistinguisher(declaration, vni, vtepOf(server)),
+      routeTarget: routeTarget(declaration, vni),
+    }) as HostObject,
+  ];
+}
+
 function tenantRouters(contexts: readonly Context[]): HostObject[] {
-  const routed = contexts.filter(({ network }) => network.irb === "asymmetric");
+  const routed = contexts.filter(({ network }) => isRouted(network));
   const tenants = [...new Set(routed.map(({ network }) => network.tenant))];
-  return tenants.map((tenant) => {
-    const legs = routed.filter(({ network }) => network.tenant === tenant).map(legOf);
-    return declare(tenantRouter, `router-${tenant}`, { namespace: `ff-tenant-${tenant}`, mac: gatewayMac, legs }) as HostObject;
+  return tenants.flatMap((tenant) => {
+    const own = routed.filter(({ network }) => network.tenant === tenant);
+    const router = { namespace: namespaceOf(tenant), mac: gatewayMac, legs: own.map(legOf) };
+    return [
+      declare(tenantRouter, `router-${tenant}`, router) as HostObject,
+      ...own.slice(0, 1).flatMap((context) => vrfOf(tenant, context)),
+    ];
   });
 }
 
@@ -90,7 +114,10 @@ function shared({ declaration, server, networks }: KindContext<EvpnNetwork>): Sh
   if (networks.length === 0) return { authority, edge: [], joints: [], settled: [] };
   return {
     authority,
-    edge: [declare(folder, "folder", { folder: "speaker" }) as HostObject, speakerPlan(declaration, server)],
+    edge: [
+      ...speakerFolders(declaration).map((name) => declare(folder, name, { folder: name }) as HostObject),
+      speakerPlan(declaration, server),
+    ],
     joints: tenantRouters(networks),
     settled: [declare(bgpSessions, "sessions", { peers: routeServers(declaration) }) as HostObject],
   };
@@ -114,7 +141,7 @@ const requirements: readonly Requirement[] = [
 export const evpnKind: NetworkKind<EvpnNetwork> = {
   kind: "evpn",
   rules: evpnRules,
-  variant: ({ vn, irb }) => `vn ${vn}${irb === "asymmetric" ? " routed" : ""}`,
+  variant: ({ vn, irb }) => `vn ${vn}${irb === undefined || irb === "none" ? "" : ` routed (${irb})`}`,
   // RFC 7348: the inner Ethernet header, VXLAN, UDP, IPv4.
   overhead: () => [
     { name: "Ethernet", bytes: 14 },

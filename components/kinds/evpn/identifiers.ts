@@ -10,6 +10,9 @@ export const vxlanPort = 4789;
 /** One for all gateways: a system that moves finds its gateway by the MAC that it knows. Never advertised. */
 export const gatewayMac = macFor("evpn anycast gateway");
 
+export const isRouted = ({ irb = "none" }: EvpnNetwork): boolean => irb !== "none";
+export const isSymmetric = ({ irb }: EvpnNetwork): boolean => irb === "symmetric";
+
 export const isEvpn = (network: Network): network is EvpnNetwork => network.kind === "evpn";
 
 export const evpnNetworks = (declaration: Declaration): EvpnNetwork[] => declaration.testbed.networks.filter(isEvpn);
@@ -35,8 +38,26 @@ export function rdIndexes(vnids: readonly number[]): Map<number, number> {
   return indexes;
 }
 
+/** VNIDs for routers start here: the last 16 bits of the 24 are for a tenant to fall on. */
+const routerVnBase = 0xff0000;
+
+/** The VNs that join the routers of a tenant with symmetric routing: by the tenant's name, free of every declared VNID. */
+export function routerVns(declaration: Declaration): ReadonlyMap<string, number> {
+  const networks = evpnNetworks(declaration);
+  const taken = new Set(networks.map((network) => network.vn));
+  const vns = new Map<string, number>();
+  for (const tenant of [...new Set(networks.filter(isSymmetric).map((network) => network.tenant))].sort()) {
+    let offset = hash32(`router ${tenant}`) & 0xffff;
+    while (taken.has(routerVnBase + offset)) offset = (offset + 1) & 0xffff;
+    taken.add(routerVnBase + offset);
+    vns.set(tenant, routerVnBase + offset);
+  }
+  return vns;
+}
+
 export function routeDistinguisher(declaration: Declaration, vn: number, routerId: string): string {
-  const index = rdIndexes(evpnNetworks(declaration).map((network) => network.vn)).get(vn);
+  const vns = [...evpnNetworks(declaration).map((network) => network.vn), ...routerVns(declaration).values()];
+  const index = rdIndexes(vns).get(vn);
   return `${routerId}:${index}`;
 }
 

@@ -1,7 +1,7 @@
 /** What `flipflap status` tells of EVPN: each server's sessions, with the reason where one is down, and what the route servers hold. */
 import type { EvpnNetwork } from "../../config/types.gen";
 import { type BgpSummary, summaryCommand } from "../../host/objects/bgpSessions";
-import { tellSpeaker } from "../../host/objects/speakerVni";
+import { tellSpeaker } from "../../host/objects/speakerFile";
 import { statusFolder } from "../../host/objects/agentFolders";
 import type { Owner } from "../../host/objectType";
 import { sections } from "../../host/json";
@@ -101,12 +101,13 @@ function routeTable({ declaration }: KindContext<EvpnNetwork>): Observation {
     title: "ROUTES",
     script: sh`${ribCommand} 2>/dev/null || :`,
     read: (output) => ({
-      columns: ["VN", "NETWORK", "MAC+IP (2)", "MULTICAST (3)", "SERVERS"],
-      rows: routesByVn(declaration, readRoutes(output)).map(({ vn, network, macIp, multicast, servers }) => [
+      columns: ["VN", "NETWORK", "MAC+IP (2)", "MULTICAST (3)", "PREFIX (5)", "SERVERS"],
+      rows: routesByVn(declaration, readRoutes(output)).map(({ vn, network, macIp, multicast, prefixes, servers }) => [
         String(vn),
         network,
         String(macIp),
         String(multicast),
+        String(prefixes),
         servers.join(" "),
       ]),
       problems: [],

@@ -1,10 +1,10 @@
 /** The routes of EVPN as a route server tells them, in the words of a testbed. Pure. */
 import type { Declaration } from "../../config/declaration";
-import { evpnNetworks } from "./identifiers";
+import { evpnNetworks, routerVns } from "./identifiers";
 import { vtepOf } from "./speaker";
 
 /** RFC 7432: what a route announces. */
-export const routeTypes = { 2: "macadv", 3: "multicast" } as const;
+export const routeTypes = { 2: "macadv", 3: "multicast", 5: "prefix" } as const;
 
 export interface EvpnRoute {
   readonly type: (typeof routeTypes)[keyof typeof routeTypes];
@@ -13,6 +13,8 @@ export interface EvpnRoute {
   readonly nextHop: string;
   readonly mac?: string;
   readonly ip?: string;
+  /** Of type 5. */
+  readonly prefix?: string;
   readonly routeTargets: readonly string[];
   /** Of the MAC mobility community (RFC 7432, 7.7); 0 where it never moved. */
   readonly sequence: number;
@@ -28,6 +30,8 @@ interface GobgpPath {
       readonly mac?: string;
       readonly ip?: string;
       readonly labels?: readonly number[];
+      readonly prefix?: string;
+      readonly prefix_len?: number;
     };
   };
   readonly attrs: readonly {
@@ -45,7 +49,7 @@ const attributeTypes = { mpReach: 14, extendedCommunities: 16, pmsiTunnel: 22 } 
 function routeOf(path: GobgpPath): EvpnRoute[] {
   const type = (routeTypes as Readonly<Record<number, EvpnRoute["type"]>>)[path.nlri.type];
   if (type === undefined) return [];
-  const { rd, mac, ip, labels } = path.nlri.value;
+  const { rd, mac, ip, labels, prefix } = path.nlri.value;
   const attribute = (number: number): GobgpPath["attrs"][number] | undefined => path.attrs.find((a) => a.type === number);
   const communities = (attribute(attributeTypes.extendedCommunities)?.value ?? []) as {
     type: number;
@@ -61,6 +65,7 @@ function routeOf(path: GobgpPath): EvpnRoute[] {
       routeDistinguisher: `${rd.admin}:${rd.assigned}`,
       nextHop: attribute(attributeTypes.mpReach)?.nexthop ?? "",
       ...(type === "macadv" && mac !== undefined ? { mac } : {}),
+      ...(prefix !== undefined ? { prefix } : {}),
       ...(ip !== undefined && ip !== "<nil>" ? { ip } : {}),
       routeTargets: targets,
       sequence: communities.find((c) => c.type === 6 && c.subtype === 0)?.sequence ?? 0,
@@ -84,6 +89,7 @@ export interface VnRoutes {
   readonly network: string;
   readonly macIp: number;
   readonly multicast: number;
+  readonly prefixes: number;
   /** Those that it has members or tunnel ends on. */
   readonly servers: readonly string[];
 }
@@ -91,14 +97,19 @@ export interface VnRoutes {
 export function routesByVn(declaration: Declaration, routes: readonly EvpnRoute[]): VnRoutes[] {
   const networks = evpnNetworks(declaration);
   const serverOf = new Map(declaration.servers.map((server) => [vtepOf(server), server.name]));
-  const vns = [...new Set([...networks.map((network) => network.vn), ...routes.map((route) => route.vn)])].sort((a, b) => a - b);
+  const names = new Map([
+    ...networks.map(({ vn, name }) => [vn, name] as const),
+    ...[...routerVns(declaration)].map(([tenant, vn]) => [vn, `(routers of ${tenant})`] as const),
+  ]);
+  const vns = [...new Set([...names.keys(), ...routes.map((route) => route.vn)])].sort((a, b) => a - b);
   return vns.map((vn) => {
     const own = routes.filter((route) => route.vn === vn);
     return {
       vn,
-      network: networks.find((network) => network.vn === vn)?.name ?? "(not declared)",
+      network: names.get(vn) ?? "(not declared)",
       macIp: own.filter((route) => route.type === "macadv").length,
       multicast: own.filter((route) => route.type === "multicast").length,
+      prefixes: own.filter((route) => route.type === "prefix").length,
       servers: [...new Set(own.map((route) => serverOf.get(route.nextHop) ?? route.nextHop))].sort(),
     };
   });

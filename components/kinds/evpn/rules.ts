@@ -13,7 +13,7 @@ import {
   parsePrefix,
 } from "../../net/cidr";
 import { checkPrefixText, checkUplinksJoined } from "../checks";
-import { evpnServers } from "./identifiers";
+import { evpnServers, isRouted } from "./identifiers";
 import type { KindRuleContext } from "../kind";
 
 type EvpnRule = Rule<KindRuleContext<EvpnNetwork>>;
@@ -51,15 +51,17 @@ const vtepFamily: EvpnRule = {
   },
 };
 
-const symmetric: EvpnRule = {
-  id: "evpn-irb-symmetric",
+const oneRouting: EvpnRule = {
+  id: "evpn-irb-mixed",
   check: ({ networks }, report) => {
-    for (const { name, irb } of networks) {
-      if (irb === "symmetric")
+    const routed = networks.filter(isRouted);
+    for (const { name, tenant, irb } of routed) {
+      const first = routed.find((other) => other.tenant === tenant);
+      if (first !== undefined && first.irb !== irb)
         report(
           `networks.${name}.irb`,
-          "symmetric routing needs type-5 routes, and VRF in every server's kernel (CONFIG_NET_VRF); it is not built yet",
-          "use asymmetric",
+          `is ${irb ?? ""}, and ${first.name} of the same tenant is ${first.irb ?? ""}: one router has one way to reach the others`,
+          "write the same in all of the tenant's networks",
         );
     }
   },
@@ -68,7 +70,7 @@ const symmetric: EvpnRule = {
 const routedPrefix: EvpnRule = {
   id: "evpn-irb-prefix",
   check: ({ networks }, report) => {
-    const routed = networks.filter((network) => network.irb === "asymmetric");
+    const routed = networks.filter(isRouted);
     for (const [i, network] of routed.entries()) {
       const path = `networks.${network.name}`;
       if (network.subnet === undefined && network.subnet6 === undefined)
@@ -137,4 +139,4 @@ const routeServer: EvpnRule = {
   },
 };
 
-export const evpnRules: readonly EvpnRule[] = [prefixForm, vnTaken, vtepFamily, symmetric, routedPrefix, joined, routeServer];
+export const evpnRules: readonly EvpnRule[] = [prefixForm, vnTaken, vtepFamily, oneRouting, routedPrefix, joined, routeServer];

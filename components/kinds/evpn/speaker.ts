@@ -3,7 +3,8 @@ import type { Declaration, ServerDeclaration } from "../../config/declaration";
 import { sh } from "../../host/sh";
 import { ownContainers } from "../../net/names";
 import type { ContainerPlan, SecretText } from "../kind";
-import { asnOf, defaultHoldSeconds, gatewayMac } from "./identifiers";
+import { tenantsFolder } from "../../host/objects/tenantVrf";
+import { asnOf, defaultHoldSeconds, gatewayMac, routerVns } from "./identifiers";
 
 export const passwordSecret = "evpn-bgp";
 
@@ -60,7 +61,8 @@ function configuration(declaration: Declaration, server: ServerDeclaration): Sec
 
 /**
  * Both daemons or none: docker starts the container again where one ends. No port is listened on: sessions are opened to
- * the route servers, and vtysh comes by docker exec. zebra -s: large batches of routes need a large netlink buffer.
+ * the route servers, and vtysh comes by docker exec. zebra -s: large batches of routes need a large netlink buffer;
+ * zebra -n: a VRF is a namespace, of those in the folder.
  */
 const start = sh`
   set -u
@@ -68,7 +70,7 @@ const start = sh`
   cat /etc/frr/speaker.conf /vni/*.conf >/etc/frr/frr.conf 2>/dev/null
   : >/etc/frr/vtysh.conf
   chown -R frr:frr /run/frr /etc/frr
-  /usr/lib/frr/zebra -A 127.0.0.1 -P 0 -s 33554432 -f /dev/null & zebra=$!
+  /usr/lib/frr/zebra "$@" -A 127.0.0.1 -P 0 -s 33554432 -f /dev/null & zebra=$!
   until [ -S /run/frr/zserv.api ]; do kill -0 "$zebra" || exit 1; sleep 0.02; done
   /usr/lib/frr/bgpd -A 127.0.0.1 -P 0 -p 0 -f /etc/frr/frr.conf & bgpd=$!
   trap 'kill "$bgpd"; wait "$bgpd"; kill "$zebra"; wait "$zebra"; exit 0' TERM INT
@@ -76,16 +78,23 @@ const start = sh`
   exit 1
 `;
 
+const hasVrfs = (declaration: Declaration): boolean => routerVns(declaration).size > 0;
+
+export const speakerFolders = (declaration: Declaration): string[] => ["speaker", ...(hasVrfs(declaration) ? [tenantsFolder] : [])];
+
 export function speakerPlan(declaration: Declaration, server: ServerDeclaration): ContainerPlan {
   return {
     container: ownContainers.speaker,
     image: "frr",
-    command: ["sh", "/etc/frr/start"],
+    command: ["sh", "/etc/frr/start", ...(hasVrfs(declaration) ? ["-n"] : [])],
     capabilities: ["NET_ADMIN", "NET_RAW", "SYS_ADMIN"],
     files: [
       { path: "/etc/frr/speaker.conf", content: configuration(declaration, server) },
       { path: "/etc/frr/start", content: [`${start.text}\n`] },
     ],
-    folders: [{ server: "speaker", container: "/vni" }],
+    folders: [
+      { server: "speaker", container: "/vni" },
+      ...(hasVrfs(declaration) ? [{ server: tenantsFolder, container: "/run/netns", mountsFollow: true }] : []),
+    ],
   };
 }

@@ -17,6 +17,13 @@ interface ContainerInputs {
   readonly cpuShares?: number;
   readonly cpuSet?: string;
   readonly uploads?: readonly { readonly file: string; readonly content?: string }[];
+  readonly mounts?: readonly {
+    readonly type: string;
+    readonly source?: string;
+    readonly target: string;
+    readonly readOnly?: boolean;
+    readonly bindOptions?: { readonly propagation?: string };
+  }[];
   readonly volumes?: readonly { readonly hostPath: string; readonly containerPath: string; readonly readOnly?: boolean }[];
 }
 
@@ -65,6 +72,13 @@ function creation(inputs: ContainerInputs): Properties {
       NetworkMode: inputs.networkMode ?? "default",
       CapAdd: inputs.capabilities?.adds ?? [],
       Binds: (inputs.volumes ?? []).map((v) => `${v.hostPath}:${v.containerPath}:${v.readOnly === true ? "ro" : "rw"}`),
+      Mounts: (inputs.mounts ?? []).map((m) => ({
+        Type: m.type,
+        Source: m.source,
+        Target: m.target,
+        ReadOnly: m.readOnly ?? false,
+        ...(m.bindOptions?.propagation === undefined ? {} : { BindOptions: { Propagation: m.bindOptions.propagation } }),
+      })),
     },
   };
 }
@@ -120,8 +134,9 @@ const container: ResourceType = {
     cpuSet: true,
     uploads: { file: true, content: true },
     volumes: { hostPath: true, containerPath: true, readOnly: true },
+    mounts: { type: true, source: true, target: true, readOnly: true, bindOptions: { propagation: true } },
   },
-  replacing: ["name", "image", "networkMode", "labels", "capabilities", "command", "envs", "hostname", "uploads", "volumes"],
+  replacing: ["name", "image", "networkMode", "labels", "capabilities", "command", "envs", "hostname", "uploads", "volumes", "mounts"],
   create: async (inputs) => ({ id: await create(inputs as unknown as ContainerInputs), outs: { ...inputs } }),
   read: async (id, state) => {
     const found = await inspect(id);
