@@ -361,12 +361,7 @@ describe("kind evpn", () => {
         "routeDistinguisher",
       ],
       ["flip", "ip -n ff-tenant-gold link set l3-bridge mtu 1500", "evpn_routing-vrf-gold", "mtuBytes"],
-      [
-        "flap",
-        "ip netns exec ff-tenant-gold bridge link set dev l3-vxlan learning on; ip -n ff-tenant-gold link set l3-vxlan down",
-        "evpn_routing-vrf-gold",
-        "up",
-      ],
+      ["flap", "ip -n ff-tenant-gold link set l3-vxlan type vxlan learning", "evpn_routing-vrf-gold", "learning"],
       ["flip", `ip route del local ${routeServer} dev lo table local`, "evpn_nva-address", "local"],
     ];
     for (const [server, command] of broken) await onServer(server, command);

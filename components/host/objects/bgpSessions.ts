@@ -16,6 +16,8 @@ export interface BgpSummary {
 }
 
 const timeoutTenths = 300;
+/** Sessions stand after one second to three; where nothing has come by then, nothing will. */
+const restartTenths = 80;
 
 export const summaryCommand = "show bgp l2vpn evpn summary json";
 
@@ -29,8 +31,8 @@ export const bgpSessions: ObjectType<BgpSessionsSpec> = {
     until tell -c ${summaryCommand} 2>/dev/null | grep -q '"state":"Established"'; do
       left=$((left - 1))
       [ "$left" -gt 0 ] || fail "no BGP session with a route server ("${spec.peers.join(", ")}") after 30 s; flipflap status names the reason"
-      # Half-way through, from its own files: what was told to it by hand goes.
-      if [ "$left" = ${timeoutTenths / 2} ]; then docker restart -t 1 ${ownContainers.speaker} >/dev/null 2>&1 || :; fi
+      # Once more from its own files: what was told to it by hand goes.
+      if [ "$left" = ${timeoutTenths - restartTenths} ]; then docker restart -t 1 ${ownContainers.speaker} >/dev/null 2>&1 || :; fi
       sleep 0.1
     done
   `,

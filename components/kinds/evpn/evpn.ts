@@ -114,10 +114,7 @@ function shared({ declaration, server, networks }: KindContext<EvpnNetwork>): Sh
   if (networks.length === 0) return { authority, edge: [], joints: [], settled: [] };
   return {
     authority,
-    edge: [
-      ...speakerFolders(declaration).map((name) => declare(folder, name, { folder: name }) as HostObject),
-      speakerPlan(declaration, server),
-    ],
+    edge: [...speakerFolders.map((name) => declare(folder, name, { folder: name }) as HostObject), speakerPlan(declaration, server)],
     joints: tenantRouters(networks),
     settled: [declare(bgpSessions, "sessions", { peers: routeServers(declaration) }) as HostObject],
   };

@@ -62,17 +62,21 @@ function configuration(declaration: Declaration, server: ServerDeclaration): Sec
 /**
  * Both daemons or none: docker starts the container again where one ends. No port is listened on: sessions are opened to
  * the route servers, and vtysh comes by docker exec. zebra -s: large batches of routes need a large netlink buffer;
- * zebra -n: a VRF is a namespace, of those in the folder.
+ * zebra -n: a VRF is a namespace, of those in the folder. A VRF and its VN are zebra's to know, the rest is bgpd's.
  */
 const start = sh`
   set -u
   mkdir -p /run/frr
-  cat /etc/frr/speaker.conf /vni/*.conf >/etc/frr/frr.conf 2>/dev/null
+  # Of a life that was killed: bgpd would find a socket without zebra, and try again after ten seconds.
+  rm -f /run/frr/*.api
+  cat /etc/frr/speaker.conf /vni/*.conf >/etc/frr/all.conf 2>/dev/null
+  sed -n '/^vrf /,/^exit-vrf/p' /etc/frr/all.conf >/etc/frr/zebra.conf
+  sed '/^vrf /,/^exit-vrf/d' /etc/frr/all.conf >/etc/frr/bgpd.conf
   : >/etc/frr/vtysh.conf
   chown -R frr:frr /run/frr /etc/frr
-  /usr/lib/frr/zebra "$@" -A 127.0.0.1 -P 0 -s 33554432 -f /dev/null & zebra=$!
+  /usr/lib/frr/zebra "$@" -A 127.0.0.1 -P 0 -s 33554432 -f /etc/frr/zebra.conf & zebra=$!
   until [ -S /run/frr/zserv.api ]; do kill -0 "$zebra" || exit 1; sleep 0.02; done
-  /usr/lib/frr/bgpd -A 127.0.0.1 -P 0 -p 0 -f /etc/frr/frr.conf & bgpd=$!
+  /usr/lib/frr/bgpd -A 127.0.0.1 -P 0 -p 0 -f /etc/frr/bgpd.conf & bgpd=$!
   trap 'kill "$bgpd"; wait "$bgpd"; kill "$zebra"; wait "$zebra"; exit 0' TERM INT
   while kill -0 "$zebra" && kill -0 "$bgpd"; do sleep 1 & wait $!; done
   exit 1
@@ -80,7 +84,8 @@ const start = sh`
 
 const hasVrfs = (declaration: Declaration): boolean => routerVns(declaration).size > 0;
 
-export const speakerFolders = (declaration: Declaration): string[] => ["speaker", ...(hasVrfs(declaration) ? [tenantsFolder] : [])];
+/** Both always: a folder that goes with the last VRF would go before it, since the speaker between them stays. */
+export const speakerFolders = ["speaker", tenantsFolder];
 
 export function speakerPlan(declaration: Declaration, server: ServerDeclaration): ContainerPlan {
   return {
