@@ -3,12 +3,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { writeSshConfig } from "./components/host/sshConfig";
 import { checkedDeclaration, Testbed } from "./components/testbed";
 import { readLabState } from "./lab/state";
-import { projectRoot } from "./support/project";
+import { projectName, projectRoot } from "./support/project";
 
 const root = projectRoot();
 const declaration = checkedDeclaration(root, readLabState(root), true);
 writeSshConfig(root, declaration);
-const testbed = new Testbed(pulumi.getStack(), { root, declaration });
+const testbed = new Testbed(pulumi.getStack(), { root, project: projectName(root), declaration });
 
 const { systems, secrets } = testbed;
 export = secrets === undefined ? { systems } : { systems, secrets };

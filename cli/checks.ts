@@ -1,8 +1,10 @@
 /** All checks of a server over one connection. */
 import type { ServerDeclaration } from "../components/config/declaration";
 import { compare, type DeployedObject, type Difference } from "../components/host/objectType";
+import { stackLabel } from "../components/host/container";
 import { objectType } from "../components/host/objects";
 import { prelude } from "../components/host/script";
+import { type Script, sh } from "../components/host/sh";
 import { type Context, runScript } from "./context";
 import { readStack } from "./pulumi";
 
@@ -11,7 +13,7 @@ export interface Checked {
   readonly type: string;
   readonly name: string;
   /** Empty where all is as declared. */
-  readonly result: "ok" | "missing" | "different" | "failed";
+  readonly result: "ok" | "missing" | "different" | "failed" | "stray";
   readonly differences: readonly Difference[];
   readonly error?: string;
 }
@@ -25,7 +27,21 @@ export function checksScript(objects: readonly DeployedObject[], stack: string):
     const check = objectType(object.type).check(object.spec, owner, object.name);
     return [`echo '${separator} ${i}>>>'`, "(", check.text, ") 2>&1", "code=$?", `echo; echo "${separator} end $code>>>"`].join("\n");
   });
-  return [prelude(owner).text, "set +e", ...parts, ""].join("\n");
+  return [prelude(owner).text, "set +e", ...parts, `echo '${straysTitle}'`, listContainers(stack).text, ""].join("\n");
+}
+
+const straysTitle = "<<<flipflap containers>>>";
+
+/** Those that have the stack's mark: id and name. */
+const listContainers = (stack: string): Script =>
+  sh`docker ps -a --no-trunc --filter label=${`${stackLabel}=${stack}`} --format '{{.ID}} {{.Names}}'`;
+
+function readStrays(server: string, known: ReadonlySet<string>, printed: string): Checked[] {
+  const lines = (printed.split(`${straysTitle}\n`)[1] ?? "").split("\n").filter(Boolean);
+  return lines.flatMap((line): Checked[] => {
+    const [id = "", name = ""] = line.split(" ");
+    return known.has(id) ? [] : [{ server, type: "container", name, result: "stray", differences: [] }];
+  });
 }
 
 export function readChecks(server: string, objects: readonly DeployedObject[], printed: string): Checked[] {
@@ -51,7 +67,7 @@ export function readChecks(server: string, objects: readonly DeployedObject[], p
 
 export async function checkServer(context: Context, server: ServerDeclaration): Promise<Checked[]> {
   const stack = await readStack(context.root, server.name);
-  if (stack === undefined || stack.objects.length === 0) return [];
+  if (stack === undefined || stack.resources.length === 0) return [];
   const finished = await runScript(context, server, checksScript(stack.objects, server.name));
   if (finished.code === 255) {
     return [
@@ -65,5 +81,10 @@ export async function checkServer(context: Context, server: ServerDeclaration): 
       },
     ];
   }
-  return readChecks(server.name, stack.objects, finished.stdout);
+  const known = new Set(stack.resources.flatMap(({ id }) => id ?? []));
+  return [...readChecks(server.name, stack.objects, finished.stdout), ...readStrays(server.name, known, finished.stdout)];
+}
+
+export async function checkServers(context: Context): Promise<Checked[]> {
+  return (await Promise.all(context.declaration.servers.map((server) => checkServer(context, server)))).flat();
 }

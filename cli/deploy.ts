@@ -17,8 +17,8 @@ export async function operateStack(root: string, verb: "up" | "destroy", stack: 
       if (operation.code === 0) return parseChanges(operation.output);
       const locked = /is currently locked/i.test(operation.output);
       const todo = locked
-        ? `Another pulumi works on this stack, or one was killed: pulumi cancel -s ${stack}, then again.`
-        : `Mend it and run this again; all of it: ${operation.log}`;
+        ? "Another pulumi works on this stack: wait for it. Where none does: flipflap repair."
+        : `Mend it and run this again; all of it: ${operation.log}. What is in the way and is nobody's: flipflap repair takes it away.`;
       throw new StepError(title, `failed\n${diagnostics(operation.output)}`, todo);
     },
     changesText,

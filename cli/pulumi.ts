@@ -3,7 +3,7 @@ import { createWriteStream, mkdirSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import type { DeployedObject } from "../components/host/objectType";
-import { tryRun } from "../support/process";
+import { run, tryRun } from "../support/process";
 import { codeRoot, projectFiles, stateFolder } from "../support/project";
 
 /** Where the offline plugins are installed, for every project of this checkout. */
@@ -114,12 +114,19 @@ export function diagnostics(output: string): string {
 
 export interface StackResource {
   readonly urn: string;
+  readonly id?: string;
   readonly type: string;
   readonly outputs?: Readonly<Record<string, unknown>>;
 }
 
-interface Exported {
-  readonly deployment?: { readonly resources?: readonly StackResource[] };
+/** What Pulumi had begun and had not noted as done. */
+export interface PendingOperation {
+  readonly type: "creating" | "updating" | "deleting" | "reading" | "importing";
+  readonly resource: StackResource & { readonly inputs?: Readonly<Record<string, unknown>> };
+}
+
+export interface ExportedStack {
+  readonly deployment?: { readonly resources?: readonly StackResource[]; readonly pending_operations?: readonly PendingOperation[] };
 }
 
 export interface DeployedStack {
@@ -129,8 +136,8 @@ export interface DeployedStack {
   readonly testbed: string | undefined;
 }
 
-/** What a stack has made; undefined where there is no such stack. */
-export async function readStack(root: string, stack: string): Promise<DeployedStack | undefined> {
+/** A stack's state; undefined where there is no such stack. */
+export async function exportStack(root: string, stack: string): Promise<ExportedStack | undefined> {
   const finished = await tryRun(["pulumi", "stack", "export", "--stack", stack, "--non-interactive"], {
     cwd: root,
     env: pulumiEnvironment(root),
@@ -139,7 +146,24 @@ export async function readStack(root: string, stack: string): Promise<DeployedSt
     if (/no stack named|not found/.test(finished.stderr)) return undefined;
     throw new Error(`stack ${stack}: ${finished.stderr.trim()}`);
   }
-  const resources = (JSON.parse(finished.stdout) as Exported).deployment?.resources ?? [];
+  return JSON.parse(finished.stdout) as ExportedStack;
+}
+
+/** Writes the state back without what was pending. */
+export async function forgetPending(root: string, stack: string, state: ExportedStack): Promise<void> {
+  const settled = { ...state, deployment: { ...state.deployment, pending_operations: [] } };
+  const stdin = JSON.stringify(settled);
+  await run(["pulumi", "stack", "import", "--stack", stack, "--non-interactive"], { cwd: root, env: pulumiEnvironment(root), stdin });
+}
+
+/** What a stack has made; undefined where there is no such stack. */
+export async function readStack(root: string, stack: string): Promise<DeployedStack | undefined> {
+  const state = await exportStack(root, stack);
+  return state === undefined ? undefined : deployedStack(stack, state);
+}
+
+export function deployedStack(stack: string, state: ExportedStack): DeployedStack {
+  const resources = state.deployment?.resources ?? [];
   const own = resources.find((resource) => resource.type === "flipflap:testbed:Testbed")?.outputs;
   return {
     stack,

@@ -1,6 +1,7 @@
 /** Where a project's files are. The project is the folder with Pulumi.yaml, the stack files and testbeds/. */
-import { existsSync } from "node:fs";
-import { homedir } from "node:os";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 
 /** The checkout: the code of flipflap itself. */
@@ -25,6 +26,16 @@ export const projectFiles = {
   sshConfig: (root: string): string => join(stateFolder(root), "ssh", "config"),
   passphrase: (root: string): string => join(stateFolder(root), "passphrase"),
 } as const;
+
+/** What tells this project from others that deploy to the same servers; made once, it stays with the state. */
+export function projectName(root: string): string {
+  const file = join(stateFolder(root), "project");
+  if (!existsSync(file)) {
+    mkdirSync(stateFolder(root), { recursive: true });
+    writeFileSync(file, `${randomBytes(4).toString("hex")} of ${hostname()}`);
+  }
+  return readFileSync(file, "utf8");
+}
 
 /** Built once a machine, shared by checkouts: the toolchain and images. */
 export function cacheFolder(): string {

@@ -7,6 +7,7 @@ import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
 import { undeploy } from "../deploy";
 import { readStack } from "../pulumi";
+import { recover } from "../recovery";
 import { type Verb } from "../verb";
 import { lab } from "./lab";
 
@@ -25,6 +26,10 @@ held is gone with it, and its stack's state is forgotten.`,
     const off = plan.servers.filter((s) => now.servers.find((n) => n.server === s.name)?.power !== "on").map((s) => s.name);
     if (readLabState(root) !== undefined || plan.servers.length === 0) {
       const declaration = checkedDeclaration(root, readLabState(root), true);
+      await recover(
+        { root, declaration },
+        declaration.servers.filter((server) => !off.includes(server.name)),
+      );
       const deployed = await Promise.all(declaration.servers.map((server) => readStack(root, server.name)));
       const there = deployed
         .filter((stack) => stack !== undefined && stack.resources.length > 0 && !off.includes(stack.stack))

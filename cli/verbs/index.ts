@@ -3,6 +3,7 @@ import type { Verb } from "../verb";
 import { capture } from "./capture";
 import { check } from "./check";
 import { down } from "./down";
+import { drift } from "./drift";
 import { exec } from "./exec";
 import { lab } from "./lab";
 import { move } from "./move";
@@ -12,4 +13,4 @@ import { setup } from "./setup";
 import { status } from "./status";
 import { up } from "./up";
 
-export const allVerbs: readonly Verb[] = [up, down, status, check, repair, move, routes, exec, capture, lab, setup];
+export const allVerbs: readonly Verb[] = [up, down, status, drift, repair, check, move, routes, exec, capture, lab, setup];

@@ -6,6 +6,7 @@ import { run } from "../../support/process";
 import { type Checked, checkServer } from "../checks";
 import { type Context, openContext, sshCommand } from "../context";
 import { pulumiEnvironment, readStack, type StackResource } from "../pulumi";
+import { recover } from "../recovery";
 import type { Verb } from "../verb";
 
 /** Scripts of the object are run again: they converge from whatever is there. */
@@ -40,11 +41,15 @@ async function repairServer(context: Context, stack: string, wrong: readonly Che
 export const repair: Verb = {
   name: "repair",
   words: "",
-  summary: "mend what check names, and nothing else",
+  summary: "mend what drift names, and nothing else; end what a killed up or down left half-done",
   details: `
-Objects that scripts made are ensured again; containers are read anew by Pulumi and made where they are gone.
+Objects that scripts made are ensured again; containers are read anew by Pulumi and made where they are gone. Containers
+with a stack's mark that its state does not know of are removed.
 
-Exit code 0: all is as declared afterwards; 3: something is not (flipflap check says what).`,
+Where a Pulumi was killed, its lock and its left-over processes go first, and what it was making is taken away: up then
+makes what is missing, down takes the rest. A Pulumi that is alive is left alone, and named.
+
+Exit code 0: all is as deployed afterwards; 3: something is not (flipflap drift says what).`,
   options: {},
   run: async () => {
     const context = openContext();
@@ -53,6 +58,7 @@ Exit code 0: all is as declared afterwards; 3: something is not (flipflap check 
       const checks = server === undefined ? [] : await checkServer(context, server);
       return checks.filter((checked) => checked.result !== "ok");
     };
+    await recover(context, context.declaration.servers, true);
     const names = context.declaration.servers.map((server) => server.name);
     const before = await Promise.all(names.map(wrongOn));
     await Promise.all(names.map((name, i) => repairServer(context, name, before[i] ?? [])));

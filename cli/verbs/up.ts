@@ -13,6 +13,7 @@ import { projectRoot } from "../../support/project";
 import { step } from "../../support/progress";
 import { type Context } from "../context";
 import { deploy } from "../deploy";
+import { recover } from "../recovery";
 import { jsonOption, type Verb } from "../verb";
 import { lab } from "./lab";
 import { isHealthy, readStatus, type Status, statusText } from "./status";
@@ -84,6 +85,7 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     await ensureProject(root, stackNames(declaration));
     const running = checkedDeclaration(root, readLabState(root), true);
     writeSshConfig(root, running);
+    await recover({ root, declaration: running }, running.servers);
     await deploy(root, running);
     const now = await settledStatus({ root, declaration: running });
     console.log(flags.json === true ? JSON.stringify(now, null, 2) : `\n${statusText(now)}\n\n${nextSteps(running, now)}\n`);

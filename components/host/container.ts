@@ -39,6 +39,9 @@ function containerSpec({ container, image, memoryMiB, cpuShares, cpuSet }: Conta
   };
 }
 
+/** Whose a container is. */
+export const stackLabel = "flipflap.stack";
+
 function foldersOf(folders: readonly Folder[]): Pick<docker.ContainerArgs, "volumes" | "mounts"> {
   const [following, plain] = [folders.filter((f) => f.mountsFollow === true), folders.filter((f) => f.mountsFollow !== true)];
   return {
@@ -65,7 +68,7 @@ export function renderContainer(
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): docker.Container {
   site.deployed.add({ type: "container", name, spec: containerSpec(args) });
-  const labels = { ...args.labels, "flipflap.stack": site.owner.stack };
+  const labels = { ...args.labels, [stackLabel]: site.owner.stack };
   return new docker.Container(
     name,
     {

@@ -4,6 +4,8 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { dockerProvider, sshConnection } from "../host/connection";
 import { renderObject, type Site } from "../host/hostObject";
+import { declare, type HostObject } from "../host/objectType";
+import { objectTypes } from "../host/objects";
 import { findImage, type ImageSource } from "../../images/find";
 import { renderImage } from "../host/image";
 import { shellCommand } from "../host/script";
@@ -13,6 +15,7 @@ import { factsScript } from "./scripts";
 export interface ServerArgs {
   /** Where the project's files are: archives of images are named from there. */
   readonly root: string;
+  readonly project: string;
   readonly plan: ServerPlan;
   readonly site: Site;
 }
@@ -28,6 +31,7 @@ export class Server extends pulumi.ComponentResource {
   constructor(name: string, args: ServerArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:server:Server", name, {}, options);
     const { plan, site } = args;
+    const claim = renderObject(name, declare(objectTypes.claim, "claim", { project: args.project }) as HostObject, site, { parent: this });
     const facts = new remote.Command(
       `${name}-facts`,
       {
@@ -36,7 +40,7 @@ export class Server extends pulumi.ComponentResource {
         stdin: factsScript(plan.requirements, plan.routing, site.owner),
         addPreviousOutputInEnv: false,
       },
-      { parent: this },
+      { parent: this, dependsOn: [claim] },
     );
     this.facts = facts.stdout.apply((text) => JSON.parse(text) as unknown);
     this.docker = dockerProvider(site.server, this);

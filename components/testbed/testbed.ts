@@ -15,6 +15,8 @@ import { secretsOf } from "./secrets";
 
 export interface TestbedArgs {
   readonly root: string;
+  /** Whose the stack is, beside its name. */
+  readonly project: string;
   readonly declaration: Declaration;
 }
 
@@ -26,7 +28,7 @@ export class Testbed extends pulumi.ComponentResource {
 
   constructor(stack: string, args: TestbedArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:testbed:Testbed", stack, {}, options);
-    const { declaration, root } = args;
+    const { declaration, root, project } = args;
     const declared = findServer(declaration, stack);
     if (declared === undefined) throw new Error(`stack ${stack} has no file Pulumi.${stack}.yaml`);
     const plan = planServer(declaration, declared);
@@ -38,7 +40,7 @@ export class Testbed extends pulumi.ComponentResource {
     const secrets = new Secrets(`${stack}-secrets`, { declaration, server: declared, all, used: plan.secrets }, parent);
     const secret = (name: string): pulumi.Output<string> => secrets.values[name] ?? pulumi.output("");
 
-    const server = new Server(stack, { root, plan, site }, parent);
+    const server = new Server(stack, { root, project, plan, site }, parent);
     const partsSite = { ...site, host: server, secret };
     const agent = new Agent(`${stack}-agent`, { plan, server, site }, parent);
     const ready = this.networks(plan, partsSite, server.ready);

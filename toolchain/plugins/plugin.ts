@@ -141,5 +141,10 @@ export async function serve(plugin: Plugin, args: string[]): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => void Promise.resolve(plugin.stop?.()).finally(() => process.exit(0)));
   }
+  const engine = process.ppid;
+  // An engine that is killed says nothing: what it had begun would go on, unseen by the next one.
+  setInterval(() => {
+    if (process.ppid !== engine) process.kill(process.pid, "SIGTERM");
+  }, 100).unref();
   await provider.main(asProvider(plugin), args);
 }

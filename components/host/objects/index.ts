@@ -8,6 +8,7 @@ import { bgpSessions } from "./bgpSessions";
 import { bridge } from "./bridge";
 import { bridgeGuard } from "./bridgeGuard";
 import { bridgePort } from "./bridgePort";
+import { claim } from "./claim";
 import { container } from "./container";
 import { filter } from "./filter";
 import { folder } from "./folder";
@@ -33,6 +34,7 @@ export const objectTypes = {
   bridge,
   bridgeGuard,
   bridgePort,
+  claim,
   container,
   filter,
   folder,

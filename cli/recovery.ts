@@ -1,0 +1,179 @@
+/**
+ * What a Pulumi that was killed leaves behind, taken away: its lock, its plugins, what it was making and had not noted
+ * yet, and containers that no state knows of. Nothing that works is touched.
+ */
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { ServerDeclaration } from "../components/config/declaration";
+import { stackLabel } from "../components/host/container";
+import { sh } from "../components/host/sh";
+import { run, sleep } from "../support/process";
+import { stateFolder } from "../support/project";
+import { StepError, step } from "../support/progress";
+import { type Context, runScript, sshCommand } from "./context";
+import { deployedStack, exportStack, type ExportedStack, forgetPending, type PendingOperation, pulumiEnvironment } from "./pulumi";
+
+interface Lock {
+  readonly file: string;
+  readonly pid: number;
+  readonly hostname: string;
+  readonly timestamp: string;
+}
+
+function locksOf(root: string, stack: string): Lock[] {
+  const folder = join(stateFolder(root), "state", ".pulumi", "locks", "organization", "flipflap", stack);
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder).flatMap((leaf) => {
+    if (!leaf.endsWith(".json")) return [];
+    const file = join(folder, leaf);
+    // Cut off while it was written: nobody holds it.
+    const text = readFileSync(file, "utf8").trim() || "{}";
+    const { pid = 0, hostname: host = hostname(), timestamp = "" } = JSON.parse(text) as Partial<Lock>;
+    return [{ file, pid, hostname: host, timestamp }];
+  });
+}
+
+/** Without asking Pulumi, which takes half a second; another backend than the project's folder is asked by `repair` only. */
+function hasPending(root: string, stack: string): boolean {
+  const file = join(stateFolder(root), "state", ".pulumi", "stacks", "flipflap", `${stack}.json`);
+  return existsSync(file) && /"pending_operations":\s*\[\s*\{/.test(readFileSync(file, "utf8"));
+}
+
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly words: readonly string[];
+}
+
+function processOf(pid: number): Process | undefined {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, -1);
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The name in brackets may hold anything.
+    const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return state === "Z" ? undefined : { pid, parent: Number(parent), words };
+  } catch {
+    return undefined; // it ended meanwhile
+  }
+}
+
+const isPulumi = (pid: number): boolean => processOf(pid)?.words[0]?.split("/").at(-1) === "pulumi";
+
+/** Plugins, language hosts and their commands of this project whose Pulumi is gone. */
+function orphans(root: string): number[] {
+  const all = readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((entry) => processOf(Number(entry)) ?? []);
+  const byPid = new Map(all.map((one) => [one.pid, one]));
+  const belongs = ({ pid }: Process): boolean => {
+    try {
+      return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`FLIPFLAP_ROOT=${root}`);
+    } catch {
+      return false;
+    }
+  };
+  const isPlugin = ({ words }: Process): boolean =>
+    words.some((word) => /\/\.flipflap\/bin\/(pulumi-|plugins\.js)|@pulumi\/pulumi\/cmd\/run/.test(word));
+  const heads = all.filter((one) => {
+    if (!isPlugin(one) || !belongs(one)) return false;
+    for (let up = byPid.get(one.parent); up !== undefined; up = byPid.get(up.parent)) if (isPulumi(up.pid)) return false;
+    return true;
+  });
+  const found = new Set(heads.map(({ pid }) => pid));
+  for (let size = -1; size !== found.size;) {
+    size = found.size;
+    for (const { pid, parent } of all) if (found.has(parent)) found.add(pid);
+  }
+  return [...found];
+}
+
+async function endOrphans(root: string): Promise<void> {
+  const signal = (name: "SIGTERM" | "SIGKILL"): number => {
+    const left = orphans(root);
+    for (const pid of left) {
+      try {
+        process.kill(pid, name);
+      } catch {
+        // it ended meanwhile
+      }
+    }
+    return left.length;
+  };
+  for (let tenths = 0; signal(tenths < 20 ? "SIGTERM" : "SIGKILL") > 0 && tenths < 50; tenths++) await sleep(100);
+}
+
+/** What was being made when Pulumi ended is made or half-made: its own command takes it away. */
+async function takeAway(context: Context, server: ServerDeclaration, pending: PendingOperation): Promise<void> {
+  const { type, inputs } = pending.resource;
+  const command = inputs?.delete;
+  if (typeof command !== "string") return;
+  if (type === "command:remote:Command") {
+    await run(sshCommand(server, command), { cwd: context.root, stdin: typeof inputs?.stdin === "string" ? inputs.stdin : "" });
+  } else if (type === "command:local:Command") {
+    await run(["sh", "-c", command], { cwd: context.root, env: pulumiEnvironment(context.root) });
+  }
+}
+
+/** Scripts that go on on the server although their Pulumi is gone: what they make is not there yet. */
+const settleScript = sh`
+  left=300
+  while pgrep -f '^(sudo -n )?sh -s (first|ensure|remove)$' >/dev/null && [ "$left" -gt 0 ]; do
+    left=$((left - 1))
+    sleep 0.1
+  done
+`;
+
+/** Containers of the stack by their label, with the ids that its state knows. */
+async function removeStrays(context: Context, server: ServerDeclaration, state: ExportedStack): Promise<string[]> {
+  const known = deployedStack(server.name, state).resources.flatMap(({ id }) => id ?? []);
+  const script = sh`
+    for id in $(docker ps -a -q --no-trunc --filter label=${`${stackLabel}=${server.name}`}); do
+      case " "${known.join(" ")}" " in *" $id "*) continue ;; esac
+      docker inspect -f '{{.Name}}' "$id"
+      docker rm -f -v "$id" >/dev/null
+    done
+  `;
+  const finished = await runScript(context, server, `${settleScript.text}\n${script.text}\n`);
+  if (finished.code !== 0) throw new StepError(server.name, finished.stderr.trim(), "Mend it and run this again.");
+  return finished.stdout.split("\n").flatMap((line) => (line.trim() === "" ? [] : [line.trim().replace(/^\//, "")]));
+}
+
+async function recoverStack(context: Context, server: ServerDeclaration, thorough: boolean): Promise<void> {
+  const { root } = context;
+  const stack = server.name;
+  const locks = locksOf(root, stack);
+  const alive = locks.find((lock) => lock.hostname !== hostname() || isPulumi(lock.pid));
+  if (alive !== undefined)
+    throw new StepError(
+      `stack ${stack}`,
+      `pulumi (PID ${alive.pid} on ${alive.hostname}, since ${alive.timestamp}) works on it`,
+      `Wait for it, or end it and run this again; one on a machine that is gone: pulumi cancel -s ${stack}`,
+    );
+  if (!thorough && locks.length === 0 && !hasPending(root, stack)) return;
+  await endOrphans(root);
+  for (const { file } of locks) for (const leaf of [file, `${file}.attrs`]) rmSync(leaf, { force: true });
+  const state = await exportStack(root, stack);
+  if (state === undefined) return;
+  const pending = (state.deployment?.pending_operations ?? []).filter(({ type }) => type === "creating");
+  const strays = async (): Promise<string[]> => {
+    await runScript(context, server, `${settleScript.text}\n`);
+    for (const one of pending) await takeAway(context, server, one);
+    const removed = await removeStrays(context, server, state);
+    if ((state.deployment?.pending_operations ?? []).length > 0) await forgetPending(root, stack, state);
+    return removed;
+  };
+  if (locks.length === 0 && pending.length === 0) {
+    for (const name of await removeStrays(context, server, state)) console.log(`${stack}  ${name}: removed; no state knows of it`);
+    return;
+  }
+  await step(`${stack}: what a killed pulumi left`, strays, (removed) => {
+    const names = pending.map(({ resource }) => resource.urn.split("::").at(-1) ?? "");
+    return [...names, ...removed].join(", ") || "its lock";
+  });
+}
+
+/** For `up` and `down`: costs nothing where the last Pulumi ended by itself. Thorough (`repair`): looks at the servers whatever the locks say. */
+export async function recover(context: Context, servers: readonly ServerDeclaration[], thorough = false): Promise<void> {
+  await Promise.all(servers.map((server) => recoverStack(context, server, thorough)));
+}
