@@ -13,7 +13,7 @@ export interface Checked {
   readonly type: string;
   readonly name: string;
   /** Empty where all is as declared. */
-  readonly result: "ok" | "missing" | "different" | "failed" | "stray";
+  readonly result: "ok" | "missing" | "different" | "failed" | "stray" | "unmade";
   readonly differences: readonly Difference[];
   readonly error?: string;
 }
@@ -82,7 +82,11 @@ export async function checkServer(context: Context, server: ServerDeclaration): 
     ];
   }
   const known = new Set(stack.resources.flatMap(({ id }) => id ?? []));
-  return [...readChecks(server.name, stack.objects, finished.stdout), ...readStrays(server.name, known, finished.stdout)];
+  return [
+    ...readChecks(server.name, stack.objects, finished.stdout),
+    ...stack.unmade.map((name): Checked => ({ server: server.name, type: "object", name, result: "unmade", differences: [] })),
+    ...readStrays(server.name, known, finished.stdout),
+  ];
 }
 
 export async function checkServers(context: Context): Promise<Checked[]> {

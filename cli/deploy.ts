@@ -3,7 +3,7 @@ import { type Declaration, firstHub } from "../components/config/declaration";
 import { secretResource } from "../components/secrets";
 import { secretsOf } from "../components/testbed/secrets";
 import { StepError, step } from "../support/progress";
-import { type Changes, changesText, diagnostics, operate, parseChanges, readStack } from "./pulumi";
+import { type Changes, changesText, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";
 
 export async function operateStack(root: string, verb: "up" | "destroy", stack: string): Promise<Changes> {
   const title = `${verb === "up" ? "pulumi up" : "pulumi destroy"} -s ${stack}`;
@@ -31,7 +31,7 @@ async function inOrder(root: string, declaration: Declaration): Promise<string[]
   const hub = firstHub(declaration)?.name;
   const needed = secretsOf(declaration).map((secret) => secretResource(hub ?? "", secret.name));
   if (hub === undefined || needed.length === 0) return [names];
-  const there = (await readStack(root, hub))?.resources.map((resource) => resource.urn.split("::").at(-1)) ?? [];
+  const there = (await readStack(root, hub))?.resources.map(({ urn }) => urnName(urn)) ?? [];
   return needed.every((name) => there.includes(name)) ? [names] : [[hub], names.filter((name) => name !== hub)];
 }
 

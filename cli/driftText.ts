@@ -20,6 +20,7 @@ function differenceText({ property, wanted, found }: Difference): string {
 export function driftText(checked: Checked): string {
   const head = `${checked.server}  ${checked.name} (${checked.type})`;
   if (checked.result === "missing") return `${head}: missing`;
+  if (checked.result === "unmade") return `${head}: the last up did not get to it; flipflap up makes it`;
   if (checked.result === "stray") return `${head}: it has this stack's mark, and its state does not know of it`;
   if (checked.result === "failed") return `${head}: ${checked.error ?? "failed"}`;
   return [`${head}: different`, ...checked.differences.map(differenceText)].join("\n");

@@ -112,6 +112,9 @@ export function diagnostics(output: string): string {
     .join("\n");
 }
 
+/** A resource's name, which may hold an IPv6 prefix: urn:pulumi:STACK::PROJECT::TYPES::NAME. */
+export const urnName = (urn: string): string => urn.split("::").slice(3).join("::");
+
 export interface StackResource {
   readonly urn: string;
   readonly id?: string;
@@ -131,7 +134,10 @@ export interface ExportedStack {
 
 export interface DeployedStack {
   readonly stack: string;
+  /** Those that the state knows of. */
   readonly objects: readonly DeployedObject[];
+  /** Names of those that the last `up` declared and did not get to. */
+  readonly unmade: readonly string[];
   readonly resources: readonly StackResource[];
   readonly testbed: string | undefined;
 }
@@ -165,9 +171,12 @@ export async function readStack(root: string, stack: string): Promise<DeployedSt
 export function deployedStack(stack: string, state: ExportedStack): DeployedStack {
   const resources = state.deployment?.resources ?? [];
   const own = resources.find((resource) => resource.type === "flipflap:testbed:Testbed")?.outputs;
+  const declared = (own?.objects as DeployedObject[] | undefined) ?? [];
+  const made = new Set(resources.map(({ urn }) => urnName(urn)));
   return {
     stack,
-    objects: (own?.objects as DeployedObject[] | undefined) ?? [],
+    objects: declared.filter(({ name }) => made.has(name)),
+    unmade: declared.flatMap(({ name }) => (made.has(name) ? [] : [name])),
     resources,
     testbed: own?.testbed as string | undefined,
   };

@@ -12,7 +12,7 @@ import { run, sleep } from "../support/process";
 import { stateFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
 import { type Context, runScript, sshCommand } from "./context";
-import { deployedStack, exportStack, type ExportedStack, forgetPending, type PendingOperation, pulumiEnvironment } from "./pulumi";
+import { deployedStack, exportStack, type ExportedStack, forgetPending, type PendingOperation, pulumiEnvironment, urnName } from "./pulumi";
 
 interface Lock {
   readonly file: string;
@@ -111,7 +111,9 @@ async function takeAway(context: Context, server: ServerDeclaration, pending: Pe
   if (type === "command:remote:Command") {
     await run(sshCommand(server, command), { cwd: context.root, stdin: typeof inputs?.stdin === "string" ? inputs.stdin : "" });
   } else if (type === "command:local:Command") {
-    await run(["sh", "-c", command], { cwd: context.root, env: pulumiEnvironment(context.root) });
+    // An image: dockerd goes on with one that it has whole, whoever asked for it is gone. So to its end, and then away.
+    const words = [inputs?.create, command].flatMap((text) => (typeof text === "string" ? [text] : []));
+    for (const text of words) await run(["sh", "-c", text], { cwd: context.root, env: pulumiEnvironment(context.root) });
   }
 }
 
@@ -168,7 +170,7 @@ async function recoverStack(context: Context, server: ServerDeclaration, thoroug
     return;
   }
   await step(`${stack}: what a killed pulumi left`, strays, (removed) => {
-    const names = pending.map(({ resource }) => resource.urn.split("::").at(-1) ?? "");
+    const names = pending.map(({ resource }) => urnName(resource.urn));
     return [...names, ...removed].join(", ") || "its lock";
   });
 }

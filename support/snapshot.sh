@@ -48,7 +48,9 @@ if [ -S /run/docker.sock ] || [ -S /var/run/docker.sock ]; then
   docker volume ls -q | sort
 fi
 section files
-ls -A /var/lib/flipflap /run/flipflap /srv/flipflap-lab 2>/dev/null
+ls -A /var/lib/flipflap /run/flipflap 2>/dev/null
+# A lab's server sees the labs of the machine.
+[ "${1:-}" = server ] || ls -A /srv/flipflap-lab 2>/dev/null
 ls -A /etc /var/lib 2>/dev/null | grep -vE '\.lock$|^mtab|-$'
 section processes
 ps -e -o comm= | grep -xE 'sshd|dockerd|containerd|containerd-shim.*|agent|tini|docker-init|charon|bgpd|zebra|gobgpd|etcd' | sort

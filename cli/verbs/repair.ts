@@ -5,7 +5,7 @@ import { step } from "../../support/progress";
 import { run } from "../../support/process";
 import { type Checked, checkServer } from "../checks";
 import { type Context, openContext, sshCommand } from "../context";
-import { pulumiEnvironment, readStack, type StackResource } from "../pulumi";
+import { pulumiEnvironment, readStack, type StackResource, urnName } from "../pulumi";
 import { recover } from "../recovery";
 import type { Verb } from "../verb";
 
@@ -19,7 +19,7 @@ async function ensureAgain(context: Context, stack: string, object: DeployedObje
 
 /** A container is Pulumi's: its state is read anew, then what is missing is made. */
 async function makeContainer(context: Context, stack: string, resources: readonly StackResource[], name: string): Promise<void> {
-  const urn = resources.find((resource) => resource.urn.endsWith(`::${name}`))?.urn;
+  const urn = resources.find((resource) => urnName(resource.urn) === name)?.urn;
   if (urn === undefined) return;
   const options = ["--stack", stack, "--yes", "--skip-preview", "--non-interactive", "--target", urn];
   const env = pulumiEnvironment(context.root);
@@ -63,8 +63,13 @@ Exit code 0: all is as deployed afterwards; 3: something is not (flipflap drift 
     const before = await Promise.all(names.map(wrongOn));
     await Promise.all(names.map((name, i) => repairServer(context, name, before[i] ?? [])));
     const after = (await Promise.all(names.map(wrongOn))).flat();
-    console.log(`${before.flat().length - after.length} mended, ${after.length} left`);
-    for (const checked of after) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
-    return after.length > 0 ? 3 : 0;
+    const isUnmade = ({ result }: Checked): boolean => result === "unmade";
+    const left = after.filter((checked) => !isUnmade(checked));
+    console.log(`${before.flat().length - after.length} mended, ${left.length} left`);
+    for (const checked of left) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
+    const unmade = after.length - left.length;
+    if (unmade > 0)
+      console.log(`${unmade} objects are not made yet, since an up did not end: flipflap up makes them, flipflap down takes the rest`);
+    return left.length > 0 ? 3 : 0;
   },
 };

@@ -17,8 +17,8 @@ async function ping(from: string, to: string): Promise<boolean> {
 }
 
 async function checks(): Promise<Checked[]> {
-  const { stdout } = await project.flipflap("check", "--json");
-  return (JSON.parse(stdout) as { checks: Checked[] }).checks;
+  const { stdout } = await project.flipflap("drift", "--json");
+  return JSON.parse(stdout) as Checked[];
 }
 
 async function wrong(): Promise<string[]> {
@@ -107,6 +107,7 @@ describe("the shipped testbed", () => {
     expect(await wrong()).toEqual([]);
   });
 
+  const inContainer = (command: string): string => `nsenter -t "$(docker inspect -f "{{.State.Pid}}" ff-red-web)" -n sh -c '${command}'`;
   const breakages: [what: string, command: string, objects: string, property: string][] = [
     ["an MTU", "ip link set up0 mtu 1400", "flip-nic-up0", "mtuBytes"],
     ["an offload", "ethtool -K up0 gro off", "flip-offloads-up0", "gro"],
@@ -135,16 +136,63 @@ describe("the shipped testbed", () => {
       "blue-web-attach",
       "eth0.bridge",
     ],
+    ["a route", "ip route del 10.0.191.0/24", "red-net-route-10.0.191.0/24", ""],
+    ["a route of IPv6", "ip -6 route del fd10:0:191::/64", "red-net-route-fd10:0:191::/64", ""],
+    ["a route's way", "ip route replace 10.0.158.0/24 dev up0 proto 240", "blue-net-route-10.0.158.0/24", "via"],
+    [
+      "the underlay's address",
+      "ip -6 addr del $(ip -br -6 addr show dev up0 scope global | awk '{print $3}') dev up0",
+      "flip-addresses-up0",
+      "addresses",
+    ],
+    ["a bridge's second address", "ip addr add 203.0.113.77/32 dev br-red-net", "red-net-bridge", "addresses"],
+    ["a bridge's MTU", "ip link set br-blue-net mtu 1400", "blue-net-bridge", "mtuBytes"],
+    ["a bridge's MAC", "ip link set br-blue-net address 02:00:00:00:00:01", "blue-net-bridge", "mac"],
+    ["a bridge's spanning tree", "ip link set br-blue-net type bridge stp_state 1", "blue-net-bridge", "stp"],
+    ["forwarding", "sysctl -qw net.ipv4.ip_forward=0", "flip-sysctls", "net.ipv4.ip_forward"],
+    ["segmentation by the NIC", "ethtool -K up0 tso on", "flip-offloads-up0", "tso"],
+    ["a chain that was emptied", "iptables -F FF-red-net", "red-net-filter", "iptables filter"],
+    ["a rule of somebody's in our chain", "iptables -I FF-red-net -s 203.0.113.0/24 -j ACCEPT", "red-net-filter", "iptables filter"],
+    ["a rule of IPv6", "ip6tables -D FF-red-net 1", "red-net-filter", "ip6tables filter"],
+    ["a table of nft that is gone", "nft delete table inet FF-blue-net", "blue-net-filter", ""],
+    [
+      "a container's address",
+      inContainer("ip addr del 10.0.192.10/24 dev eth0; ip route replace default via 10.0.192.1 onlink dev eth0"),
+      "red-web-attach",
+      "eth0.addresses",
+    ],
+    ["a container's second address", inContainer("ip addr add 203.0.113.78/32 dev eth0"), "red-web-attach", "eth0.addresses"],
+    ["a container's MAC", inContainer("ip link set eth0 address 02:00:00:00:00:02"), "red-web-attach", "eth0.mac"],
+    ["a container's offload", inContainer("ethtool -K eth0 tso off"), "red-web-attach", "eth0.tso"],
+    [
+      "a container's sysctl",
+      inContainer("sysctl -qw net.ipv4.tcp_congestion_control=bbr"),
+      "red-web-attach",
+      "net.ipv4.tcp_congestion_control",
+    ],
+    ["a port's learning", "bridge link set dev $(ls /sys/class/net/br-blue-net/brif) learning off", "blue-web-attach", "eth0.learns"],
+    ["an attach plan", "rm /var/lib/flipflap/flip/attach/blue-web.json", "blue-web-attach", "plan"],
+    ["a limit", "docker update --cpu-shares 300 ff-blue-web >/dev/null", "blue-web-container", "cpuShares"],
+    ["the project's claim", "rm /var/lib/flipflap/flip/project", "flip-claim", ""],
+    [
+      "a container that no state knows",
+      "docker run -d --name ff-stray --label flipflap.stack=flip --network none $(docker images -q flipflap/tools) sleep 999 >/dev/null",
+      "ff-stray",
+      "",
+    ],
   ];
 
   it.each(breakages)("names %s that somebody changed, and nothing else; repair mends it", async (_, command, object, property) => {
+    const whole = await serverSnapshot(project.root, "flip");
     await onServer("flip", command);
     const found = (await checks()).filter((checked) => checked.result !== "ok");
     const objects = object.split(" ");
     expect(found.map((checked) => checked.name)).toEqual(objects);
     if (property !== "") expect(found[0]?.differences.map((d) => d.property)).toEqual([property]);
     const mended = await project.flipflap("repair");
-    expect(mended.stdout + mended.stderr).toContain(`${objects.length} mended, 0 left\n`);
+    expect(mended.stdout + mended.stderr).toMatch(/ mended, 0 left\n/);
+    // It is mended, and nothing else was touched.
+    expect(await serverSnapshot(project.root, "flip")).toBe(whole);
     expect(await wrong()).toEqual([]);
   });
 

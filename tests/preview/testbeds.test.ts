@@ -89,7 +89,7 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
         true,
       );
       const { Testbed } = await import("../../components/testbed");
-      const testbed = new Testbed(stack, { root: codeRoot, declaration: declarationOf(name) });
+      const testbed = new Testbed(stack, { root: codeRoot, project: "p", declaration: declarationOf(name) });
       await new Promise<void>((resolve) => pulumi.output(testbed.urn).apply(() => resolve()));
       // Everything registers in turns of the event loop; wait for the last.
       for (let before = -1; before !== list.length;) {

@@ -107,6 +107,7 @@ function objects(name: string): HostObject[] {
       routeTarget: name,
     }),
     declare(t.agentFolders, name, { container: name }),
+    declare(t.claim, name, { project: name }),
   ] as unknown as HostObject[];
 }
 

@@ -1,0 +1,177 @@
+/** Pulumi killed, cut off and starved at any moment: what comes next converges, and nothing is left behind. */
+import { readdirSync, readFileSync } from "node:fs";
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import { run, sleep, tryRun } from "../../support/process";
+import { Project, succeeded } from "../../support/scratchProject";
+import { serverSnapshot } from "../support/snapshot";
+
+const project = new Project(inject("root"));
+const servers = ["flip", "flap"];
+const before = new Map<string, string>();
+const onServer = (server: string, command: string): Promise<string> =>
+  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+
+/** Small, with one of each: bridge, router namespace, filter, secret, file, container. */
+const testbed = `
+tenants: [{ name: red }, { name: blue }]
+networks:
+  - { name: near, tenant: red, kind: bridge, mode: routed, subnets: { flip: 10.20.1.0/24, flap: 10.20.2.0/24 } }
+  - { name: far, tenant: red, kind: bridge, mode: router, subnets: { flip: 10.21.1.0/24, flap: 10.21.2.0/24 }, filter: nft }
+systems:
+  - { name: here, tenant: red, server: flip, networks: [{ name: near }, { name: far }], files: [{ path: /etc/token, secret: token }] }
+  - { name: there, tenant: red, server: flap, networks: [{ name: near }] }
+secrets: [{ name: token, length: 24 }]
+links: [{ between: [flip, flap] }]
+`;
+
+function pulumis(): number[] {
+  return readdirSync("/proc").flatMap((entry) => {
+    try {
+      const [program] = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
+      const environment = readFileSync(`/proc/${entry}/environ`, "utf8").split("\0");
+      return program?.split("/").at(-1) === "pulumi" && environment.includes(`FLIPFLAP_ROOT=${project.root}`) ? [Number(entry)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** The same numbers for the same seed (Park and Miller). */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => (state = (state * 48271) % 2147483647) / 2147483647;
+}
+
+const up = () => project.flipflap("up");
+const destroy = () => Promise.all(servers.map((stack) => project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview")));
+const isDone = (all: readonly { readonly code: number }[]): boolean => all.every(({ code }) => code === 0);
+
+/** Kills every Pulumi of the project some time after the first has come; tells whether it came to that. */
+async function killedAfter(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
+  let isOver = false;
+  void work.then(() => (isOver = true));
+  while (!isOver && pulumis().length === 0) await sleep(5);
+  await sleep(milliseconds);
+  const victims = pulumis();
+  for (const pid of victims) process.kill(pid, "SIGKILL");
+  await work;
+  return victims.length > 0;
+}
+
+async function expectAsBefore(): Promise<void> {
+  for (const server of servers) expect(await serverSnapshot(project.root, server)).toBe(before.get(server));
+}
+
+describe("after a crash", () => {
+  let [upMilliseconds, destroyMilliseconds] = [0, 0];
+
+  beforeAll(async () => {
+    project.write("testbeds/crash.yaml", testbed);
+    for (const stack of servers) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: crash");
+    succeeded(await project.flipflap("lab", "start"));
+    await project.flipflap("status");
+    for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
+    let begin = Date.now();
+    succeeded(await up());
+    upMilliseconds = Date.now() - begin;
+    begin = Date.now();
+    expect(isDone(await destroy())).toBe(true);
+    destroyMilliseconds = Date.now() - begin;
+    await expectAsBefore();
+  });
+
+  const seed = Number(process.env.FLIPFLAP_SEED ?? Date.now() % 1000000) + 1;
+  const next = random(seed);
+  const moments = Array.from({ length: 10 }, (_, i) => [i + 1, next(), next(), next() < 0.5] as const);
+
+  it.each(moments)(`seed ${seed}, kill %i of up and of destroy: converges, and gives all back`, async (_, first, second, isFinished) => {
+    if (await killedAfter(first * upMilliseconds * 0.9, up())) {
+      // Either way out of a killed up: to its end, or back.
+      if (isFinished) succeeded(await up());
+      else succeeded(await project.flipflap("repair"));
+    }
+    if (await killedAfter(second * destroyMilliseconds * 0.9, destroy())) {
+      succeeded(await project.flipflap("repair"));
+      expect(isDone(await destroy())).toBe(true);
+    }
+    await expectAsBefore();
+    expect((await run(["sh", "-c", 'grep -l -z "^FLIPFLAP_ROOT=$0$" /proc/[0-9]*/environ 2>/dev/null || true', project.root])).trim()).toBe(
+      "",
+    );
+  });
+
+  it("goes on after the connection was cut", async () => {
+    const work = up();
+    while (pulumis().length === 0) await sleep(5);
+    await sleep(upMilliseconds / 2);
+    // The sessions, not the daemon.
+    await onServer("flip", "pkill -9 -f '^sshd: root@' || true").catch(() => undefined);
+    await work;
+    succeeded(await up());
+    expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+  });
+
+  it("refuses a second up while one works, naming it, and loses nothing", async () => {
+    project.edit("testbeds/crash.yaml", "name: there,", "name: yonder,");
+    const [one, two] = await Promise.all([up(), sleep(1500).then(up)]);
+    expect([one.code, two.code].filter((code) => code === 0)).toHaveLength(1);
+    expect(`${one.stderr}${two.stderr}`).toMatch(/works on it|Another pulumi works on this stack/);
+    succeeded(await up());
+    expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+  });
+
+  it("says that the state's disk is full, and goes on where there is room again", async () => {
+    const state = `${project.root}/.flipflap/state`;
+    await run(["sh", "-c", 'cp -a "$0" "$0.kept" && mount -t tmpfs -o size=64m flipflap-test "$0" && cp -a "$0.kept/." "$0"', state]);
+    try {
+      await tryRun(["sh", "-c", 'head -c 64m /dev/zero >"$0/filler"', state]);
+      project.edit("testbeds/crash.yaml", "name: yonder,", "name: there,");
+      const full = await up();
+      expect(full.code).not.toBe(0);
+      expect(full.stdout + full.stderr).toMatch(/no space left on device/i);
+      await run(["rm", `${state}/filler`]);
+      succeeded(await up());
+      expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+    } finally {
+      await run([
+        "sh",
+        "-c",
+        'rm -f "$0/filler"; rm -rf "$0.kept"; cp -a "$0" "$0.kept"; umount "$0"; rm -rf "$0"; mv "$0.kept" "$0"',
+        state,
+      ]);
+    }
+  });
+
+  it("is as it was after dockerd and the agent were killed", async () => {
+    await onServer("flip", "kill -9 $(cat /run/docker.pid)");
+    await onServer("flap", "docker kill ff-agent >/dev/null");
+    for (
+      let left = 60;
+      left > 0 && (await tryRun(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, "flip", "docker", "version"])).code !== 0;
+      left--
+    )
+      await sleep(500);
+    succeeded(await project.flipflap("repair"));
+    expect((await project.flipflap("check")).stdout).toContain(" 0 not as declared");
+  });
+
+  it("leaves a server to the project that has a stack of the same name on it", async () => {
+    await onServer(
+      "flip",
+      "printf '%s' 'another of somewhere' >/var/lib/flipflap/flip/project.theirs; cd /var/lib/flipflap/flip; mv project project.ours; mv project.theirs project",
+    );
+    project.edit("testbeds/crash.yaml", "10.20.1.0/24", "10.20.1.0/25");
+    const drifted = (await project.flipflap("drift")).stdout;
+    expect(drifted).toContain("project: wanted");
+    expect((await project.flipflap("repair")).stderr).toContain("another of somewhere");
+    await onServer("flip", "cd /var/lib/flipflap/flip; mv project.ours project");
+    project.edit("testbeds/crash.yaml", "10.20.1.0/25", "10.20.1.0/24");
+    succeeded(await up());
+  });
+
+  it("gives both servers back as they were", async () => {
+    expect(isDone(await destroy())).toBe(true);
+    await expectAsBefore();
+    for (const stack of servers) project.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`));
+  });
+});
