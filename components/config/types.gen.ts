@@ -321,6 +321,31 @@ interfaces?: {
  */
 [k: string]: string | undefined
 }
+impairment?: Impairment
+}
+/**
+ * What the link is made worse by, at each of its ends on what leaves there: a round trip meets it twice. It changes in place.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Impairment".
+ */
+export interface Impairment {
+/**
+ * Delay, in ms. Needs netem in the servers' kernels.
+ */
+delayMs?: number
+/**
+ * By how much the delay varies, in ms. Needs netem.
+ */
+jitterMs?: number
+/**
+ * Packets that are lost, at random, in percent.
+ */
+lossPercent?: number
+/**
+ * The most that goes through, in Mbit/s.
+ */
+rateMbit?: number
 }
 /**
  * A random secret.

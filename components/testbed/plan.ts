@@ -22,7 +22,7 @@ import { deviceName, hash32, ownContainers, systemContainer } from "../net/names
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
 
-const { addresses, agentFolders, attach: attachSpec, attached, neighbours, nic, offloads, services, sysctls } = objectTypes;
+const { addresses, agentFolders, attach: attachSpec, attached, impairment, neighbours, nic, offloads, services, sysctls } = objectTypes;
 
 export interface NetworkPlan {
   readonly network: Network;
@@ -113,6 +113,7 @@ function settings(declaration: Declaration, server: ServerDeclaration): HostObje
       return [
         declare(nic, `nic-${device}`, { device, mtuBytes: linkMtuBytes(link) }),
         declare(offloads, `offloads-${device}`, { device, features: { ...uplinkOffloadDefaults, ...testbed.tuning?.uplinkOffloads } }),
+        ...(link.impairment === undefined ? [] : [declare(impairment, `impairment-${device}`, { device, ...link.impairment })]),
       ];
     }),
     declare(addresses, `addresses-${server.uplink}`, { device: server.uplink, addresses: own }),
@@ -203,6 +204,21 @@ const commonRequirements: readonly Requirement[] = [
   { kernelOption: "CONFIG_VETH", why: "the systems' interfaces" },
 ];
 
+function impairmentRequirements(declaration: Declaration, server: ServerDeclaration): Requirement[] {
+  const own = declaration.testbed.links.filter((link) => link.between.includes(server.name));
+  return own.flatMap(({ between, impairment: worse = {} }): Requirement[] => {
+    const of = (key: string): string => `links.${between.join("-")}.impairment.${key}`;
+    return [
+      ...(["delayMs", "jitterMs"] as const).flatMap((key) =>
+        worse[key] === undefined ? [] : [{ kernelOption: "CONFIG_NET_SCH_NETEM", why: of(key) }],
+      ),
+      ...(worse.rateMbit === undefined ? [] : [{ kernelOption: "CONFIG_NET_SCH_TBF", why: of("rateMbit") }]),
+      ...(worse.lossPercent === undefined ? [] : [{ kernelOption: "CONFIG_NET_CLS_BPF", why: of("lossPercent") }]),
+      ...(Object.keys(worse).length === 0 ? [] : [{ tool: "tc", why: "links' impairments (package iproute2)" }]),
+    ];
+  });
+}
+
 /** Once a network: the addresses of all its members are settled together. */
 function networkContexts(declaration: Declaration, server: ServerDeclaration): Map<string, NetworkContext> {
   const joined = declaration.testbed.networks.filter((network) => kindOf(network).servers(declaration, network).includes(server));
@@ -259,7 +275,11 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
   return {
     server,
     routing: { prefixes: [...new Set(prefixes)].sort(), forwardsIpv6: "net.ipv6.conf.all.forwarding" in serverSysctls(declaration) },
-    requirements: [...commonRequirements, ...requiring.flatMap((network) => kindOf(network).requires(network))],
+    requirements: [
+      ...commonRequirements,
+      ...impairmentRequirements(declaration, server),
+      ...requiring.flatMap((network) => kindOf(network).requires(network)),
+    ],
     settings: settings(declaration, server),
     agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,
     kinds,

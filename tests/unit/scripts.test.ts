@@ -107,6 +107,9 @@ function objects(name: string): HostObject[] {
       routeTarget: name,
     }),
     declare(t.agentFolders, name, { container: name }),
+    declare(t.impairment, name, { device: name, lossPercent: 1, rateMbit: 10 }),
+    declare(t.impairment, name, { device: name, delayMs: 10, jitterMs: 2, lossPercent: 1, rateMbit: 10 }),
+    declare(t.impairment, name, { device: name }),
     declare(t.claim, name, { project: name }),
   ] as unknown as HostObject[];
 }

@@ -12,6 +12,7 @@ import { claim } from "./claim";
 import { container } from "./container";
 import { filter } from "./filter";
 import { folder } from "./folder";
+import { impairment } from "./impairment";
 import { neighbours } from "./neighbours";
 import { nic } from "./nic";
 import { offloads } from "./offloads";
@@ -38,6 +39,7 @@ export const objectTypes = {
   container,
   filter,
   folder,
+  impairment,
   neighbours,
   nic,
   offloads,
