@@ -2,6 +2,7 @@
 import type { Verb } from "../verb";
 import { capture } from "./capture";
 import { check } from "./check";
+import { doctor } from "./doctor";
 import { down } from "./down";
 import { drift } from "./drift";
 import { exec } from "./exec";
@@ -13,4 +14,4 @@ import { setup } from "./setup";
 import { status } from "./status";
 import { up } from "./up";
 
-export const allVerbs: readonly Verb[] = [up, down, status, drift, repair, check, move, routes, exec, capture, lab, setup];
+export const allVerbs: readonly Verb[] = [up, down, status, doctor, drift, repair, check, move, routes, exec, capture, lab, setup];

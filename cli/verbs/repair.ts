@@ -49,7 +49,9 @@ with a stack's mark that its state does not know of are removed.
 Where a Pulumi was killed, its lock and its left-over processes go first, and what it was making is taken away: up then
 makes what is missing, down takes the rest. A Pulumi that is alive is left alone, and named.
 
-Exit code 0: all is as deployed afterwards; 3: something is not (flipflap drift says what).`,
+A stack that is half made or half destroyed is named and not mended further: up or down is what it needs.
+
+Exit code 0: all is as deployed afterwards, of stacks that are whole; 3: something is not (flipflap drift says what).`,
   options: {},
   run: async () => {
     const context = openContext();
@@ -61,15 +63,15 @@ Exit code 0: all is as deployed afterwards; 3: something is not (flipflap drift 
     await recover(context, context.declaration.servers, true);
     const names = context.declaration.servers.map((server) => server.name);
     const before = await Promise.all(names.map(wrongOn));
-    await Promise.all(names.map((name, i) => repairServer(context, name, before[i] ?? [])));
-    const after = (await Promise.all(names.map(wrongOn))).flat();
-    const isUnmade = ({ result }: Checked): boolean => result === "unmade";
-    const left = after.filter((checked) => !isUnmade(checked));
-    console.log(`${before.flat().length - after.length} mended, ${left.length} left`);
-    for (const checked of left) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
-    const unmade = after.length - left.length;
-    if (unmade > 0)
-      console.log(`${unmade} objects are not made yet, since an up did not end: flipflap up makes them, flipflap down takes the rest`);
-    return left.length > 0 ? 3 : 0;
+    // In a stack that is half made or half destroyed nothing can be as it should be yet.
+    const halves = new Set(before.flat().flatMap(({ result, server }) => (result === "unmade" ? [server] : [])));
+    await Promise.all(names.map((name, i) => (halves.has(name) ? undefined : repairServer(context, name, before[i] ?? []))));
+    const whole = names.filter((name) => !halves.has(name));
+    const after = (await Promise.all(whole.map(wrongOn))).flat();
+    console.log(`${before.flat().filter(({ server }) => !halves.has(server)).length - after.length} mended, ${after.length} left`);
+    for (const checked of after) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
+    for (const name of halves)
+      console.log(`${name}: an up or destroy did not end; flipflap up makes the rest, flipflap down takes it away`);
+    return after.length > 0 ? 3 : 0;
   },
 };

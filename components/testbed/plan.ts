@@ -195,7 +195,7 @@ function routedPrefixTexts(network: Network, server: string): string[] {
 }
 
 /** What every server needs, whatever the kinds. */
-const commonRequirements: readonly Requirement[] = [
+export const commonRequirements: readonly Requirement[] = [
   { tool: "docker", why: "containers" },
   { tool: "ip", why: "links, addresses and routes (package iproute2)" },
   { tool: "ethtool", why: "offloads" },

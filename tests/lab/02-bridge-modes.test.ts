@@ -117,6 +117,54 @@ describe("the modes of kind bridge", () => {
     expect((await onServer("flap", "docker inspect -f '{{.HostConfig.Memory}}' ff-amber-flap")).trim()).toBe(String(192 * 1024 * 1024));
   });
 
+  it("makes a link worse, changes that in place, and gives it back", async () => {
+    const file = "testbeds/bridge-modes.yaml";
+    const declared = project.read(file);
+    const impaired = (impairment: string): void =>
+      project.write(file, declared.replace(/(- \{ between: \[flip, flap\])/, `$1, impairment: { ${impairment} }`));
+    const upBoth = async (): Promise<void> => {
+      for (const stack of ["flip", "flap"]) succeeded(await project.pulumi("up", "-s", stack, "--yes", "--skip-preview"));
+    };
+    interface Sum {
+      readonly bits_per_second: number;
+      readonly lost_percent: number;
+    }
+    /** As it arrives, of UDP at a rate. */
+    const sent = async (rate: string): Promise<Sum> => {
+      await inSystem("routed-flap", "iperf3", "-s", "-1", "-D");
+      const words = ["iperf3", "-c", address("routed-flap"), "-u", "-b", rate, "-t", "3", "-l", "1400", "--json", "--get-server-output"];
+      const said = JSON.parse(succeeded(await inSystem("routed-flip", ...words))) as {
+        server_output_json: { end: { sum: Sum } };
+      };
+      return said.server_output_json.end.sum;
+    };
+    impaired("lossPercent: 10");
+    await upBoth();
+    expect((await sent("20M")).lost_percent).toBeGreaterThan(7);
+    expect((await sent("20M")).lost_percent).toBeLessThan(13);
+    impaired("rateMbit: 50");
+    await upBoth();
+    const { bits_per_second: arriving } = await sent("200M");
+    expect(arriving).toBeGreaterThan(40e6);
+    expect(arriving).toBeLessThan(52e6);
+    await onServer("flip", "tc qdisc del dev up0 root");
+    expect((await project.flipflap("drift")).stdout).toContain(
+      'flip-impairment-up0 (impairment): different\n    qdisc: wanted "tbf", found "none"',
+    );
+    succeeded(await project.flipflap("repair"));
+    expect((await sent("200M")).bits_per_second).toBeLessThan(52e6);
+    impaired("delayMs: 10");
+    const refused = await project.pulumi("up", "-s", "flip", "--yes", "--skip-preview");
+    expect(refused.code).not.toBe(0);
+    expect(refused.stdout + refused.stderr).toMatch(
+      /CONFIG_NET_SCH_NETEM: not in this server's kernel \(.*\); needed for links.flip-flap.impairment.delayMs/,
+    );
+    project.write(file, declared);
+    await upBoth();
+    expect((await sent("200M")).bits_per_second).toBeGreaterThan(150e6);
+    expect(await onServer("flip", "tc qdisc show dev up0")).not.toMatch(/tbf|clsact/);
+  });
+
   it("refuses a stack whose hub is not up, naming the command", async () => {
     succeeded(await project.pulumi("destroy", "-s", "flap", "--yes", "--skip-preview"));
     succeeded(await project.pulumi("destroy", "-s", "flip", "--yes", "--skip-preview"));
