@@ -6,6 +6,7 @@ import { doctor } from "./doctor";
 import { down } from "./down";
 import { drift } from "./drift";
 import { exec } from "./exec";
+import { graph } from "./graph";
 import { lab } from "./lab";
 import { move } from "./move";
 import { repair } from "./repair";
@@ -14,4 +15,4 @@ import { setup } from "./setup";
 import { status } from "./status";
 import { up } from "./up";
 
-export const allVerbs: readonly Verb[] = [up, down, status, doctor, drift, repair, check, move, routes, exec, capture, lab, setup];
+export const allVerbs: readonly Verb[] = [up, down, status, doctor, graph, drift, repair, check, move, routes, exec, capture, lab, setup];
