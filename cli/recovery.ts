@@ -24,13 +24,12 @@ interface Lock {
 function locksOf(root: string, stack: string): Lock[] {
   const folder = join(stateFolder(root), "state", ".pulumi", "locks", "organization", "flipflap", stack);
   if (!existsSync(folder)) return [];
-  return readdirSync(folder).flatMap((leaf) => {
-    if (!leaf.endsWith(".json")) return [];
+  return readdirSync(folder).map((leaf) => {
     const file = join(folder, leaf);
-    // Cut off while it was written: nobody holds it.
+    // Cut off while it was written, on a full disk: nobody holds it, and Pulumi cannot read it ("unexpected end of JSON input").
     const text = readFileSync(file, "utf8").trim() || "{}";
     const { pid = 0, hostname: host = hostname(), timestamp = "" } = JSON.parse(text) as Partial<Lock>;
-    return [{ file, pid, hostname: host, timestamp }];
+    return { file, pid, hostname: host, timestamp };
   });
 }
 
@@ -154,7 +153,7 @@ async function recoverStack(context: Context, server: ServerDeclaration, thoroug
     );
   if (!thorough && locks.length === 0 && !hasPending(root, stack)) return;
   await endOrphans(root);
-  for (const { file } of locks) for (const leaf of [file, `${file}.attrs`]) rmSync(leaf, { force: true });
+  for (const { file } of locks) rmSync(file, { force: true });
   const state = await exportStack(root, stack);
   if (state === undefined) return;
   const pending = (state.deployment?.pending_operations ?? []).filter(({ type }) => type === "creating");
