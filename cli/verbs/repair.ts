@@ -65,9 +65,15 @@ Exit code 0: all is as deployed afterwards, of stacks that are whole; 3: somethi
     const before = await Promise.all(names.map(wrongOn));
     // In a stack that is half made or half destroyed nothing can be as it should be yet.
     const halves = new Set(before.flat().flatMap(({ result, server }) => (result === "unmade" ? [server] : [])));
-    await Promise.all(names.map((name, i) => (halves.has(name) ? undefined : repairServer(context, name, before[i] ?? []))));
     const whole = names.filter((name) => !halves.has(name));
-    const after = (await Promise.all(whole.map(wrongOn))).flat();
+    const wrongOnWhole = async (): Promise<Checked[][]> => Promise.all(whole.map(wrongOn));
+    let left = whole.map((name) => before[names.indexOf(name)] ?? []);
+    // Again where mending one thing has shown or shaken another.
+    for (let round = 1; round <= 3 && left.flat().length > 0; round++) {
+      await Promise.all(whole.map((name, i) => repairServer(context, name, left[i] ?? [])));
+      left = await wrongOnWhole();
+    }
+    const after = left.flat();
     console.log(`${before.flat().filter(({ server }) => !halves.has(server)).length - after.length} mended, ${after.length} left`);
     for (const checked of after) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
     for (const name of halves)

@@ -37,6 +37,8 @@ export function prelude(owner: Owner): Script {
         case $_new in *:*) "$_ip" addr replace "$_new" dev "$_device" nodad ;; *) "$_ip" addr replace "$_new" dev "$_device" ;; esac
       done
     }
+    # A MAC, where it is another one: the kernel forgets a device's neighbours even where the same is set again. set_mac DEVICE COMMAND MAC
+    set_mac() { case $("$2" -o link show dev "$1") in *"link/ether $3 "*) ;; *) "$2" link set dev "$1" address "$3" ;; esac; }
     # A device of ours, by its mark: drop_link DEVICE MARK
     drop_link() { if has_link "$1" && [ "$(link_alias "$1")" = "$2" ]; then ip link del "$1"; fi; }
     # What iproute2 leaves behind at the first namespace, where it was ours.

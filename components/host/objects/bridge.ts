@@ -34,7 +34,8 @@ export const bridge: ObjectType<BridgeSpec> = {
     fi
     ip link set dev "$device" alias "$mark"
     ${spec.entriesAreTold === true ? sh`ip link set dev "$device" addrgenmode none type bridge ageing_time ${toldAgeing}` : nothing}
-    ip link set dev "$device" address "$mac" mtu "$mtu" up
+    set_mac "$device" ip "$mac"
+    ip link set dev "$device" mtu "$mtu" up
     ip link set dev "$device" type bridge stp_state 0 forward_delay 0 mcast_snooping 0
     set_addresses "$device" ip "$@"
   `,

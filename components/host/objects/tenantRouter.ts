@@ -63,7 +63,8 @@ export const tenantRouter: ObjectType<TenantRouterSpec> = {
       ip link set dev "$port" type bridge_slave group_fwd_mask ${allGroups}
       bridge link set dev "$port" learning off
       bridge fdb replace "$mac" dev "$port" master static
-      inside link set dev "$device" address "$mac" mtu "$mtu"
+      set_mac "$device" inside "$mac"
+      inside link set dev "$device" mtu "$mtu"
       ip link set dev "$port" up
       inside link set dev "$device" up
       set_addresses "$device" inside "$@"

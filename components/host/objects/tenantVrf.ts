@@ -90,7 +90,8 @@ export const tenantVrf: ObjectType<TenantVrfSpec> = {
       [ -z "$other" ] || fail "$namespace: this server has another VXLAN device with VNID ${spec.vni} ($other)"
     fi
     has ${bridge} || inside link add ${bridge} type bridge
-    inside link set dev ${bridge} address ${spec.mac} mtu ${spec.mtuBytes} addrgenmode none
+    set_mac ${bridge} inside ${spec.mac}
+    inside link set dev ${bridge} mtu ${spec.mtuBytes} addrgenmode none
     inside link set dev ${bridge} up
     # Born in the router's namespace; its packets are this server's.
     has ${tunnel} || ip link add ${tunnel} netns "$namespace" type vxlan id ${spec.vni} local ${spec.local} dstport ${spec.port} nolearning
