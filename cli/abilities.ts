@@ -22,6 +22,7 @@ const samples: readonly (readonly [string, Network])[] = [
   ["kind bridge, filter iptables", { ...names, kind: "bridge", mode: "routed", ...subnets }],
   ["kind bridge, filter iptables-legacy", { ...names, kind: "bridge", mode: "routed", filter: "iptables-legacy", ...subnets }],
   ["kind bridge, filter nft", { ...names, kind: "bridge", mode: "nat", filter: "nft", ...subnets }],
+  ["kind netns", { ...names, kind: "netns" }],
   ["kind evpn", { ...names, kind: "evpn", vn: 1 }],
 ];
 

@@ -3,6 +3,7 @@ import type { Declaration, ServerDeclaration } from "../components/config/declar
 import { shellCommand } from "../components/host/script";
 import { sshConfigPath, writeSshConfig } from "../components/host/sshConfig";
 import { checkedDeclaration } from "../components/testbed/check";
+import { kindOf } from "../components/kinds/registry";
 import { systemContainer } from "../components/net/names";
 import { readLabState } from "../lab/state";
 import { type Finished, tryRun } from "../support/process";
@@ -31,10 +32,19 @@ export function runScript(context: Context, server: ServerDeclaration, script: s
   return tryRun(sshCommand(server, shellCommand(server, "")), { cwd: context.root, stdin: script, timeoutSeconds });
 }
 
+/** Before a command in a namespace. */
+export const intoNamespace = ({ server, container }: FoundSystem): string[] => [
+  ...(server.user === "root" ? [] : ["sudo", "-n"]),
+  ...["ip", "netns", "exec", container],
+];
+
 export interface FoundSystem {
   readonly server: ServerDeclaration;
   readonly system: Declaration["testbed"]["systems"][number];
+  /** Of its container, or its namespace. */
   readonly container: string;
+  /** A namespace: the server's own programs run in it. */
+  readonly isBare: boolean;
 }
 
 export function findSystem(context: Context, name: string | undefined): FoundSystem {
@@ -45,5 +55,6 @@ export function findSystem(context: Context, name: string | undefined): FoundSys
     const known = testbed.systems.map((candidate) => candidate.name).join(", ");
     throw new UsageError(name === undefined ? `name a system: ${known}` : `there is no system "${name}"; there are ${known}`);
   }
-  return { server, system, container: systemContainer(system.name) };
+  const isBare = testbed.networks.some((network) => network.name === system.networks[0]?.name && kindOf(network).attach === undefined);
+  return { server, system, container: systemContainer(system.name), isBare };
 }

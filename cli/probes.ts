@@ -67,9 +67,13 @@ function probeScript(probes: readonly Probe[]): string {
   });
   const body = sh`
     probe() {
-      pid=$(docker inspect -f '{{.State.Pid}}' "$2" 2>/dev/null)
-      if [ "\${pid:-0}" = 0 ]; then echo "$1 not running"; return; fi
-      said=$(nsenter -t "$pid" -n ping -n -q -c 2 -i 0.2 -W 1 -M do -s "$4" "$3" 2>&1) && echo "$1 reached" || echo "$1 $(printf '%s' "$said" | grep -oE 'message too long.*|[0-9.]+% packet loss|Network is unreachable|.*not found' | head -n 1)"
+      into=/run/netns/$2
+      if [ ! -e "$into" ]; then
+        pid=$(docker inspect -f '{{.State.Pid}}' "$2" 2>/dev/null)
+        if [ "\${pid:-0}" = 0 ]; then echo "$1 not running"; return; fi
+        into=/proc/$pid/ns/net
+      fi
+      said=$(nsenter --net="$into" ping -n -q -c 2 -i 0.2 -W 1 -M do -s "$4" "$3" 2>&1) && echo "$1 reached" || echo "$1 $(printf '%s' "$said" | grep -oE 'message too long.*|[0-9.]+% packet loss|Network is unreachable|.*not found' | head -n 1)"
     }
   `;
   return [body.text, ...lines, "wait", ""].join("\n");

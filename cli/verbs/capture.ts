@@ -2,7 +2,7 @@ import { findImage } from "../../images/find";
 import { quote } from "../../components/host/sh";
 import { interfaceName } from "../../components/testbed/members";
 import { runInForeground, tryRun } from "../../support/process";
-import { findSystem, openContext, sshCommand } from "../context";
+import { findSystem, intoNamespace, openContext, sshCommand } from "../context";
 import { UsageError, type Verb } from "../verb";
 
 export const capture: Verb = {
@@ -22,7 +22,8 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
   run: async ({ words, flags, rest }) => {
     const context = openContext();
     const [name, network] = (words[0] ?? "").split(":");
-    const { server, system, container } = findSystem(context, name || undefined);
+    const found = findSystem(context, name || undefined);
+    const { server, system, container, isBare } = found;
     const index = network === undefined ? 0 : system.networks.findIndex((n) => n.name === network);
     if (index < 0)
       throw new UsageError(`${system.name} is not in a network "${network}"; it is in ${system.networks.map((n) => n.name).join(", ")}`);
@@ -31,7 +32,7 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
     }
     if (process.stdout.isTTY === true) throw new UsageError("a pcap is not for a terminal; send it to a file or a program");
     const { id } = findImage(context.root, "tools");
-    if ((await tryRun(sshCommand(server, `docker image inspect ${id}`), { cwd: context.root })).code !== 0) {
+    if (!isBare && (await tryRun(sshCommand(server, `docker image inspect ${id}`), { cwd: context.root })).code !== 0) {
       throw new Error(`capture: the image tools is not on ${server.name}; some system there must use it`);
     }
     const tcpdump = [
@@ -47,7 +48,7 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
     ];
     const limited =
       flags.seconds === undefined ? tcpdump : ["timeout", "--preserve-status", "-s", "INT", String(flags.seconds), ...tcpdump];
-    const words2 = [
+    const intoContainer = [
       "docker",
       "run",
       "--rm",
@@ -60,8 +61,8 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
       "--cap-add",
       "NET_RAW",
       id,
-      ...limited,
     ];
+    const words2 = [...(isBare ? intoNamespace(found) : intoContainer), ...limited];
     return runInForeground(sshCommand(server, words2.map(quote).join(" ")), { cwd: context.root });
   },
 };

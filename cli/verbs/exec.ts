@@ -1,6 +1,6 @@
 import { quote } from "../../components/host/sh";
 import { runInForeground } from "../../support/process";
-import { findSystem, openContext, sshCommand } from "../context";
+import { findSystem, intoNamespace, openContext, sshCommand } from "../context";
 import { type Verb, UsageError } from "../verb";
 
 export const exec: Verb = {
@@ -11,14 +11,18 @@ export const exec: Verb = {
   flipflap exec red-web -- ping -c 3 10.0.191.10
   flipflap exec red-web -- sh
 
+In a system of kind netns it is the server's own programs that run.
+
 Input, output and the exit code are the command's own.`,
   options: {},
   run: async ({ words, rest }) => {
     const context = openContext();
-    const { server, container } = findSystem(context, words[0]);
+    const found = findSystem(context, words[0]);
+    const { server, container, isBare } = found;
     if (rest.length === 0) throw new UsageError("name the command after --");
     const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
-    const remote = ["docker", "exec", terminal ? "-it" : "-i", container, ...rest].map(quote).join(" ");
+    const into = isBare ? intoNamespace(found) : ["docker", "exec", terminal ? "-it" : "-i", container];
+    const remote = [...into, ...rest].map(quote).join(" ");
     const [ssh = "", ...args] = sshCommand(server, remote);
     return runInForeground([ssh, terminal ? "-t" : "-T", ...args], { cwd: context.root });
   },

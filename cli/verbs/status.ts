@@ -41,6 +41,7 @@ export interface Status {
 const factsScript = `
 printf 'kernel %s\\n' "$(uname -r)"
 printf 'docker %s\\n' "$(docker version -f '{{.Server.Version}}' 2>/dev/null)"
+for name in $(ls /run/netns 2>/dev/null); do echo "container $name running"; done
 docker ps -a --filter label=flipflap.stack --format 'container {{.Names}} {{.State}}'
 `;
 
@@ -88,7 +89,7 @@ export async function readStatus(context: Context): Promise<Status> {
         tenant: system.tenant,
         server: server.name,
         state: containers.get(systemContainer(system.name)) ?? "absent",
-        interfaces: (own?.attach.spec.interfaces ?? []).map(({ network, name, mac, addresses }) => ({ network, name, mac, addresses })),
+        interfaces: (own?.interfaces ?? []).map(({ network, name, mac, addresses }) => ({ network, name, mac, addresses })),
         reachable: to.length === 0 ? null : to.every((probe) => probe.reached),
       };
     });

@@ -6,7 +6,7 @@
  * This interface was referenced by `Testbed`'s JSON-Schema
  * via the `definition` "Network".
  */
-export type Network = (BridgeNetwork | EvpnNetwork)
+export type Network = (BridgeNetwork | EvpnNetwork | NetnsNetwork)
 /**
  * Lower-case letters, digits and inner hyphens; starts with a letter.
  * 
@@ -163,6 +163,38 @@ shortcut?: boolean
 vtep?: ("ipv4" | "ipv6")
 /**
  * MTU of the systems' interfaces. Default: what the link carries less 50 bytes.
+ */
+mtuBytes?: number
+}
+/**
+ * The baseline of one server (report S1): systems are namespaces without containers, joined to the server by veth and routed there. `flipflap exec` runs the server's own programs in them.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "NetnsNetwork".
+ */
+export interface NetnsNetwork {
+/**
+ * The network's name, unique in the testbed.
+ */
+name: string
+/**
+ * The tenant that the network belongs to. Nothing keeps tenants apart here.
+ */
+tenant: string
+/**
+ * `netns`: namespaces.
+ */
+kind: "netns"
+/**
+ * The IPv4 prefix of its systems.
+ */
+subnet?: string
+/**
+ * The IPv6 prefix of its systems.
+ */
+subnet6?: string
+/**
+ * MTU of the systems' interfaces. Default: what the link carries, to compare with what crosses one.
  */
 mtuBytes?: number
 }

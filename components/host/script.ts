@@ -41,9 +41,35 @@ export function prelude(owner: Owner): Script {
     set_mac() { case $("$2" -o link show dev "$1") in *"link/ether $3 "*) ;; *) "$2" link set dev "$1" address "$3" ;; esac; }
     # A device of ours, by its mark: drop_link DEVICE MARK
     drop_link() { if has_link "$1" && [ "$(link_alias "$1")" = "$2" ]; then ip link del "$1"; fi; }
-    # What iproute2 leaves behind at the first namespace, where it was ours.
-    drop_netns_folder() {
+    # A namespace of ours; one of somebody else's is left alone: own_namespace NAME
+    own_namespace() {
+      [ -d /run/netns ] || save netns made
+      if [ -e "/run/netns/$1" ] && [ ! -e "$folder/saved/netns.$1" ]; then fail "$1: there is a network namespace of this name that is not ours; remove it, or rename what is declared"; fi
+      save "netns.$1" made
+      # A name without a namespace is what a cut-off creation leaves.
+      ip netns exec "$1" true 2>/dev/null || { rm -f "/run/netns/$1"; ip netns add "$1"; }
+      ip -n "$1" link set lo up
+    }
+    # It goes with all that is in it, and with the last one what iproute2 left behind at the first: drop_namespace NAME
+    drop_namespace() {
+      if [ -e "$folder/saved/netns.$1" ]; then
+        if [ -e "/run/netns/$1" ]; then ip netns del "$1"; fi
+        forget "netns.$1"
+      fi
       if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ] && [ -e "$folder/saved/netns" ]; then umount /run/netns; rmdir /run/netns; forget netns; fi
+      prune
+    }
+    # A veth between the server and a namespace. Made and marked inside, then handed out: what is cut off in between is
+    # still in our namespace: veth_into NAMESPACE INNER OUTER MARK
+    veth_into() {
+      if has_link "$3" && [ "$(link_alias "$3")" != "$4" ]; then fail "$3: there is a device of this name that is not ours; remove it, or rename what is declared"; fi
+      if has_link "$3" && ! ip -n "$1" link show dev "$2" >/dev/null 2>&1; then ip link del "$3"; fi
+      if ! has_link "$3"; then
+        if ip -n "$1" link show dev "$3" >/dev/null 2>&1; then ip -n "$1" link del "$3"; fi
+        ip -n "$1" link add "$2" type veth peer name "$3"
+        ip -n "$1" link set dev "$3" alias "$4"
+        ip -n "$1" link set dev "$3" netns 1
+      fi
     }
     master_of() { if [ -L "/sys/class/net/$1/master" ]; then basename "$(readlink "/sys/class/net/$1/master")"; fi; }
   `;

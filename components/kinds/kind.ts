@@ -150,7 +150,8 @@ export interface NetworkKind<N extends Network = Network> {
   /** The NVE: what a server needs to take part in the network, in the order in which it is made. */
   nve(context: NetworkContext<N>): readonly HostObject[];
   shared(context: KindContext<N>): SharedParts;
-  attach(context: NetworkContext<N>, member: Member): AttachPoint;
+  /** A kind without it has namespaces for systems: no container, no agent. */
+  attach?(context: NetworkContext<N>, member: Member): AttachPoint;
   /** Whether packets of one server's members reach those of another, for the reachability test. */
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
   observations(context: KindContext<N>, owner: Owner): readonly Observation[];

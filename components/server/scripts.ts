@@ -90,6 +90,6 @@ const routerAdvertisementsFit: Script = sh`
 /** An accept in a table of nft's own does not undo a drop in iptables' FORWARD, which dockerd sets where it manages iptables. */
 const filterFits: Script = sh`
   if command -v iptables >/dev/null && iptables -w -S FORWARD 2>/dev/null | grep -qx -e '-P FORWARD DROP'; then
-    lacks "filter" "this server's iptables drops in FORWARD (docker does so); what nft or iptables-legacy accepts is dropped there: use filter: iptables"
+    lacks "filter" "this server's iptables drops in FORWARD (docker does so); what kind netns, nft or iptables-legacy let pass is dropped there: use kind bridge with filter: iptables"
   fi
 `;

@@ -1,10 +1,10 @@
-/** A tenant system: a container, joined to its networks by the server's agent. */
+/** A tenant system: a container, joined to its networks by the server's agent, or a namespace. */
 import * as pulumi from "@pulumi/pulumi";
 import type { File } from "../config/types.gen";
 import { renderContainer } from "../host/container";
 import { renderObject, type Site } from "../host/hostObject";
 import type { Server } from "../server";
-import type { SystemPlan } from "../testbed/plan";
+import { type ContainerSystem, isBare, type SystemPlan } from "../testbed/plan";
 
 export interface TenantSystemArgs {
   readonly plan: SystemPlan;
@@ -20,13 +20,23 @@ export class TenantSystem extends pulumi.ComponentResource {
 
   constructor(name: string, args: TenantSystemArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:tenantSystem:TenantSystem", name, {}, options);
-    const { plan, server, site } = args;
+    const { plan, site } = args;
+    if (isBare(plan)) {
+      this.ready = [renderObject(name, plan.namespace, site, { parent: this, dependsOn: [...args.after] })];
+      this.registerOutputs({});
+    } else {
+      this.ready = [this.container(name, plan, args)];
+      this.registerOutputs({ container: plan.container });
+    }
+  }
+
+  private container(name: string, plan: ContainerSystem, { server, site, after, secret }: TenantSystemArgs): pulumi.Resource {
     const { system } = plan;
     // The plan comes first: the agent attaches the container the moment it starts.
-    const attach = renderObject(name, plan.attach, site, { parent: this, dependsOn: [...args.after] });
+    const attach = renderObject(name, plan.attach, site, { parent: this, dependsOn: [...after] });
     const { source, resource } = server.image(system.image ?? "tools");
-    const content = (file: File): pulumi.Input<string> => (file.secret === undefined ? (file.content ?? "") : args.secret(file.secret));
-    const container = renderContainer(
+    const content = (file: File): pulumi.Input<string> => (file.secret === undefined ? (file.content ?? "") : secret(file.secret));
+    return renderContainer(
       `${name}-container`,
       {
         container: plan.container,
@@ -44,7 +54,5 @@ export class TenantSystem extends pulumi.ComponentResource {
       site,
       { parent: this, dependsOn: [attach, resource] },
     );
-    this.ready = [container];
-    this.registerOutputs({ container: plan.container });
   }
 }

@@ -18,11 +18,23 @@ import {
 } from "../kinds/kind";
 import { allKinds, kindOf } from "../kinds/registry";
 import { formatAddress, formatPrefix } from "../net/cidr";
-import { deviceName, hash32, ownContainers, systemContainer } from "../net/names";
+import { deviceName, hash32, macFor, ownContainers, systemContainer } from "../net/names";
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
 
-const { addresses, agentFolders, attach: attachSpec, attached, impairment, neighbours, nic, offloads, services, sysctls } = objectTypes;
+const {
+  addresses,
+  agentFolders,
+  attach: attachSpec,
+  attached,
+  impairment,
+  namespaceSystem,
+  neighbours,
+  nic,
+  offloads,
+  services,
+  sysctls,
+} = objectTypes;
 
 export interface NetworkPlan {
   readonly network: Network;
@@ -36,12 +48,32 @@ export interface KindPlan {
   readonly shared: SharedParts;
 }
 
-export interface SystemPlan {
+interface SystemBase {
   readonly system: System;
+  readonly members: readonly Member[];
+  /** Of all its interfaces, with prefix length. */
+  readonly interfaces: readonly {
+    readonly network: string;
+    readonly name: string;
+    readonly mac: string;
+    readonly addresses: readonly string[];
+  }[];
+}
+
+/** A container, joined to its networks by the agent. */
+export interface ContainerSystem extends SystemBase {
   readonly container: string;
   readonly attach: HostObject<AttachSpec>;
-  readonly members: readonly Member[];
 }
+
+/** A namespace, of a kind that has these for systems. */
+export interface BareSystem extends SystemBase {
+  readonly namespace: HostObject;
+}
+
+export type SystemPlan = ContainerSystem | BareSystem;
+
+export const isBare = (plan: SystemPlan): plan is BareSystem => "namespace" in plan;
 
 export interface ServerPlan {
   readonly server: ServerDeclaration;
@@ -141,19 +173,47 @@ function kernelOffloads(wanted: Offloads): Record<string, boolean> {
   );
 }
 
+const portName = ({ network, system }: Member): string => deviceName("ffv-", hash32(`${network} ${system}`).toString(16).padStart(8, "0"));
+
+const virtualOffloads = (declaration: Declaration): Offloads => ({
+  ...virtualOffloadDefaults,
+  ...declaration.testbed.tuning?.virtualOffloads,
+});
+
+function bareSystem(declaration: Declaration, context: NetworkContext, member: Member, system: System): BareSystem {
+  const gateways = kindOf(context.network).gateways(context.network, member.server);
+  const addresses = (["ipv4", "ipv6"] as const).flatMap((family) => {
+    const [address, gateway] = [member.addresses[family], gateways[family]];
+    return address === undefined || gateway === undefined ? [] : [{ address: formatAddress(address), gateway: formatAddress(gateway) }];
+  });
+  const { network, interface: name, mac } = member;
+  const namespace = declare(namespaceSystem, "namespace", {
+    namespace: systemContainer(system.name),
+    device: name,
+    port: portName(member),
+    mac,
+    portMac: macFor(`port ${network} ${system.name}`),
+    mtuBytes: context.mtuBytes,
+    addresses,
+    offloads: virtualOffloads(declaration),
+    sysctls: { "net.ipv4.tcp_congestion_control": congestionControl(declaration) },
+  }) as HostObject;
+  return { system, members: [member], interfaces: [{ network, name, mac, addresses: addressTexts(member, formatAddress) }], namespace };
+}
+
 function attachInterface(declaration: Declaration, context: NetworkContext, member: Member): AttachInterface {
-  const point = kindOf(context.network).attach(context, member);
-  const id = hash32(`${member.network} ${member.system}`).toString(16).padStart(8, "0");
+  const point = kindOf(context.network).attach?.(context, member);
+  if (point === undefined) throw new Error(`${member.system}: a namespace and no container cannot be in ${member.network} at once`);
   return {
     network: member.network,
     name: member.interface,
-    hostName: deviceName("ffv-", id),
+    hostName: portName(member),
     mac: member.mac,
     mtuBytes: context.mtuBytes,
     addresses: addressTexts(member, formatAddress),
     // Without a prefix of the family there is no gateway to go by.
     routes: point.routes,
-    offloads: kernelOffloads({ ...virtualOffloadDefaults, ...declaration.testbed.tuning?.virtualOffloads }),
+    offloads: kernelOffloads(virtualOffloads(declaration)),
     bridge: point.bridge,
     learns: point.learns,
     hooks: point.hooks,
@@ -166,6 +226,9 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
     const member = context?.members.find((m) => m.system === system.name);
     return context === undefined || member === undefined ? [] : [{ context, member }];
   });
+  const [first] = joined;
+  if (first !== undefined && kindOf(first.context.network).attach === undefined)
+    return bareSystem(declaration, first.context, first.member, system);
   // One interface holds the default route of each family: the first that has one.
   const defaults = new Set<string>();
   const interfaces = joined.map(({ context, member }) => {
@@ -180,7 +243,7 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
     sysctls: { "net.ipv4.tcp_congestion_control": congestionControl(declaration) },
     interfaces,
   };
-  return { system, container, attach: declare(attachSpec, "attach", spec), members: joined.map(({ member }) => member) };
+  return { system, container, interfaces, attach: declare(attachSpec, "attach", spec), members: joined.map(({ member }) => member) };
 }
 
 /** The prefixes that a server routes for a network: those that have a gateway. */
@@ -261,13 +324,14 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
   const authorities = new Set(kinds.flatMap(({ kind, shared }) => (shared.authority === undefined ? [] : [kind])));
   const requiring = declaration.testbed.networks.filter((network) => contexts.has(network.name) || authorities.has(network.kind));
   const parts = kinds.flatMap(({ shared }) => [...(shared.authority?.parts ?? []), ...shared.edge, ...shared.joints]);
+  const containers = systems.filter((plan): plan is ContainerSystem => !isBare(plan));
   const hash = createHash("sha256")
-    .update(JSON.stringify(systems.map((s) => s.attach.spec)))
+    .update(JSON.stringify(containers.map((s) => s.attach.spec)))
     .digest("hex")
     .slice(0, 16);
   const images = [
     "agent",
-    ...systems.map((s) => s.system.image ?? "tools"),
+    ...containers.map((s) => s.system.image ?? "tools"),
     ...parts.flatMap((part) => (isContainer(part) ? [part.image] : [])),
   ];
   const files = systems.flatMap(({ system }) => system.files ?? []);
@@ -287,6 +351,6 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     secrets: [...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts)])].sort(),
     systems,
     images: [...new Set(images)].sort(),
-    attached: declare(attached, "attached", { systems: systems.map((s) => s.system.name).sort(), plansHash: hash }) as HostObject,
+    attached: declare(attached, "attached", { systems: containers.map((s) => s.system.name).sort(), plansHash: hash }) as HostObject,
   };
 }

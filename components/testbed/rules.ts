@@ -4,7 +4,16 @@ import { type Declaration, findNetwork, linkDevice, linkName } from "../config/d
 import type { Rule } from "../config/faults";
 import { nearest } from "../config/validate";
 import { kindOf } from "../kinds/registry";
-import { canonicalAddress, contains, formatAddress, formatPrefix, isHostOf, parseAddress, parseInterfaceAddress } from "../net/cidr";
+import {
+  canonicalAddress,
+  contains,
+  formatAddress,
+  formatPrefix,
+  isHostOf,
+  overlaps,
+  parseAddress,
+  parseInterfaceAddress,
+} from "../net/cidr";
 import { ownContainers, systemContainer } from "../net/names";
 import { interfaceName, resolveMembers } from "./members";
 import { mtuSums } from "./mtu";
@@ -356,7 +365,30 @@ const linkMissing: TestbedRule = {
   },
 };
 
+/** Networks that a server routes for cannot share a prefix there. Kind bridge has a rule of its own, with more to say. */
+const routedOverlap: TestbedRule = {
+  id: "routed-overlap",
+  check: ({ testbed, servers }, report) => {
+    const routed = testbed.networks.filter((network) => kindOf(network).routesOnServer);
+    for (const [i, a] of routed.entries()) {
+      for (const b of routed.slice(0, i)) {
+        if (a.kind === "bridge" && b.kind === "bridge") continue;
+        const clash = servers.flatMap(({ name }) => {
+          const [here, there] = [kindOf(a).prefixes(a, name), kindOf(b).prefixes(b, name)];
+          return (["ipv4", "ipv6"] as const).flatMap((family) => {
+            const [own, other] = [here[family], there[family]];
+            return own !== undefined && other !== undefined && overlaps(own, other)
+              ? [`${formatPrefix(own)} overlaps ${formatPrefix(other)} of ${b.name} on ${name}`]
+              : [];
+          });
+        })[0];
+        if (clash !== undefined) report(`networks.${a.name}`, clash, "servers route by prefix alone: give it another");
+      }
+    }
+  },
+};
+
 export const testbedRules: readonly TestbedRule[] = [
   ...[uniqueNames, unknownTenant, unknownServer, unknownNetwork, foreignNetwork, twiceInNetwork, reservedName],
-  ...[address, taken, mac, full, mtu, linkInterface, linkMissing, hubs, underlay, files, image],
+  ...[address, taken, mac, full, routedOverlap, mtu, linkInterface, linkMissing, hubs, underlay, files, image],
 ];

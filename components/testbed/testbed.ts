@@ -51,7 +51,7 @@ export class Testbed extends pulumi.ComponentResource {
     });
     renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
 
-    this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.attach.spec.interfaces.flatMap((i) => i.addresses)]));
+    this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.interfaces.flatMap((i) => i.addresses)]));
     this.secrets =
       firstHub(declaration) === declared && Object.keys(secrets.values).length > 0 ? pulumi.secret(pulumi.all(secrets.values)) : undefined;
     // For the CLI, which reads the state: a stack's own outputs are for people.

@@ -1,7 +1,7 @@
 /** Where benches measure: the servers of a scratch project's testbed and its systems; and the two methods that all data paths share. */
 import type { Declaration, ServerDeclaration } from "../../components/config/declaration";
 import { checkedDeclaration } from "../../components/testbed/check";
-import { planServer } from "../../components/testbed/plan";
+import { isBare, planServer } from "../../components/testbed/plan";
 import { findImage } from "../../images/find";
 import { readLabState } from "../../lab/state";
 import { run } from "../../support/process";
@@ -37,9 +37,9 @@ export class Site {
 
   system(name: string): End {
     for (const server of this.declaration.servers) {
-      const spec = planServer(this.declaration, server).systems.find((s) => s.system.name === name)?.attach.spec;
-      const address = spec?.interfaces[0]?.addresses[0]?.split("/")[0];
-      if (spec !== undefined && address !== undefined) return { server, container: spec.container, address };
+      const plan = planServer(this.declaration, server).systems.find((s) => s.system.name === name);
+      const address = plan?.interfaces[0]?.addresses[0]?.split("/")[0];
+      if (plan !== undefined && !isBare(plan) && address !== undefined) return { server, container: plan.container, address };
     }
     throw new Error(`no system ${name}`);
   }

@@ -61,7 +61,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a kind that there is not",
     edited("kind: bridge", "kind: vxlan"),
-    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "evpn"'],
+    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "evpn", "netns"'],
   ],
   [
     "a number out of range",
@@ -401,6 +401,43 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     "a secret with the name of a kind's own",
     edited("links: [{", "secrets: [{ name: evpn-bgp }]\nlinks: [{"),
     ["[reserved-name] secrets.evpn-bgp.name: a kind of network uses this name; choose another name"],
+  ],
+  [
+    "prefixes of kind netns",
+    evpn("  - { name: base, tenant: red, kind: netns }\n  - { name: other, tenant: red, kind: netns, subnet: 10.30.0.1/24 }"),
+    [
+      "[netns-prefix-form] networks.base: has no prefix; give it a subnet or subnet6",
+      '[netns-prefix-form] networks.other.subnet: "10.30.0.1/24" is no IPv4 prefix; write 10.30.0.0/24',
+    ],
+  ],
+  [
+    "a baseline of one server on two",
+    evpn(
+      "  - { name: base, tenant: red, kind: netns, subnet: 10.30.0.0/24 }",
+      "  - { name: one-end, tenant: red, server: flip, networks: [{ name: base }] }\n  - { name: two-end, tenant: red, server: flap, networks: [{ name: base }] }",
+    ),
+    [
+      "[netns-one-server] networks.base: has systems on flap and flip, and kind netns is the baseline of one server, without a link; put them on one server, or make a network for each",
+    ],
+  ],
+  [
+    "a prefix that the server routes for two kinds",
+    {
+      testbed: goodTestbed
+        .replace("systems:", "  - { name: base, tenant: red, kind: netns, subnet: 10.0.1.128/25 }\nsystems:")
+        .replace("links:", "  - { name: bare, tenant: red, server: flip, networks: [{ name: base }] }\nlinks:"),
+    },
+    [
+      "[routed-overlap] networks.base: 10.0.1.128/25 overlaps 10.0.1.0/24 of red-net on flip; servers route by prefix alone: give it another",
+    ],
+  ],
+  [
+    "a namespace that wants to be a container",
+    evpn(
+      "  - { name: base, tenant: red, kind: netns, subnet: 10.30.0.0/24 }",
+      "  - { name: bare, tenant: red, server: flip, image: tools, networks: [{ name: base }] }",
+    ),
+    ["[netns-system] systems.bare.image: a system of kind netns is a namespace without a container; leave it out, or use another kind"],
   ],
 ];
 

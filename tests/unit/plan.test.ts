@@ -4,7 +4,7 @@ import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
 import { objectTypes } from "../../components/host/objects";
 import type { FilterSpec } from "../../components/host/objects/filterRules";
-import { planServer } from "../../components/testbed/plan";
+import { isBare, planServer } from "../../components/testbed/plan";
 import { resolveMembers } from "../../components/testbed/members";
 import { mtuSums, networkMtuBytes } from "../../components/testbed/mtu";
 import { planProbes } from "../../cli/probes";
@@ -29,7 +29,7 @@ describe("the plan of a server", () => {
     const reversed = { ...declared, testbed: { ...declared.testbed, systems: [...declared.testbed.systems].reverse() } };
     const specs = (d: Declaration) =>
       planServer(d, d.servers[0]!)
-        .systems.map((s) => s.attach.spec)
+        .systems.map((s) => ({ system: s.system.name, ...(isBare(s) ? s.namespace : s.attach) }))
         .sort((a, b) => (a.system < b.system ? -1 : 1));
     expect(specs(reversed)).toEqual(specs(declared));
   });
@@ -53,7 +53,8 @@ describe("the plan of a server", () => {
       )
       .replace("systems:", "  - { name: red-two, tenant: red, kind: bridge, mode: routed, subnets: { flip: 10.3.1.0/24 } }\nsystems:");
     const [web] = plan("flip", text).systems;
-    expect(web?.attach.spec.interfaces.map((i) => [i.name, i.routes.length])).toEqual([
+    if (web === undefined || isBare(web)) throw new Error("web is a container");
+    expect(web.attach.spec.interfaces.map((i) => [i.name, i.routes.length])).toEqual([
       ["eth0", 1],
       ["eth1", 0],
     ]);

@@ -110,6 +110,20 @@ function objects(name: string): HostObject[] {
     declare(t.impairment, name, { device: name, lossPercent: 1, rateMbit: 10 }),
     declare(t.impairment, name, { device: name, delayMs: 10, jitterMs: 2, lossPercent: 1, rateMbit: 10 }),
     declare(t.impairment, name, { device: name }),
+    declare(t.namespaceSystem, name, {
+      namespace: name,
+      device: name,
+      port: name,
+      mac: name,
+      portMac: name,
+      mtuBytes: 9000,
+      addresses: [
+        { address: name, gateway: name },
+        { address: "fd00::2", gateway: "fd00::1" },
+      ],
+      offloads: { tso: true, gro: false },
+      sysctls: { [name]: name },
+    }),
     declare(t.claim, name, { project: name }),
   ] as unknown as HostObject[];
 }

@@ -13,6 +13,7 @@ import { container } from "./container";
 import { filter } from "./filter";
 import { folder } from "./folder";
 import { impairment } from "./impairment";
+import { namespaceSystem } from "./namespaceSystem";
 import { neighbours } from "./neighbours";
 import { nic } from "./nic";
 import { offloads } from "./offloads";
@@ -40,6 +41,7 @@ export const objectTypes = {
   filter,
   folder,
   impairment,
+  namespaceSystem,
   neighbours,
   nic,
   offloads,

@@ -29,27 +29,15 @@ export const router: ObjectType<RouterSpec> = {
     mark=${ownerMark(owner, name)}
     set -- ${[...spec.addresses]}
     in_router() { ip netns exec "$namespace" "$@"; }
-    [ -d /run/netns ] || save netns made
-    [ -e "/run/netns/$namespace" ] || ip netns add "$namespace"
-    for device in "$transit" "$port"; do
-      if has_link "$device" && [ "$(link_alias "$device")" != "$mark" ]; then fail "$device: there is a device of this name that is not ours; remove it or rename the network"; fi
-    done
+    own_namespace "$namespace"
     pair() {
-      if has_link "$1" && ! ip -n "$namespace" link show dev "$2" >/dev/null 2>&1; then ip link del "$1"; fi
-      if ! has_link "$1"; then
-        # Made and marked inside, then handed out: what is cut off in between is still in our namespace.
-        if ip -n "$namespace" link show dev "$1" >/dev/null 2>&1; then ip -n "$namespace" link del "$1"; fi
-        ip -n "$namespace" link add "$2" type veth peer name "$1"
-        ip -n "$namespace" link set dev "$1" alias "$mark"
-        ip -n "$namespace" link set dev "$1" netns 1
-      fi
+      veth_into "$namespace" "$2" "$1" "$mark"
       ip link set dev "$1" mtu "$mtu" up
       ip -n "$namespace" link set dev "$2" mtu "$mtu" up
     }
     pair "$transit" transit
     pair "$port" inner
     ip link set dev "$port" master ${spec.bridge}
-    ip -n "$namespace" link set lo up
     in_router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
     ip addr replace ${`${transitServerAddress}/64`} dev "$transit" nodad
     ip -n "$namespace" addr replace ${`${transitRouterAddress}/64`} dev transit nodad
@@ -60,9 +48,7 @@ export const router: ObjectType<RouterSpec> = {
   `,
   remove: (spec, owner, name) => sh`
     for device in ${spec.transitDevice} ${spec.portDevice}; do drop_link "$device" ${ownerMark(owner, name)}; done
-    if [ -e /run/netns/${spec.namespace} ]; then ip netns del ${spec.namespace}; fi
-    drop_netns_folder
-    prune
+    drop_namespace ${spec.namespace}
   `,
   check: (spec) => sh`
     if has_link ${spec.transitDevice} && [ -e /run/netns/${spec.namespace} ]; then

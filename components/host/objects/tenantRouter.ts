@@ -32,13 +32,8 @@ export const tenantRouter: ObjectType<TenantRouterSpec> = {
     mac=${spec.mac}
     mark=${ownerMark(owner, name)}
     inside() { ip -n "$namespace" "$@"; }
-    [ -d /run/netns ] || save netns made
-    if [ -e "/run/netns/$namespace" ] && [ ! -e "$folder/saved/netns.$namespace" ]; then fail "$namespace: there is a network namespace of this name that is not ours; remove it or rename the tenant"; fi
-    save "netns.$namespace" made
-    # A name without a namespace is what a cut-off creation leaves.
-    ip netns exec "$namespace" true 2>/dev/null || { rm -f "/run/netns/$namespace"; ip netns add "$namespace"; }
+    own_namespace "$namespace"
     ip netns exec "$namespace" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-    inside link set lo up
     for port in $(ip -o link show type veth | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p'); do
       [ "$(link_alias "$port")" = "$mark" ] || continue
       case " "${spec.legs.map((leg) => leg.port).join(" ")}" " in *" $port "*) ;; *) ip link del "$port" ;; esac
@@ -50,15 +45,7 @@ export const tenantRouter: ObjectType<TenantRouterSpec> = {
         # One of ours is of the tenant's former router.
         case $(link_alias "$port") in ${ownerMark(owner, "")}*) ip link del "$port" ;; esac
       fi
-      if has_link "$port" && [ "$(link_alias "$port")" != "$mark" ]; then fail "$port: there is a device of this name that is not ours; remove it or rename the network"; fi
-      if has_link "$port" && ! inside link show dev "$device" >/dev/null 2>&1; then ip link del "$port"; fi
-      if ! has_link "$port"; then
-        # Made and marked inside, then handed out: what is cut off in between is still in our namespace.
-        if inside link show dev "$port" >/dev/null 2>&1; then inside link del "$port"; fi
-        inside link add "$device" type veth peer name "$port"
-        inside link set dev "$port" alias "$mark"
-        inside link set dev "$port" netns 1
-      fi
+      veth_into "$namespace" "$device" "$port" "$mark"
       ip link set dev "$port" mtu "$mtu" addrgenmode none master "$bridge"
       ip link set dev "$port" type bridge_slave group_fwd_mask ${allGroups}
       bridge link set dev "$port" learning off
@@ -73,12 +60,7 @@ export const tenantRouter: ObjectType<TenantRouterSpec> = {
   `,
   remove: (spec, owner, name) => sh`
     for port in ${spec.legs.map((leg) => leg.port)}; do drop_link "$port" ${ownerMark(owner, name)}; done
-    if [ -e "$folder/saved/netns."${spec.namespace} ]; then
-      if [ -e /run/netns/${spec.namespace} ]; then ip netns del ${spec.namespace}; fi
-      forget netns.${spec.namespace}
-    fi
-    drop_netns_folder
-    prune
+    drop_namespace ${spec.namespace}
   `,
   check: (spec) => sh`
     if [ -e /run/netns/${spec.namespace} ]; then

@@ -1,0 +1,1 @@
+export { netnsKind } from "./netns";
