@@ -36,7 +36,9 @@ export const bridge: ObjectType<BridgeSpec> = {
     ${spec.entriesAreTold === true ? sh`ip link set dev "$device" addrgenmode none type bridge ageing_time ${toldAgeing}` : nothing}
     set_mac "$device" ip "$mac"
     ip link set dev "$device" mtu "$mtu" up
-    ip link set dev "$device" type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+    # In this order: a bridge that does spanning tree takes no delay of 0.
+    ip link set dev "$device" type bridge stp_state 0
+    ip link set dev "$device" type bridge forward_delay 0 mcast_snooping 0
     set_addresses "$device" ip "$@"
   `,
   remove: ({ device }, owner, name) => sh`drop_link ${device} ${ownerMark(owner, name)}`,
