@@ -9,7 +9,8 @@ FLIPFLAP_ROOT=${FLIPFLAP_ROOT:-$FLIPFLAP_CODE}
 unset _flipflap_file
 case ":$PATH:" in *":$FLIPFLAP_CODE/bin:"*) ;; *) PATH="$FLIPFLAP_CODE/bin:$FLIPFLAP_CODE/.flipflap/bin:$PATH" ;; esac
 PULUMI_HOME=$FLIPFLAP_CODE/.flipflap/pulumi
-PULUMI_BACKEND_URL=file://$FLIPFLAP_ROOT/.flipflap/state
+# metadata=skip: a killed Pulumi leaves no half-written file of attributes.
+PULUMI_BACKEND_URL="file://$FLIPFLAP_ROOT/.flipflap/state?metadata=skip"
 PULUMI_CONFIG_PASSPHRASE_FILE=$FLIPFLAP_ROOT/.flipflap/passphrase
 PULUMI_SKIP_UPDATE_CHECK=true
 PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS=true

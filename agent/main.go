@@ -16,6 +16,7 @@ import (
 func usage() {
 	fmt.Fprint(os.Stderr, `agent run    follow docker and the specs, keep every container attached
 agent once   attach what is there and end (exit 1 where one failed)
+agent look   print what is there of every system, a JSON object a line; changes nothing
 options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -docker SOCKET
 `)
 	os.Exit(2)
@@ -54,6 +55,15 @@ func main() {
 		}
 		if failed {
 			os.Exit(1)
+		}
+	case "look":
+		all, err := a.look(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, one := range all {
+			line, _ := json.Marshal(one)
+			fmt.Println(string(line))
 		}
 	default:
 		usage()

@@ -98,14 +98,23 @@ func attachIngress(device int, program *ebpf.Program) (link.Link, error) {
 	return link.AttachTCX(link.TCXOptions{Interface: device, Program: program, Attach: ebpf.AttachTCXIngress})
 }
 
+// isAttached: somebody may have detached it; the link is then there, and leads nowhere.
+func isAttached(l link.Link) bool {
+	info, err := l.Info()
+	return err == nil && info.TCX() != nil && info.TCX().Ifindex != 0
+}
+
 // put makes a system's frames take the short cut. It converges.
 func (s *shortcut) put(tunnel, device int, mac net.HardwareAddr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tunnels[tunnel] == nil {
+	if s.tunnels[tunnel] == nil || !isAttached(s.tunnels[tunnel]) {
 		attached, err := attachIngress(tunnel, s.objects.TunnelIn)
 		if err != nil {
 			return err
+		}
+		if before := s.tunnels[tunnel]; before != nil {
+			before.Close()
 		}
 		s.tunnels[tunnel] = attached
 		if err := s.readTunnel(tunnel); err != nil {
@@ -122,8 +131,11 @@ func (s *shortcut) put(tunnel, device int, mac net.HardwareAddr) error {
 	if err := s.objects.Ports.Put(uint32(device), uint32(tunnel)); err != nil {
 		return err
 	}
-	if _, is := s.ports[device]; is {
-		return nil
+	if now, is := s.ports[device]; is {
+		if isAttached(now.link) {
+			return nil
+		}
+		now.link.Close()
 	}
 	attached, err := attachIngress(device, s.objects.SystemOut)
 	if err != nil {

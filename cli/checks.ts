@@ -1,10 +1,10 @@
 /** All checks of a server over one connection. */
 import type { ServerDeclaration } from "../components/config/declaration";
-import { compare, type DeployedObject, type Difference } from "../components/host/objectType";
-import { stackLabel } from "../components/host/container";
+import { compare, type DeployedObject, type Difference, type Owner, stackLabel } from "../components/host/objectType";
 import { objectType } from "../components/host/objects";
 import { prelude } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
+import { batchScript, readBatch } from "./batch";
 import { type Context, runScript } from "./context";
 import { readStack } from "./pulumi";
 
@@ -18,16 +18,22 @@ export interface Checked {
   readonly error?: string;
 }
 
-const separator = "<<<flipflap check";
+/** The checks of all objects: each text once, and which of them is an object's. */
+function checksOf(objects: readonly DeployedObject[], owner: Owner): { texts: string[]; indexOf: number[] } {
+  const indexes = new Map<string, number>();
+  const indexOf = objects.map((object) => {
+    const { text } = objectType(object.type).check(object.spec, owner, object.name);
+    const index = indexes.get(text) ?? indexes.size;
+    indexes.set(text, index);
+    return index;
+  });
+  return { texts: [...indexes.keys()], indexOf };
+}
 
-/** One script that prints, for each object, its number, what its check prints, and how the check ended. */
 export function checksScript(objects: readonly DeployedObject[], stack: string): string {
   const owner = { stack };
-  const parts = objects.map((object, i) => {
-    const check = objectType(object.type).check(object.spec, owner, object.name);
-    return [`echo '${separator} ${i}>>>'`, "(", check.text, ") 2>&1", "code=$?", `echo; echo "${separator} end $code>>>"`].join("\n");
-  });
-  return [prelude(owner).text, "set +e", ...parts, `echo '${straysTitle}'`, listContainers(stack).text, ""].join("\n");
+  const { texts } = checksOf(objects, owner);
+  return [prelude(owner).text, "set +e", batchScript(texts), `echo '${straysTitle}'`, listContainers(stack).text, ""].join("\n");
 }
 
 const straysTitle = "<<<flipflap containers>>>";
@@ -45,12 +51,11 @@ function readStrays(server: string, known: ReadonlySet<string>, printed: string)
 }
 
 export function readChecks(server: string, objects: readonly DeployedObject[], printed: string): Checked[] {
-  const outputs = new Map<number, { text: string; code: number }>();
-  const pattern = new RegExp(`${separator} (\\d+)>>>\\n([\\s\\S]*?)\\n${separator} end (\\d+)>>>`, "g");
-  for (const [, index, text, code] of printed.matchAll(pattern)) outputs.set(Number(index), { text: text ?? "", code: Number(code) });
+  const outputs = readBatch(printed);
+  const { indexOf } = checksOf(objects, { stack: server });
   return objects.map((object, i): Checked => {
     const base = { server, type: object.type, name: object.name };
-    const output = outputs.get(i);
+    const output = outputs.get(indexOf[i] ?? -1);
     if (output === undefined || output.code !== 0) {
       return { ...base, result: "failed", differences: [], error: output?.text.trim() || "the check gave no answer" };
     }

@@ -3,7 +3,7 @@ import type { Declaration, ServerDeclaration } from "../components/config/declar
 import { shellCommand } from "../components/host/script";
 import { sshConfigPath, writeSshConfig } from "../components/host/sshConfig";
 import { checkedDeclaration } from "../components/testbed/check";
-import { kindOf } from "../components/kinds/registry";
+import { hasNamespaces } from "../components/kinds/registry";
 import { systemContainer } from "../components/net/names";
 import { readLabState } from "../lab/state";
 import { type Finished, tryRun } from "../support/process";
@@ -55,6 +55,6 @@ export function findSystem(context: Context, name: string | undefined): FoundSys
     const known = testbed.systems.map((candidate) => candidate.name).join(", ");
     throw new UsageError(name === undefined ? `name a system: ${known}` : `there is no system "${name}"; there are ${known}`);
   }
-  const isBare = testbed.networks.some((network) => network.name === system.networks[0]?.name && kindOf(network).attach === undefined);
+  const isBare = testbed.networks.some((network) => network.name === system.networks[0]?.name && hasNamespaces(network));
   return { server, system, container: systemContainer(system.name), isBare };
 }

@@ -1,6 +1,6 @@
 /** Bringing stacks up and down, all at once where nothing forbids it. */
 import { type Declaration, firstHub } from "../components/config/declaration";
-import { secretResource } from "../components/secrets";
+import { secretResource } from "../components/net/names";
 import { secretsOf } from "../components/testbed/secrets";
 import { StepError, step } from "../support/progress";
 import { type Changes, changesText, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";

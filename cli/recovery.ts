@@ -2,14 +2,14 @@
  * What a Pulumi that was killed leaves behind, taken away: its lock, its plugins, what it was making and had not noted
  * yet, and containers that no state knows of. Nothing that works is touched.
  */
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { ServerDeclaration } from "../components/config/declaration";
-import { stackLabel } from "../components/host/container";
+import { stackLabel } from "../components/host/objectType";
 import { sh } from "../components/host/sh";
 import { run, sleep } from "../support/process";
-import { stateFolder } from "../support/project";
+import { stacksFolder, stateFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
 import { type Context, runScript, sshCommand } from "./context";
 import { deployedStack, exportStack, type ExportedStack, forgetPending, type PendingOperation, pulumiEnvironment, urnName } from "./pulumi";
@@ -33,9 +33,19 @@ function locksOf(root: string, stack: string): Lock[] {
   });
 }
 
+/** Attributes of the state's files, of a Pulumi before `metadata=skip`: cut off while they were written they make the state unreadable ("EOF"). */
+function dropCutAttributes(root: string): void {
+  const folder = stacksFolder(root);
+  if (!existsSync(folder)) return;
+  for (const leaf of readdirSync(folder)) {
+    const file = join(folder, leaf);
+    if (leaf.endsWith(".attrs") && statSync(file).size === 0) rmSync(file, { force: true });
+  }
+}
+
 /** Without asking Pulumi, which takes half a second; another backend than the project's folder is asked by `repair` only. */
 function hasPending(root: string, stack: string): boolean {
-  const file = join(stateFolder(root), "state", ".pulumi", "stacks", "flipflap", `${stack}.json`);
+  const file = join(stacksFolder(root), `${stack}.json`);
   return existsSync(file) && /"pending_operations":\s*\[\s*\{/.test(readFileSync(file, "utf8"));
 }
 
@@ -176,5 +186,6 @@ async function recoverStack(context: Context, server: ServerDeclaration, thoroug
 
 /** For `up` and `down`: costs nothing where the last Pulumi ended by itself. Thorough (`repair`): looks at the servers whatever the locks say. */
 export async function recover(context: Context, servers: readonly ServerDeclaration[], thorough = false): Promise<void> {
+  dropCutAttributes(context.root);
   await Promise.all(servers.map((server) => recoverStack(context, server, thorough)));
 }

@@ -4,11 +4,11 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 import { parseDocument } from "yaml";
 import { run } from "../support/process";
-import { projectFiles, stateFolder } from "../support/project";
+import { projectFiles, stacksFolder, stateFolder } from "../support/project";
 import { pulumiEnvironment } from "../cli/pulumi";
 
 function stackExists(root: string, stack: string): boolean {
-  return existsSync(join(stateFolder(root), "state", ".pulumi", "stacks", "flipflap", `${stack}.json`));
+  return existsSync(join(stacksFolder(root), `${stack}.json`));
 }
 
 export async function ensureProject(root: string, stacks: readonly string[]): Promise<void> {
@@ -46,7 +46,7 @@ export function forgetTestbedOverride(root: string, stacks: readonly string[]): 
 
 /** For a lab that is gone with all that a stack's state knows of. */
 export function forgetStack(root: string, stack: string): void {
-  const folder = join(stateFolder(root), "state", ".pulumi", "stacks", "flipflap");
-  for (const ending of ["json", "json.bak", "json.attrs", "json.bak.attrs"]) rmSync(join(folder, `${stack}.${ending}`), { force: true });
+  for (const ending of ["json", "json.bak", "json.attrs", "json.bak.attrs"])
+    rmSync(join(stacksFolder(root), `${stack}.${ending}`), { force: true });
   rmSync(projectFiles.stackOverrides(root, stack), { force: true });
 }

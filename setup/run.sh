@@ -19,5 +19,5 @@ cd "$code"
 case $verb in
   test) exec node_modules/.bin/tsx tests/main.ts "$@" ;;
   bench) exec node_modules/.bin/tsx experiments/benches/main.ts "$@" ;;
-  *) exec node_modules/.bin/tsx cli/main.ts "$verb" "$@" ;;
+  *) exec node cli/start.mjs "$verb" "$@" ;;
 esac

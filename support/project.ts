@@ -19,6 +19,11 @@ export function stateFolder(root: string): string {
   return join(root, ".flipflap");
 }
 
+/** The stacks of a project whose state is in its own folder. */
+export function stacksFolder(root: string): string {
+  return join(stateFolder(root), "state", ".pulumi", "stacks", "flipflap");
+}
+
 export const projectFiles = {
   lab: (root: string): string => join(stateFolder(root), "lab.json"),
   /** Pulumi's own stack configuration: the salt, secrets, and local overrides of what the stack files declare. */

@@ -1,41 +1,75 @@
+import type { ServerDeclaration } from "../../components/config/declaration";
 import { objectType } from "../../components/host/objects";
 import { type DeployedObject, type ObjectType } from "../../components/host/objectType";
-import { objectScript, shellCommand } from "../../components/host/script";
+import { objectScript } from "../../components/host/script";
 import { step } from "../../support/progress";
 import { run } from "../../support/process";
 import { type Checked, checkServer } from "../checks";
-import { type Context, openContext, sshCommand } from "../context";
+import { batchScript, readBatch } from "../batch";
+import { type Context, openContext, runScript } from "../context";
 import { pulumiEnvironment, readStack, type StackResource, urnName } from "../pulumi";
 import { recover } from "../recovery";
 import type { Verb } from "../verb";
 
-/** Scripts of the object are run again: they converge from whatever is there. */
-async function ensureAgain(context: Context, stack: string, object: DeployedObject): Promise<void> {
-  const server = context.declaration.servers.find((candidate) => candidate.name === stack);
-  if (server === undefined) return;
-  const type = objectType(object.type) as ObjectType<unknown>;
-  await run(sshCommand(server, shellCommand(server, "ensure")), { cwd: context.root, stdin: objectScript({ ...object, type }, { stack }) });
+/** The objects' scripts are run again, over one connection: they converge from whatever is there. */
+async function ensureAgain(context: Context, server: ServerDeclaration, objects: readonly DeployedObject[]): Promise<void> {
+  if (objects.length === 0) return;
+  const texts = objects.map((object) => {
+    const type = objectType(object.type) as ObjectType<unknown>;
+    return `set -- ensure\n${objectScript({ ...object, type }, { stack: server.name })}`;
+  });
+  await step(
+    `${server.name}  ${count(objects)} ensured`,
+    async () => readBatch((await runScript(context, server, `${batchScript(texts)}\n`, 300)).stdout),
+    (answers) =>
+      objects
+        .map(({ name }, i) => {
+          const answer = answers.get(i);
+          return answer?.code === 0 ? name : `${name} failed: ${answer?.text.trim() || "no answer"}`;
+        })
+        .join(", "),
+  );
 }
 
-/** A container is Pulumi's: its state is read anew, then what is missing is made. */
-async function makeContainer(context: Context, stack: string, resources: readonly StackResource[], name: string): Promise<void> {
-  const urn = resources.find((resource) => urnName(resource.urn) === name)?.urn;
-  if (urn === undefined) return;
-  const options = ["--stack", stack, "--yes", "--skip-preview", "--non-interactive", "--target", urn];
+/** Containers are Pulumi's: their state is read anew, then what is missing is made. */
+async function makeContainers(
+  context: Context,
+  stack: string,
+  resources: readonly StackResource[],
+  objects: readonly DeployedObject[],
+): Promise<void> {
+  const names = new Set(objects.map(({ name }) => name));
+  const targets = resources.flatMap(({ urn }) => (names.has(urnName(urn)) ? ["--target", urn] : []));
+  if (targets.length === 0) return;
+  const options = ["--stack", stack, "--yes", "--skip-preview", "--non-interactive", ...targets];
   const env = pulumiEnvironment(context.root);
-  await run(["pulumi", "refresh", ...options], { cwd: context.root, env });
-  await run(["pulumi", "up", ...options], { cwd: context.root, env });
+  await step(
+    `${stack}  ${count(objects)} made`,
+    async () => {
+      await run(["pulumi", "refresh", ...options], { cwd: context.root, env });
+      await run(["pulumi", "up", ...options], { cwd: context.root, env });
+    },
+    () => [...names].join(", "),
+  );
 }
 
-async function repairServer(context: Context, stack: string, wrong: readonly Checked[]): Promise<void> {
-  const deployed = await readStack(context.root, stack);
-  for (const checked of wrong) {
-    const object = deployed?.objects.find((candidate) => candidate.name === checked.name);
-    if (deployed === undefined || object === undefined) continue;
-    await step(`${stack}  ${object.name}`, () =>
-      object.type === "container" ? makeContainer(context, stack, deployed.resources, object.name) : ensureAgain(context, stack, object),
-    );
-  }
+const count = (objects: readonly unknown[]): string => (objects.length === 1 ? "1 object" : `${objects.length} objects`);
+
+async function repairServer(context: Context, server: ServerDeclaration, wrong: readonly Checked[]): Promise<void> {
+  const deployed = await readStack(context.root, server.name);
+  if (deployed === undefined) return;
+  const names = new Set(wrong.map(({ name }) => name));
+  const objects = deployed.objects.filter(({ name }) => names.has(name));
+  const containers = objects.filter(({ type }) => type === "container");
+  const scripts = objects.filter(({ type }) => type !== "container");
+  const waits = ({ type }: DeployedObject): boolean => (objectType(type) as ObjectType<unknown>).waits === true;
+  await ensureAgain(
+    context,
+    server,
+    scripts.filter((object) => !waits(object)),
+  );
+  await makeContainers(context, server.name, deployed.resources, containers);
+  await ensureAgain(context, server, scripts.filter(waits));
 }
 
 export const repair: Verb = {
@@ -55,22 +89,19 @@ Exit code 0: all is as deployed afterwards, of stacks that are whole; 3: somethi
   options: {},
   run: async () => {
     const context = openContext();
-    const wrongOn = async (name: string): Promise<Checked[]> => {
-      const server = context.declaration.servers.find((candidate) => candidate.name === name);
-      const checks = server === undefined ? [] : await checkServer(context, server);
-      return checks.filter((checked) => checked.result !== "ok");
-    };
-    await recover(context, context.declaration.servers, true);
-    const names = context.declaration.servers.map((server) => server.name);
-    const before = await Promise.all(names.map(wrongOn));
+    const { servers } = context.declaration;
+    const wrongOn = async (server: ServerDeclaration): Promise<Checked[]> =>
+      (await checkServer(context, server)).filter((checked) => checked.result !== "ok");
+    await recover(context, servers, true);
+    const before = await Promise.all(servers.map(wrongOn));
     // In a stack that is half made or half destroyed nothing can be as it should be yet.
     const halves = new Set(before.flat().flatMap(({ result, server }) => (result === "unmade" ? [server] : [])));
-    const whole = names.filter((name) => !halves.has(name));
+    const whole = servers.filter(({ name }) => !halves.has(name));
     const wrongOnWhole = async (): Promise<Checked[][]> => Promise.all(whole.map(wrongOn));
-    let left = whole.map((name) => before[names.indexOf(name)] ?? []);
+    let left = whole.map((server) => before[servers.indexOf(server)] ?? []);
     // Again where mending one thing has shown or shaken another.
     for (let round = 1; round <= 3 && left.flat().length > 0; round++) {
-      await Promise.all(whole.map((name, i) => repairServer(context, name, left[i] ?? [])));
+      await Promise.all(whole.map((server, i) => repairServer(context, server, left[i] ?? [])));
       left = await wrongOnWhole();
     }
     const after = left.flat();

@@ -1,3 +1,4 @@
+import { stackLabel } from "../../components/host/objectType";
 import { systemsOn } from "../../components/config/declaration";
 import { networkMtuBytes } from "../../components/testbed/mtu";
 import { ownContainers, systemContainer } from "../../components/net/names";
@@ -42,7 +43,7 @@ const factsScript = `
 printf 'kernel %s\\n' "$(uname -r)"
 printf 'docker %s\\n' "$(docker version -f '{{.Server.Version}}' 2>/dev/null)"
 for name in $(ls /run/netns 2>/dev/null); do echo "container $name running"; done
-docker ps -a --filter label=flipflap.stack --format 'container {{.Names}} {{.State}}'
+docker ps -a --filter label=${stackLabel} --format 'container {{.Names}} {{.State}}'
 `;
 
 async function serverFacts(context: Context): Promise<{ servers: ServerStatus[]; containers: Map<string, string> }> {

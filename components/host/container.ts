@@ -4,6 +4,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 import type { ContainerSpec } from "./objects/container";
+import { stackLabel } from "./objectType";
 
 interface Folder {
   readonly server: string;
@@ -38,9 +39,6 @@ function containerSpec({ container, image, memoryMiB, cpuShares, cpuSet }: Conta
     ...(cpuSet === undefined ? {} : { cpuSet }),
   };
 }
-
-/** Whose a container is. */
-export const stackLabel = "flipflap.stack";
 
 function foldersOf(folders: readonly Folder[]): Pick<docker.ContainerArgs, "volumes" | "mounts"> {
   const [following, plain] = [folders.filter((f) => f.mountsFollow === true), folders.filter((f) => f.mountsFollow !== true)];

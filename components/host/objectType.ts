@@ -17,10 +17,16 @@ export function ownerMark(owner: Owner, name: string): string {
   return `flipflap:${owner.stack}:${name}`;
 }
 
+/** Whose a container is: its value is the stack's name. */
+export const stackLabel = "flipflap.stack";
+
 /** Something on a server that can be looked at. */
 export interface CheckableType<S> {
   readonly type: string;
-  /** Prints what is there; prints nothing where the object is missing. Changes nothing. */
+  /**
+   * Prints what is there; prints nothing where the object is missing. Changes nothing. Objects whose checks are the same
+   * text are looked at once, and `found` takes each its own.
+   */
   check(spec: S, owner: Owner, name: string): Script;
   wanted(spec: S, owner: Owner): Properties;
   /** What `check` printed, by the same property names as `wanted`; undefined where the object is missing. */

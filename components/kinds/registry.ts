@@ -13,4 +13,7 @@ export function kindOf<N extends Network>(network: N): NetworkKind<N> {
   return kinds[network.kind] as unknown as NetworkKind<N>;
 }
 
+/** A network whose systems are namespaces. */
+export const hasNamespaces = (network: Network): boolean => kindOf(network).attach === undefined;
+
 export const allKinds: readonly NetworkKind[] = Object.values(kinds) as unknown as NetworkKind[];

@@ -26,5 +26,8 @@ export function systemContainer(system: string): string {
   return `ff-${system}`;
 }
 
+/** The resource that holds a secret in the hub's stack. */
+export const secretResource = (stack: string, secret: string): string => `${stack}-secrets-${secret}`;
+
 /** Containers of flipflap's own, beside the systems. */
 export const ownContainers = { agent: "ff-agent", speaker: "ff-speaker", routeServer: "ff-route-server" } as const;

@@ -1,1 +1,1 @@
-export { secretResource, Secrets, type SecretsArgs } from "./secrets";
+export { Secrets, type SecretsArgs } from "./secrets";

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { type Declaration, firstHub, type ServerDeclaration } from "../config/declaration";
 import type { Secret } from "../config/types.gen";
+import { secretResource } from "../net/names";
 
 export interface SecretsArgs {
   readonly declaration: Declaration;
@@ -12,8 +13,6 @@ export interface SecretsArgs {
   /** Names of the secrets that this server uses. */
   readonly used: readonly string[];
 }
-
-export const secretResource = (stack: string, secret: string): string => `${stack}-secrets-${secret}`;
 
 export class Secrets extends pulumi.ComponentResource {
   /** On the hub: all of them, for its outputs. */

@@ -16,7 +16,7 @@ import {
   type Requirement,
   type SharedParts,
 } from "../kinds/kind";
-import { allKinds, kindOf } from "../kinds/registry";
+import { allKinds, hasNamespaces, kindOf } from "../kinds/registry";
 import { formatAddress, formatPrefix } from "../net/cidr";
 import { deviceName, hash32, macFor, ownContainers, systemContainer } from "../net/names";
 import { addressTexts, resolveMembers } from "./members";
@@ -227,8 +227,7 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
     return context === undefined || member === undefined ? [] : [{ context, member }];
   });
   const [first] = joined;
-  if (first !== undefined && kindOf(first.context.network).attach === undefined)
-    return bareSystem(declaration, first.context, first.member, system);
+  if (first !== undefined && hasNamespaces(first.context.network)) return bareSystem(declaration, first.context, first.member, system);
   // One interface holds the default route of each family: the first that has one.
   const defaults = new Set<string>();
   const interfaces = joined.map(({ context, member }) => {

@@ -1,9 +1,8 @@
 /** A system's attach plan on the server; the agent follows the folder. What is checked is the container itself. */
-import { addressesOf, type IpAddresses, type IpLink, jsonList, sections } from "../json";
+import { ownContainers } from "../../net/names";
 import type { ObjectType, Properties } from "../objectType";
-import { type Script, sh } from "../sh";
-import { offloadFeatures, type OffloadName, offloadNames, offloadStates } from "./offloads";
-import { routeProtocol } from "./route";
+import { sh } from "../sh";
+import { offloadFeatures, type OffloadName, offloadNames } from "./offloads";
 
 /** The contract with agent/spec.go: the same names. */
 export interface AttachSpec {
@@ -28,10 +27,31 @@ export interface AttachInterface {
   readonly hooks: readonly { readonly type: string; readonly args: Readonly<Record<string, unknown>> }[];
 }
 
-interface IpRoute {
-  readonly dst: string;
-  readonly gateway?: string;
-  readonly dev?: string;
+/** The contract with agent/look.go: what is there of a system that runs. */
+interface Looked {
+  readonly system: string;
+  readonly error?: string;
+  readonly interfaces: Readonly<Record<string, LookedInterface>>;
+  readonly sysctls: Readonly<Record<string, string>>;
+}
+
+interface LookedInterface {
+  readonly mac: string;
+  readonly mtuBytes: number;
+  readonly up: boolean;
+  readonly addresses: readonly string[];
+  readonly routes: readonly string[];
+  readonly offloads: Readonly<Record<string, boolean>>;
+  readonly port: {
+    readonly mtuBytes: number;
+    readonly up: boolean;
+    readonly bridge: string;
+    readonly learns: boolean;
+    readonly offloads: Readonly<Record<string, boolean>>;
+  } | null;
+  readonly neighbours: readonly string[];
+  readonly forwarding?: string;
+  readonly shortcut?: string;
 }
 
 /** Our short names of the offloads that a spec sets by the kernel's names. */
@@ -42,27 +62,16 @@ function shortOffloads(iface: AttachInterface): [OffloadName, boolean][] {
   });
 }
 
-/** The hooks leave entries in the server's kernel: neighbours of a bridge, and the forwarding entry at the port. */
-function hookSection(iface: AttachInterface): Script {
-  const devices = iface.hooks.map((hook) => String(hook.args.device));
-  return sh`
-    for device in ${devices}; do
-      echo ${`=== neighbours ${iface.hostName}`}; if has_link "$device"; then ip -o neigh show dev "$device" | grep -F ${` lladdr ${iface.mac} `} || :; fi
-    done
-    echo ${`=== forwarding ${iface.hostName}`}; if has_link ${iface.hostName}; then bridge fdb show brport ${iface.hostName} | grep -F ${iface.mac} || :; fi
-  `;
+/** Of a group's features the kernel may have some on. */
+function offloadState(states: Readonly<Record<string, boolean>>, name: OffloadName, wanted: boolean): boolean {
+  const features = offloadFeatures[name].kernel.map((feature) => states[feature] ?? false);
+  return wanted ? features.every(Boolean) : features.some(Boolean);
 }
 
-/** Addresses that the server holds as permanent neighbours; one that BGP has told of is another server's. */
-function permanentNeighbours(text: string | undefined): string[] {
-  return (text ?? "")
-    .split("\n")
-    .filter((line) => / PERMANENT( proto \S+)? *$/.test(line))
-    .map((line) => line.split(" ")[0] ?? "")
-    .sort();
-}
+const advertisedHook = (iface: AttachInterface) => iface.hooks.find((hook) => hook.type === "advertised");
 
-const isAdvertised = (iface: AttachInterface): boolean => iface.hooks.some((hook) => hook.type === "advertised");
+/** Where the kernel has no tcx frames go by the bridge, which is no fault; `flipflap doctor` tells. */
+const impossible = "impossible";
 
 export const attachSpec: ObjectType<AttachSpec> = {
   type: "attach",
@@ -74,25 +83,11 @@ export const attachSpec: ObjectType<AttachSpec> = {
     mv "$file.new" "$file.json"
   `,
   remove: (spec) => sh`rm -f "$folder/attach/"${spec.system}.json`,
-  check: (spec) => sh`
-    pid=$(docker inspect -f '{{.State.Pid}}' ${spec.container} 2>/dev/null || echo 0)
-    if [ "$pid" != 0 ]; then
-      inside() { nsenter -t "$pid" -n "$@"; }
-      echo "=== links"; inside ip -j link show
-      echo "=== addresses"; inside ip -j addr show
-      echo "=== routes"; inside ip -j route show proto ${routeProtocol}
-      echo "=== routes6"; inside ip -j -6 route show proto ${routeProtocol}
-      for device in ${spec.interfaces.map((i) => i.hostName)}; do
-        echo "=== host $device"; if has_link "$device"; then ip -d -j link show dev "$device"; fi
-      done
-      for device in ${spec.interfaces.map((i) => i.name)}; do
-        echo "=== offloads $device"; inside ethtool -k "$device"
-      done
-      ${spec.interfaces.map((i) => hookSection(i))}
-      for key in ${Object.keys(spec.sysctls)}; do
-        echo "=== sysctl $key"; inside sysctl -n "$key"
-      done
-    fi
+  // All systems at once, by the agent's own program: a shell starts a dozen processes a system.
+  check: (_, { stack }) => sh`
+    pid=$(docker inspect -f '{{.State.Pid}}' ${ownContainers.agent} 2>/dev/null || echo 0)
+    [ "$pid" != 0 ] || fail "the agent does not run, and without it nothing is known of this"
+    nsenter -t "$pid" -m /agent look -stack ${stack}
   `,
   wanted: (spec) => {
     const properties: Record<string, Properties[string]> = {};
@@ -103,44 +98,59 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.addresses`] = [...i.addresses].sort();
       properties[`${i.name}.bridge`] = i.bridge;
       properties[`${i.name}.learns`] = i.learns;
+      properties[`${i.name}.port.mtuBytes`] = i.mtuBytes;
+      properties[`${i.name}.port.up`] = true;
       properties[`${i.name}.routes`] = i.routes.map((r) => `${r.to} via ${r.via}`).sort();
-      for (const [short, on] of shortOffloads(i)) properties[`${i.name}.${short}`] = on;
+      for (const [short, on] of shortOffloads(i)) {
+        properties[`${i.name}.${short}`] = on;
+        properties[`${i.name}.port.${short}`] = on;
+      }
       if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = i.addresses.map((a) => a.split("/")[0] ?? "").sort();
-      if (isAdvertised(i)) properties[`${i.name}.forwarding`] = "told";
+      const hook = advertisedHook(i);
+      if (hook !== undefined) {
+        properties[`${i.name}.forwarding`] = "told";
+        properties[`${i.name}.shortcut`] = hook.args.shortcut === true ? "on" : "off";
+      }
     }
     for (const [key, value] of Object.entries(spec.sysctls)) properties[key] = value;
     return properties;
   },
   found: (output, spec) => {
-    const parts = sections(output);
-    if (!parts.has("links")) return undefined;
-    const links = new Map(jsonList<IpLink>(parts.get("links")).map((link) => [link.ifname, link]));
-    const listed = jsonList<IpAddresses>(parts.get("addresses"));
-    const routes = [...jsonList<IpRoute>(parts.get("routes")), ...jsonList<IpRoute>(parts.get("routes6"))];
+    const looked = output
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line) as Looked)
+      .find(({ system }) => system === spec.system);
+    if (looked === undefined) return undefined;
+    if (looked.error !== undefined) throw new Error(looked.error);
     const properties: Record<string, Properties[string]> = {};
     for (const i of spec.interfaces) {
-      const link = links.get(i.name);
-      if (link === undefined) continue;
-      properties[`${i.name}.mac`] = link.address;
-      properties[`${i.name}.mtuBytes`] = link.mtu;
-      properties[`${i.name}.up`] = link.flags.includes("UP");
-      properties[`${i.name}.addresses`] = addressesOf(listed, i.name);
-      const port = jsonList<IpLink>(parts.get(`host ${i.hostName}`))[0];
-      properties[`${i.name}.bridge`] = port?.master ?? "";
+      const now = looked.interfaces[i.name];
+      if (now === undefined) continue;
+      const { port } = now;
+      properties[`${i.name}.mac`] = now.mac;
+      properties[`${i.name}.mtuBytes`] = now.mtuBytes;
+      properties[`${i.name}.up`] = now.up;
+      properties[`${i.name}.addresses`] = now.addresses;
+      properties[`${i.name}.bridge`] = port?.bridge ?? "";
       // Off its bridge it has no such setting.
-      if (port?.master !== undefined) properties[`${i.name}.learns`] = port.linkinfo?.info_slave_data?.learning === true;
-      else properties[`${i.name}.learns`] = i.learns;
-      properties[`${i.name}.routes`] = routes
-        .filter((r) => r.dev === i.name)
-        .map((r) => `${r.dst} via ${r.gateway ?? ""}`)
-        .sort();
-      const states = offloadStates(parts.get(`offloads ${i.name}`) ?? "");
-      for (const [short] of shortOffloads(i)) properties[`${i.name}.${short}`] = states[short];
-      if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = permanentNeighbours(parts.get(`neighbours ${i.hostName}`));
-      const entry = parts.get(`forwarding ${i.hostName}`) ?? "";
-      if (isAdvertised(i)) properties[`${i.name}.forwarding`] = entry === "" ? "missing" : entry.includes("static") ? "static" : "told";
+      properties[`${i.name}.learns`] = port === null || port.bridge === "" ? i.learns : port.learns;
+      properties[`${i.name}.port.mtuBytes`] = port?.mtuBytes ?? 0;
+      properties[`${i.name}.port.up`] = port?.up ?? false;
+      properties[`${i.name}.routes`] = now.routes;
+      for (const [short, on] of shortOffloads(i)) {
+        properties[`${i.name}.${short}`] = offloadState(now.offloads, short, on);
+        properties[`${i.name}.port.${short}`] = offloadState(port?.offloads ?? {}, short, on);
+      }
+      if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = now.neighbours;
+      const hook = advertisedHook(i);
+      if (hook !== undefined) {
+        properties[`${i.name}.forwarding`] = now.forwarding ?? "missing";
+        const isOn = hook.args.shortcut === true;
+        properties[`${i.name}.shortcut`] = now.shortcut === impossible ? (isOn ? "on" : "off") : (now.shortcut ?? "");
+      }
     }
-    for (const key of Object.keys(spec.sysctls)) properties[key] = parts.get(`sysctl ${key}`) ?? "";
+    for (const key of Object.keys(spec.sysctls)) properties[key] = looked.sysctls[key] ?? "";
     return properties;
   },
 };

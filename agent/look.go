@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/safchain/ethtool"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// looked is what is there of a system that runs: what a check compares with its spec.
+// components/host/objects/attachSpec.ts reads it; the field names are the contract.
+type looked struct {
+	System     string                 `json:"system"`
+	Interfaces map[string]lookedIface `json:"interfaces"`
+	Sysctls    map[string]string      `json:"sysctls"`
+	Error      string                 `json:"error,omitempty"`
+}
+
+type lookedIface struct {
+	MAC       string          `json:"mac"`
+	MTUBytes  int             `json:"mtuBytes"`
+	Up        bool            `json:"up"`
+	Addresses []string        `json:"addresses"`
+	Routes    []string        `json:"routes"` // "PREFIX via NEXT HOP"
+	Offloads  map[string]bool `json:"offloads"`
+	Port      *lookedPort     `json:"port"` // null where the server's end is gone
+	// Of what the hooks have told: addresses that the server holds as permanent neighbours, and the forwarding entry.
+	Neighbours []string `json:"neighbours"`
+	Forwarding string   `json:"forwarding,omitempty"` // told, static, missing
+	Shortcut   string   `json:"shortcut,omitempty"`   // on, impossible, or what is missing
+}
+
+type lookedPort struct {
+	MTUBytes int             `json:"mtuBytes"`
+	Up       bool            `json:"up"`
+	Bridge   string          `json:"bridge"`
+	Learns   bool            `json:"learns"`
+	Offloads map[string]bool `json:"offloads"`
+}
+
+// look gives what is there of every system with a spec whose container runs, by their names. Nothing is changed.
+func (a *agent) look(ctx context.Context) ([]looked, error) {
+	files, err := specFiles(a.specsDir)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		mu    sync.Mutex
+		all   []looked
+		group sync.WaitGroup
+		turns = make(chan struct{}, 8)
+	)
+	for system, path := range files {
+		group.Add(1)
+		turns <- struct{}{}
+		go func() {
+			defer func() { <-turns; group.Done() }()
+			found, err := a.lookAt(ctx, path)
+			if err != nil {
+				found = &looked{Error: err.Error()}
+			}
+			if found == nil {
+				return
+			}
+			found.System = system
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, *found)
+		}()
+	}
+	group.Wait()
+	sort.Slice(all, func(i, j int) bool { return all[i].System < all[j].System })
+	return all, nil
+}
+
+// lookAt gives nil where the container does not run.
+func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
+	s, err := readSpec(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.docker.inspect(ctx, s.Container)
+	if err != nil || c == nil || !c.State.Running {
+		return nil, err
+	}
+	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	inside, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		return nil, err
+	}
+	defer inside.Close()
+	found := &looked{Interfaces: map[string]lookedIface{}, Sysctls: map[string]string{}}
+	for _, want := range s.Interfaces {
+		iface, err := a.lookAtInterface(want, inside)
+		if err != nil {
+			return nil, fmt.Errorf("interface %s: %w", want.Name, err)
+		}
+		if iface != nil {
+			found.Interfaces[want.Name] = *iface
+		}
+	}
+	return found, inNamespace(ns, func() error {
+		for name, iface := range found.Interfaces {
+			if iface.Offloads, err = offloadsOf(name); err != nil {
+				return err
+			}
+			found.Interfaces[name] = iface
+		}
+		for key := range s.Sysctls {
+			text, err := os.ReadFile(filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/")))
+			if err != nil {
+				return err
+			}
+			found.Sysctls[key] = strings.TrimSpace(string(text))
+		}
+		return nil
+	})
+}
+
+// lookAtInterface gives nil where the container has no such interface.
+func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*lookedIface, error) {
+	device, err := inside.LinkByName(want.Name)
+	var missing netlink.LinkNotFoundError
+	if asLinkNotFound(err, &missing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	at := device.Attrs()
+	found := &lookedIface{MAC: at.HardwareAddr.String(), MTUBytes: at.MTU, Up: at.Flags&net.FlagUp != 0, Addresses: []string{}, Routes: []string{}, Neighbours: []string{}}
+	addresses, err := inside.AddrList(device, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, err
+	}
+	for _, address := range addresses {
+		if address.Scope == int(netlink.SCOPE_UNIVERSE) {
+			found.Addresses = append(found.Addresses, address.IPNet.String())
+		}
+	}
+	filter := &netlink.Route{LinkIndex: at.Index, Protocol: routeProtocol}
+	routes, err := inside.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return nil, err
+	}
+	for _, route := range routes {
+		to := "default"
+		if route.Dst != nil {
+			if ones, _ := route.Dst.Mask.Size(); ones > 0 {
+				to = route.Dst.String()
+			}
+		}
+		found.Routes = append(found.Routes, fmt.Sprintf("%s via %s", to, route.Gw))
+	}
+	sort.Strings(found.Addresses)
+	sort.Strings(found.Routes)
+	host, err := netlink.LinkByName(want.HostName)
+	if err == nil {
+		found.Port, err = lookAtPort(host)
+	}
+	if err != nil && !asLinkNotFound(err, &missing) {
+		return nil, err
+	}
+	for _, hook := range want.Hooks {
+		if err := a.lookAtHook(hook, want, host, found); err != nil {
+			return nil, fmt.Errorf("hook %s: %w", hook.Type, err)
+		}
+	}
+	sort.Strings(found.Neighbours)
+	return found, nil
+}
+
+func lookAtPort(host netlink.Link) (*lookedPort, error) {
+	at := host.Attrs()
+	found := &lookedPort{MTUBytes: at.MTU, Up: at.Flags&net.FlagUp != 0}
+	if at.MasterIndex != 0 {
+		bridge, err := netlink.LinkByIndex(at.MasterIndex)
+		if err != nil {
+			return nil, err
+		}
+		found.Bridge = bridge.Attrs().Name
+		learning, err := os.ReadFile(filepath.Join("/sys/class/net", at.Name, "brport/learning"))
+		if err != nil {
+			return nil, err
+		}
+		found.Learns = strings.TrimSpace(string(learning)) == "1"
+	}
+	var err error
+	found.Offloads, err = offloadsOf(at.Name)
+	return found, err
+}
+
+// offloadsOf acts on a device of the calling thread's network namespace.
+func offloadsOf(device string) (map[string]bool, error) {
+	handle, err := ethtool.NewEthtool()
+	if err != nil {
+		return nil, err
+	}
+	defer handle.Close()
+	return handle.Features(device)
+}
+
+func (a *agent) lookAtHook(hook hookSpec, want ifaceSpec, host netlink.Link, found *lookedIface) error {
+	if hook.Type != "advertised" {
+		var args neighbourArgs
+		if err := json.Unmarshal(hook.Args, &args); err != nil {
+			return err
+		}
+		index, err := linkIndex(args.Device)
+		if err != nil || index == 0 {
+			return err
+		}
+		mac, err := net.ParseMAC(want.MAC)
+		if err != nil {
+			return err
+		}
+		return (told{bridge: index, mac: mac}).lookAtNeighbours(found)
+	}
+	t, err := tell(attachment{iface: want}, hook.Args)
+	if err != nil {
+		return err
+	}
+	if t.bridge != 0 {
+		if err := t.lookAtNeighbours(found); err != nil {
+			return err
+		}
+	}
+	found.Forwarding, found.Shortcut = "missing", "no port"
+	if host == nil {
+		return nil
+	}
+	port := host.Attrs().Index
+	entries, err := netlink.NeighList(port, unix.AF_BRIDGE)
+	if err != nil {
+		return err
+	}
+	for _, n := range entries {
+		if n.HardwareAddr.String() != t.mac.String() || n.MasterIndex == 0 {
+			continue
+		}
+		found.Forwarding = "told"
+		if n.State&(netlink.NUD_NOARP|netlink.NUD_PERMANENT) != 0 {
+			found.Forwarding = "static"
+		}
+	}
+	if found.Shortcut, err = a.lookAtShortcut(t, port); err != nil {
+		return fmt.Errorf("short cut: %w", err)
+	}
+	return nil
+}
+
+func (t told) lookAtNeighbours(found *lookedIface) error {
+	present, err := t.onBridge()
+	if err != nil {
+		return err
+	}
+	for ip, n := range present {
+		if !isTold(n) && n.State&netlink.NUD_PERMANENT != 0 {
+			found.Neighbours = append(found.Neighbours, ip)
+		}
+	}
+	return nil
+}
+
+// lookAtShortcut asks the kernel, not the agent that runs: its programs at the port and at the tunnel, and its entry.
+func (a *agent) lookAtShortcut(t told, port int) (string, error) {
+	if said, err := os.ReadFile(filepath.Join(a.statusDir, "shortcut")); err == nil && strings.HasPrefix(string(said), "off") {
+		return "impossible", nil
+	}
+	out, err := programAt(port, "system_out")
+	if err != nil {
+		return "", err
+	}
+	if !t.shortcut {
+		if out != nil {
+			out.Close()
+			return "program at the port", nil
+		}
+		return "off", nil
+	}
+	if out == nil {
+		return "no program at the port", nil
+	}
+	defer out.Close()
+	in, err := programAt(t.tunnel, "tunnel_in")
+	if err != nil {
+		return "", err
+	}
+	if in == nil {
+		return "no program at the tunnel", nil
+	}
+	in.Close()
+	info, err := out.Info()
+	if err != nil {
+		return "", err
+	}
+	ids, _ := info.MapIDs()
+	for _, id := range ids {
+		stations, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			return "", err
+		}
+		defer stations.Close()
+		if stations.KeySize() != 12 {
+			continue
+		}
+		var now station
+		if err := stations.Lookup(keyOf(t.tunnel, t.mac), &now); err != nil || now != (station{uint32(port), stationHere}) {
+			return "not in the map", nil
+		}
+	}
+	return "on", nil
+}
+
+// programAt gives our program of that name at a device's ingress; nil where it is not there.
+func programAt(device int, name string) (*ebpf.Program, error) {
+	if device == 0 {
+		return nil, nil
+	}
+	attached, err := link.QueryPrograms(link.QueryOptions{Target: device, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range attached.Programs {
+		program, err := ebpf.NewProgramFromID(one.ID)
+		if err != nil {
+			return nil, err
+		}
+		if info, err := program.Info(); err == nil && info.Name == name {
+			return program, nil
+		}
+		program.Close()
+	}
+	return nil, nil
+}
