@@ -33,7 +33,7 @@ function checksOf(objects: readonly DeployedObject[], owner: Owner): { texts: st
 export function checksScript(objects: readonly DeployedObject[], stack: string): string {
   const owner = { stack };
   const { texts } = checksOf(objects, owner);
-  return [prelude(owner).text, "set +e", batchScript(texts), `echo '${straysTitle}'`, listContainers(stack).text, ""].join("\n");
+  return [prelude(owner, ...texts).text, "set +e", batchScript(texts), `echo '${straysTitle}'`, listContainers(stack).text, ""].join("\n");
 }
 
 const straysTitle = "<<<flipflap containers>>>";

@@ -9,12 +9,15 @@ hostname "$server"
 mount --make-rprivate /
 
 # A file written on one server is not on the other: own upper layers over the machine's folders.
-for dir in etc var/lib root; do
+for dir in etc var/lib; do
   layer=$state/layers/$(echo "$dir" | tr / -)
   mkdir -p "$layer/upper" "$layer/work"
   mount -t overlay -o "lowerdir=/$dir,upperdir=$layer/upper,workdir=$layer/work" overlay "/$dir"
 done
 mount -t tmpfs -o mode=1777 tmpfs /tmp
+# Root's own folder is empty, as a fresh server's: what this machine's shell starts up would slow every connection down.
+mkdir -p "$state/layers/root"
+mount --bind "$state/layers/root" /root
 
 # A sysfs that shows this network namespace, with the machine's cgroups back on it
 # (without them dockerd says "Devices cgroup isn't mounted").

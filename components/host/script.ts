@@ -3,15 +3,11 @@ import type { ServerDeclaration } from "../config/declaration";
 import { type HostObject, type Owner, ownerFolder } from "./objectType";
 import { type Script, sh } from "./sh";
 
-/**
- * Helpers of the scripts. `save` keeps a previous value once, whatever follows; `restore` calls a
- * function with it and forgets it. The folder goes when it is empty.
- */
-export function prelude(owner: Owner): Script {
-  return sh`
-    set -eu
-    folder=${ownerFolder(owner)}
-    fail() { printf '%s\n' "$*" >&2; exit 1; }
+/** Functions that the scripts share. A script carries those that it calls. */
+const helpers = {
+  fail: sh`fail() { printf '%s\n' "$*" >&2; exit 1; }`,
+  /** Keeps a previous value once, whatever follows: save NAME VALUE. */
+  save: sh`
     save() {
       mkdir -p "$folder/saved"
       if [ ! -e "$folder/saved/$1" ]; then
@@ -20,12 +16,16 @@ export function prelude(owner: Owner): Script {
         mv "$folder/saved/.new" "$folder/saved/$1"
       fi
     }
-    forget() { rm -f "$folder/saved/$1"; prune; }
-    restore() { [ -e "$folder/saved/$1" ] || return 0; "$2" "$(cat "$folder/saved/$1")"; forget "$1"; }
-    prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }
-    has_link() { [ -e "/sys/class/net/$1" ]; }
-    link_alias() { cat "/sys/class/net/$1/ifalias"; }
-    # The wanted addresses of a device and no other global ones: set_addresses DEVICE COMMAND ADDRESS..., where COMMAND is ip, or does what ip does elsewhere.
+  `,
+  forget: sh`forget() { rm -f "$folder/saved/$1"; prune; }`,
+  /** Calls a function with the value that was kept, and forgets it: restore NAME FUNCTION. */
+  restore: sh`restore() { [ -e "$folder/saved/$1" ] || return 0; "$2" "$(cat "$folder/saved/$1")"; forget "$1"; }`,
+  /** The folder goes when it is empty. */
+  prune: sh`prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }`,
+  has_link: sh`has_link() { [ -e "/sys/class/net/$1" ]; }`,
+  link_alias: sh`link_alias() { cat "/sys/class/net/$1/ifalias"; }`,
+  /** The wanted addresses of a device and no other global ones: set_addresses DEVICE COMMAND ADDRESS..., where COMMAND is ip, or does what ip does elsewhere. */
+  set_addresses: sh`
     set_addresses() {
       _device=$1 _ip=$2
       shift 2
@@ -37,11 +37,13 @@ export function prelude(owner: Owner): Script {
         case $_new in *:*) "$_ip" addr replace "$_new" dev "$_device" nodad ;; *) "$_ip" addr replace "$_new" dev "$_device" ;; esac
       done
     }
-    # A MAC, where it is another one: the kernel forgets a device's neighbours even where the same is set again. set_mac DEVICE COMMAND MAC
-    set_mac() { case $("$2" -o link show dev "$1") in *"link/ether $3 "*) ;; *) "$2" link set dev "$1" address "$3" ;; esac; }
-    # A device of ours, by its mark: drop_link DEVICE MARK
-    drop_link() { if has_link "$1" && [ "$(link_alias "$1")" = "$2" ]; then ip link del "$1"; fi; }
-    # A namespace of ours; one of somebody else's is left alone: own_namespace NAME
+  `,
+  /** A MAC, where it is another one: the kernel forgets a device's neighbours even where the same is set again. set_mac DEVICE COMMAND MAC */
+  set_mac: sh`set_mac() { case $("$2" -o link show dev "$1") in *"link/ether $3 "*) ;; *) "$2" link set dev "$1" address "$3" ;; esac; }`,
+  /** A device of ours, by its mark: drop_link DEVICE MARK */
+  drop_link: sh`drop_link() { if has_link "$1" && [ "$(link_alias "$1")" = "$2" ]; then ip link del "$1"; fi; }`,
+  /** A namespace of ours; one of somebody else's is left alone: own_namespace NAME */
+  own_namespace: sh`
     own_namespace() {
       [ -d /run/netns ] || save netns made
       if [ -e "/run/netns/$1" ] && [ ! -e "$folder/saved/netns.$1" ]; then fail "$1: there is a network namespace of this name that is not ours; remove it, or rename what is declared"; fi
@@ -50,7 +52,9 @@ export function prelude(owner: Owner): Script {
       ip netns exec "$1" true 2>/dev/null || { rm -f "/run/netns/$1"; ip netns add "$1"; }
       ip -n "$1" link set lo up
     }
-    # It goes with all that is in it, and with the last one what iproute2 left behind at the first: drop_namespace NAME
+  `,
+  /** It goes with all that is in it, and with the last one what iproute2 left behind at the first: drop_namespace NAME */
+  drop_namespace: sh`
     drop_namespace() {
       if [ -e "$folder/saved/netns.$1" ]; then
         if [ -e "/run/netns/$1" ]; then ip netns del "$1"; fi
@@ -59,8 +63,9 @@ export function prelude(owner: Owner): Script {
       if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ] && [ -e "$folder/saved/netns" ]; then umount /run/netns; rmdir /run/netns; forget netns; fi
       prune
     }
-    # A veth between the server and a namespace. Made and marked inside, then handed out: what is cut off in between is
-    # still in our namespace: veth_into NAMESPACE INNER OUTER MARK
+  `,
+  /** A veth between the server and a namespace. Made and marked inside, then handed out: what is cut off in between is still in our namespace: veth_into NAMESPACE INNER OUTER MARK */
+  veth_into: sh`
     veth_into() {
       if has_link "$3" && [ "$(link_alias "$3")" != "$4" ]; then fail "$3: there is a device of this name that is not ours; remove it, or rename what is declared"; fi
       if has_link "$3" && ! ip -n "$1" link show dev "$2" >/dev/null 2>&1; then ip link del "$3"; fi
@@ -71,7 +76,33 @@ export function prelude(owner: Owner): Script {
         ip -n "$1" link set dev "$3" netns 1
       fi
     }
-    master_of() { if [ -L "/sys/class/net/$1/master" ]; then basename "$(readlink "/sys/class/net/$1/master")"; fi; }
+  `,
+  master_of: sh`master_of() { if [ -L "/sys/class/net/$1/master" ]; then basename "$(readlink "/sys/class/net/$1/master")"; fi; }`,
+} as const satisfies Readonly<Record<string, Script>>;
+
+type Helper = keyof typeof helpers;
+
+/** What a text calls, and what that calls. */
+function helpersOf(text: string): ReadonlySet<Helper> {
+  const found = new Set<Helper>();
+  const look = (part: string): void => {
+    for (const name of Object.keys(helpers) as Helper[]) {
+      if (found.has(name) || !new RegExp(`\\b${name}\\b`).test(part)) continue;
+      found.add(name);
+      look(helpers[name].text);
+    }
+  };
+  look(text);
+  return found;
+}
+
+/** What stands around a script's own text: the state of a stack grows with every byte of it, and Pulumi writes all of it at every step. */
+export function prelude(owner: Owner, ...texts: readonly string[]): Script {
+  const called = helpersOf(texts.join("\n"));
+  return sh`
+    set -eu
+    folder=${ownerFolder(owner)}
+    ${(Object.keys(helpers) as Helper[]).filter((name) => called.has(name)).map((name) => helpers[name])}
   `;
 }
 
@@ -98,15 +129,8 @@ function body(name: string, text: Script): string {
  */
 export function objectScript<S>(object: HostObject<S>, owner: Owner): string {
   const { type, spec, name } = object;
-  return [
-    body("ensure", type.ensure(spec, owner, name)),
-    body("remove", type.remove(spec, owner, name)),
-    prelude(owner).text,
-    firstVerb,
-    type.waits === true ? "" : lock,
-    '"$1"',
-    "",
-  ].join("\n");
+  const [ensure, remove] = [body("ensure", type.ensure(spec, owner, name)), body("remove", type.remove(spec, owner, name))];
+  return [ensure, remove, prelude(owner, ensure, remove).text, firstVerb, type.waits === true ? "" : lock, '"$1"', ""].join("\n");
 }
 
 /** A script's stdin is the script; the command names the verb. A user that is not root needs passwordless sudo. */

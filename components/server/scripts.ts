@@ -23,7 +23,7 @@ export interface RoutingPlan {
 export function factsScript(requirements: readonly Requirement[], routing: RoutingPlan, owner: Owner): string {
   const besideIptables = requirements.some((requirement) => requirement.filtersBesideIptables === true);
   const script = sh`
-    ${prelude(owner)}
+    ${prelude(owner, "fail")}
     missing=
     lacks() { missing="$missing
   $1: $2"; }
@@ -59,7 +59,15 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
       if [ "$config" = /dev/null ]; then answer=null; elif kernel "CONFIG_$name"; then answer=true; else answer=false; fi
       printf '%s"%s":%s' "$separator" "$name" "$answer"; separator=,
     done
-    printf '},"nics":%s}\n' "$(ip -j link show | sed 's/,{}//g')"
+    # Those that were there before us.
+    printf '},"nicMtuBytes":{'
+    separator=
+    for nic in /sys/class/net/*; do
+      case $(cat "$nic/ifalias" 2>/dev/null) in flipflap:*) continue ;; esac
+      case \${nic##*/} in bonding_masters | *[!A-Za-z0-9._-]*) continue ;; esac
+      printf '%s"%s":%s' "$separator" "\${nic##*/}" "$(cat "$nic/mtu")"; separator=,
+    done
+    printf '}}\n'
   `;
   return `${script.text}\n`;
 }

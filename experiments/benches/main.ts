@@ -7,6 +7,7 @@ import { codeRoot } from "../../support/project";
 import { benchCommands } from "./commands";
 import { benchEvpn } from "./evpn";
 import { benchLink } from "./link";
+import { benchScale } from "./scale";
 import { benchSetup } from "./setup";
 
 export interface BenchOptions {
@@ -17,12 +18,13 @@ export interface BenchOptions {
   readonly say: (line: string) => void;
 }
 
-const benches = { link: benchLink, evpn: benchEvpn, commands: benchCommands, setup: benchSetup };
+const benches = { link: benchLink, evpn: benchEvpn, scale: benchScale, commands: benchCommands, setup: benchSetup };
 
 const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds N] [--seconds N] [--seed N]
 
   link      server to server and kind bridge in its modes: one TCP stream, TCP_RR on one core
   evpn      kind evpn: the same, part by part; how fast a system is known elsewhere; 20,000 routes
+  scale     10 to 300 systems on one server: up, drift, destroy, beside bare docker
   commands  an unchanged preview, a second npm run up, flipflap check
   setup     npm run up in a fresh clone with an empty HOME (minutes)
 

@@ -87,7 +87,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
   check: (_, { stack }) => sh`
     pid=$(docker inspect -f '{{.State.Pid}}' ${ownContainers.agent} 2>/dev/null || echo 0)
     [ "$pid" != 0 ] || fail "the agent does not run, and without it nothing is known of this"
-    nsenter -t "$pid" -m /agent look -stack ${stack}
+    nsenter -t "$pid" -m -p /agent look -stack ${stack}
   `,
   wanted: (spec) => {
     const properties: Record<string, Properties[string]> = {};

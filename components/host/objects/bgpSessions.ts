@@ -1,8 +1,9 @@
 /** The sessions of a server's BGP speaker. An `up` ends when one of them stands: the routes of others come by it. */
 import { ownContainers } from "../../net/names";
+import { sections } from "../json";
 import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
-import { tellSpeaker } from "./speakerFile";
+import { speakerCheck, speakerSections, tellSpeaker } from "./speakerFile";
 
 export interface BgpSessionsSpec {
   /** The route servers' addresses. */
@@ -19,8 +20,6 @@ const timeoutTenths = 300;
 /** Sessions stand after one second to three; where nothing has come by then, nothing will. */
 const restartTenths = 80;
 
-export const summaryCommand = "show bgp l2vpn evpn summary json";
-
 export const bgpSessions: ObjectType<BgpSessionsSpec> = {
   type: "bgpSessions",
   identity: () => [],
@@ -28,7 +27,7 @@ export const bgpSessions: ObjectType<BgpSessionsSpec> = {
   ensure: (spec) => sh`
     ${tellSpeaker}
     left=${timeoutTenths}
-    until tell -c ${summaryCommand} 2>/dev/null | grep -q '"state":"Established"'; do
+    until tell -c ${speakerSections.sessions} 2>/dev/null | grep -q '"state":"Established"'; do
       left=$((left - 1))
       [ "$left" -gt 0 ] || fail "no BGP session with a route server ("${spec.peers.join(", ")}") after 30 s; flipflap status names the reason"
       # Once more from its own files: what was told to it by hand goes.
@@ -37,14 +36,12 @@ export const bgpSessions: ObjectType<BgpSessionsSpec> = {
     done
   `,
   remove: () => sh`:`,
-  check: () => sh`
-    ${tellSpeaker}
-    tell -c ${summaryCommand} 2>/dev/null || :
-  `,
+  check: () => speakerCheck,
   wanted: (spec) => Object.fromEntries(spec.peers.map((peer) => [peer, "Established"])),
   found: (output, spec) => {
-    if (output.trim() === "") return undefined;
-    const { peers } = JSON.parse(output) as BgpSummary;
+    const shown = sections(output).get("sessions");
+    if (shown === undefined || shown === "") return undefined;
+    const { peers } = JSON.parse(shown) as BgpSummary;
     return Object.fromEntries(spec.peers.map((peer) => [peer, peers?.[peer]?.state ?? "not known"]));
   },
 };

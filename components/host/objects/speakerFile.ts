@@ -36,10 +36,25 @@ export function takeFromSpeaker(file: string, words: readonly string[], mark: st
   `;
 }
 
-/** What `show bgp l2vpn evpn vni N json` tells. */
+/** Prints what the speaker shows, a section a command; one call of docker, which takes longer than the rest. */
+export function askSpeaker(commands: Readonly<Record<string, string>>): Script {
+  const lines = Object.entries(commands).map(([section, command]) => sh`echo ${`=== ${section}`}; vtysh -c ${command}`.text);
+  return sh`docker exec ${ownContainers.speaker} sh -c ${lines.join("\n")} 2>/dev/null || :`;
+}
+
+export const speakerSections = { vnis: "show bgp l2vpn evpn vni json", sessions: "show bgp l2vpn evpn summary json" } as const;
+
+/** The same for all that are checked by it, so that it is asked once. */
+export const speakerCheck: Script = askSpeaker(speakerSections);
+
+/** What `show bgp l2vpn evpn vni json` tells of each VN, by its number. */
 export interface ShownVni {
   readonly rd?: string;
   readonly inKernel?: string;
-  readonly importRts?: readonly string[];
-  readonly exportRts?: readonly string[];
+  readonly importRTs?: readonly string[];
+  readonly exportRTs?: readonly string[];
+}
+
+export function shownVni(vnis: string | undefined, vni: number): ShownVni | undefined {
+  return (JSON.parse(vnis || "{}") as Readonly<Record<string, ShownVni>>)[vni];
 }

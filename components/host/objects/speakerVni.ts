@@ -1,7 +1,8 @@
 /** What a server's BGP speaker knows of a VN: route distinguisher and targets. */
+import { sections } from "../json";
 import { type ObjectType, ownerMark } from "../objectType";
 import { sh } from "../sh";
-import { giveToSpeaker, type ShownVni, takeFromSpeaker, tellSpeaker } from "./speakerFile";
+import { giveToSpeaker, shownVni, speakerCheck, takeFromSpeaker, tellSpeaker } from "./speakerFile";
 
 export interface SpeakerVniSpec {
   readonly vni: number;
@@ -37,23 +38,20 @@ export const speakerVni: ObjectType<SpeakerVniSpec> = {
     ${tellSpeaker}
     ${takeFromSpeaker(file(spec), [`router bgp ${spec.asn}`, "address-family l2vpn evpn", `no vni ${spec.vni}`], ownerMark(owner, name))}
   `,
-  check: (spec) => sh`
-    ${tellSpeaker}
-    tell -c ${`show bgp l2vpn evpn vni ${spec.vni} json`} 2>/dev/null || :
-  `,
+  check: () => speakerCheck,
   wanted: (spec) => ({
     routeDistinguisher: spec.routeDistinguisher,
     importTargets: [spec.routeTarget],
     exportTargets: [spec.routeTarget],
     inKernel: true,
   }),
-  found: (output) => {
-    const shown = JSON.parse(output.trim() || "{}") as ShownVni;
-    if (shown.rd === undefined) return undefined;
+  found: (output, spec) => {
+    const shown = shownVni(sections(output).get("vnis"), spec.vni);
+    if (shown?.rd === undefined) return undefined;
     return {
       routeDistinguisher: shown.rd,
-      importTargets: shown.importRts ?? [],
-      exportTargets: shown.exportRts ?? [],
+      importTargets: shown.importRTs ?? [],
+      exportTargets: shown.exportRTs ?? [],
       inKernel: shown.inKernel === "True",
     };
   },

@@ -5,7 +5,7 @@
 import { type IpLink, jsonList, sections } from "../json";
 import { type ObjectType, ownerMark } from "../objectType";
 import { sh } from "../sh";
-import { giveToSpeaker, type ShownVni, takeFromSpeaker, tellSpeaker } from "./speakerFile";
+import { askSpeaker, giveToSpeaker, type ShownVni, shownVni, speakerSections, takeFromSpeaker, tellSpeaker } from "./speakerFile";
 
 export interface TenantVrfSpec {
   /** The router's. */
@@ -120,12 +120,10 @@ export const tenantVrf: ObjectType<TenantVrfSpec> = {
     rm -f "$shown"
   `,
   check: ({ namespace, vni }, owner) => sh`
-    ${tellSpeaker}
     if ip -n ${namespace} link show dev ${tunnel} >/dev/null 2>&1; then
       echo "=== links"; ip -n ${namespace} -d -j link show
       echo "=== shown"; stat -Lc %i /run/netns/${namespace} "/var/lib/flipflap/"${owner.stack}/${tenantsFolder}/${namespace} 2>/dev/null | uniq | wc -l
-      echo "=== vni"; tell -c ${`show evpn vni ${vni} json`} 2>/dev/null || :
-      echo "=== vrf"; tell -c ${`show bgp l2vpn evpn vni ${vni} json`} 2>/dev/null || :
+      ${askSpeaker({ vni: `show evpn vni ${vni} json`, vnis: speakerSections.vnis })}
     fi
   `,
   wanted: (spec) => ({
@@ -142,14 +140,14 @@ export const tenantVrf: ObjectType<TenantVrfSpec> = {
     importTargets: [spec.routeTarget],
     exportTargets: [spec.routeTarget],
   }),
-  found: (output) => {
+  found: (output, spec) => {
     const parts = sections(output);
     const links = jsonList<IpLink>(parts.get("links"));
     const [inner, outer] = [links.find((link) => link.ifname === bridge), links.find((link) => link.ifname === tunnel)];
     if (outer === undefined) return undefined;
     const data = outer.linkinfo?.info_data ?? {};
     const vni = JSON.parse(parts.get("vni") || "{}") as ShownVrfVni;
-    const vrf = JSON.parse(parts.get("vrf") || "{}") as ShownVni;
+    const vrf = shownVni(parts.get("vnis"), spec.vni);
     return {
       vni: Number(data.id),
       local: String(data.local),
@@ -160,9 +158,9 @@ export const tenantVrf: ObjectType<TenantVrfSpec> = {
       up: [inner, outer].every((link) => link?.flags.includes("UP") === true) && outer.master === bridge,
       shownToSpeaker: parts.get("shown") === "1",
       state: vni.state ?? "not known",
-      routeDistinguisher: vrf.rd ?? "",
-      importTargets: vrf.importRts ?? [],
-      exportTargets: vrf.exportRts ?? [],
+      routeDistinguisher: vrf?.rd ?? "",
+      importTargets: vrf?.importRTs ?? [],
+      exportTargets: vrf?.exportRTs ?? [],
     };
   },
 };

@@ -1,7 +1,7 @@
 /** What `flipflap status` tells of EVPN: each server's sessions, with the reason where one is down, and what the route servers hold. */
 import type { EvpnNetwork } from "../../config/types.gen";
-import { type BgpSummary, summaryCommand } from "../../host/objects/bgpSessions";
-import { tellSpeaker } from "../../host/objects/speakerFile";
+import type { BgpSummary } from "../../host/objects/bgpSessions";
+import { askSpeaker, speakerSections } from "../../host/objects/speakerFile";
 import { statusFolder } from "../../host/objects/agentFolders";
 import type { Owner } from "../../host/objectType";
 import { sections } from "../../host/json";
@@ -28,9 +28,7 @@ function sessions({ declaration }: KindContext<EvpnNetwork>, owner: Owner): Obse
   return {
     title: "BGP",
     script: sh`
-      ${tellSpeaker}
-      echo "=== summary"
-      tell -c ${summaryCommand} 2>/dev/null || :
+      ${askSpeaker({ summary: speakerSections.sessions })}
       echo
       echo "=== shortcut"; cat ${statusFolder(owner)}/shortcut 2>/dev/null || :
       for peer in ${peers}; do

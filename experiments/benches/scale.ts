@@ -1,0 +1,116 @@
+/** Many systems on one server: up, drift and destroy beside bare docker, and what each system takes of the memory. */
+import { performance } from "node:perf_hooks";
+import { checkedDeclaration } from "../../components/testbed/check";
+import { findImage } from "../../images/find";
+import { readLabState } from "../../lab/state";
+import { Project, succeeded } from "../../support/scratchProject";
+import { machineConditions } from "../runner/conditions";
+import { resultsTable, runBench, type Variant } from "../runner/runner";
+import type { BenchOptions } from "./main";
+import { Site } from "./site";
+
+const server = "flip";
+const counts = [30, 100];
+/** `docker run` at once; the fastest of these is the baseline. */
+const parallelisms = [2, 4, 8];
+
+const testbed = (systems: number): string => `tenants: [{ name: red }]
+networks:
+  - { name: net, tenant: red, kind: bridge, mode: routed, subnets: { flip: 10.40.0.0/22, flap: 10.44.0.0/22 } }
+systems:
+${Array.from({ length: systems }, (_, i) => `  - { name: s${i + 1}, tenant: red, server: ${server}, networks: [{ name: net }] }`).join("\n")}
+links: [{ between: [flip, flap] }]
+`;
+
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const begin = performance.now();
+  await work();
+  return (performance.now() - begin) / 1000;
+}
+
+/** What the server's processes and the kernel hold, without what could be given up at once. */
+async function usedMiB(site: Site): Promise<number> {
+  const text = await site.ssh(server, "cat /proc/meminfo");
+  const of = (key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(text)?.[1]);
+  return (of("MemTotal") - of("MemAvailable")) / 1024;
+}
+
+const bare = {
+  run: (image: string, count: number, parallelism: number): string =>
+    `seq ${count} | xargs -P ${parallelism} -I{} docker run -d --name bare-{} --network none --restart always ${image} >/dev/null`,
+  remove: (count: number, parallelism: number): string => `seq ${count} | xargs -P ${parallelism} -I{} docker rm -f bare-{} >/dev/null`,
+};
+
+async function bestParallelism(site: Site, image: string): Promise<number> {
+  const tried: [parallelism: number, seconds: number][] = [];
+  for (const parallelism of parallelisms) {
+    tried.push([parallelism, await seconds(() => site.ssh(server, bare.run(image, 20, parallelism)))]);
+    await site.ssh(server, bare.remove(20, parallelism));
+  }
+  return tried.sort(([, a], [, b]) => a - b)[0]?.[0] ?? 4;
+}
+
+export async function benchScale(options: BenchOptions): Promise<void> {
+  const project = Project.make("bench");
+  const use = (count: number): void => project.write("testbeds/scale.yaml", testbed(count));
+  for (const stack of ["flip", "flap"]) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: scale");
+  use(1);
+  try {
+    // What every testbed has, images included, is there before anything is timed.
+    succeeded(await project.flipflap("up"));
+    const site = new Site(project, checkedDeclaration(project.root, readLabState(project.root), true));
+    const { id } = findImage(project.root, "tools");
+    const parallelism = await bestParallelism(site, id);
+    const up = () => project.pulumi("up", "-s", server, "--yes", "--skip-preview", "--suppress-outputs");
+    for (const count of counts) {
+      const figures = new Map<string, number[]>();
+      const note = (name: string, value: number): void => void figures.set(name, [...(figures.get(name) ?? []), value]);
+      const figure = (name: string): number => figures.get(name)?.at(-1) ?? Number.NaN;
+      const timed = (name: string, others: Readonly<Record<string, () => Promise<void>>>): Variant => ({
+        name,
+        measure: async () => {
+          for (const [key, work] of Object.entries(others)) note(`${name}: ${key}`, await seconds(work));
+          return { value: figure(`${name}: up`), raw: Object.fromEntries(figures) };
+        },
+      });
+      const bench = {
+        ...options,
+        name: `${count} systems on one server, up`,
+        unit: "s",
+        rounds: count > 100 ? 1 : Math.min(options.rounds, 3),
+        baseline: timed(`docker run, ${parallelism} at once`, {
+          up: async () => {
+            const before = await usedMiB(site);
+            await site.ssh(server, bare.run(id, count, parallelism));
+            note("docker MiB", ((await usedMiB(site)) - before) / count);
+          },
+          destroy: async () => void (await site.ssh(server, bare.remove(count, parallelism))),
+        }),
+        variants: [
+          timed("pulumi up", {
+            up: async () => {
+              const before = await usedMiB(site);
+              use(count + 1);
+              succeeded(await up());
+              note("flipflap MiB", ((await usedMiB(site)) - before) / count);
+            },
+            "up again": async () => void succeeded(await up()),
+            drift: async () => void succeeded(await project.flipflap("drift")),
+            destroy: async () => {
+              use(1);
+              succeeded(await up());
+            },
+          }),
+        ],
+        warmUp: false,
+        conditions: machineConditions(),
+        foreignLimit: 1,
+      };
+      console.log(`\n${resultsTable(bench, await runBench(bench))}`);
+      for (const [name, values] of figures) console.log(`  ${name}: ${values.map((value) => value.toFixed(2)).join(", ")}`);
+    }
+  } finally {
+    await project.flipflap("down");
+    project.remove();
+  }
+}
