@@ -3,8 +3,30 @@ import { local } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
+import { prelude, shellCommand } from "./script";
 import { sh } from "./sh";
 import { sshConfigPath } from "./sshConfig";
+
+/** Notes that the image is ours, before it comes: one that was there already is somebody's, and stays. */
+function markScript(image: ImageSource, { owner }: Site): string {
+  const mark = sh`save ${saved(image)} ${image.tag}`.text;
+  return `${prelude(owner, mark).text}\n${mark}\n`;
+}
+
+/** Takes away our name for it, and with the last name the image. */
+function removeScript(image: ImageSource, { owner }: Site): string {
+  const remove = sh`
+    if [ -e "$folder/saved/"${saved(image)} ]; then
+      if docker image inspect ${image.id} >/dev/null 2>&1 && [ -z "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
+        docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
+      fi
+      forget ${saved(image)}
+    fi
+  `.text;
+  return `${prelude(owner, remove).text}\n${remove}\n`;
+}
+
+const saved = (image: ImageSource): string => `image.${image.id.replace("sha256:", "").slice(0, 12)}`;
 
 /**
  * The tag in `create` is what decides: same tag, same content. The archive is found by the script itself,
@@ -17,13 +39,14 @@ export function renderImage(
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): local.Command {
   const ssh = sh`ssh -F ${sshConfigPath} ${site.server.name}`;
+  const onServer = (script: string) => sh`printf %s ${script} | ${ssh} ${shellCommand(site.server, "")}`;
   return new local.Command(
     `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`,
     {
       create:
-        sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || node_modules/.bin/tsx images/archive.ts ${image.name} | ${ssh} docker load -q`
+        sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || { ${onServer(markScript(image, site))} && node_modules/.bin/tsx images/archive.ts ${image.name} | ${ssh} docker load -q; }`
           .text,
-      delete: sh`if ${ssh} docker image inspect ${image.id} >/dev/null 2>&1; then ${ssh} docker image rm ${image.id} >/dev/null; fi`.text,
+      delete: onServer(removeScript(image, site)).text,
       triggers: [image.id],
       addPreviousOutputInEnv: false,
     },

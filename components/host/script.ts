@@ -42,12 +42,20 @@ const helpers = {
   set_mac: sh`set_mac() { case $("$2" -o link show dev "$1") in *"link/ether $3 "*) ;; *) "$2" link set dev "$1" address "$3" ;; esac; }`,
   /** A device of ours, by its mark: drop_link DEVICE MARK */
   drop_link: sh`drop_link() { if has_link "$1" && [ "$(link_alias "$1")" = "$2" ]; then ip link del "$1"; fi; }`,
+  /** What has a name and no place for a mark is ours where our folder says so; COMMAND succeeds where it is there: own_name MARK WORDS COMMAND... */
+  own_name: sh`
+    own_name() {
+      _mark=$1 _words=$2
+      shift 2
+      if [ ! -e "$folder/saved/$_mark" ] && "$@" >/dev/null 2>&1; then fail "$_words of this name that is not ours; remove it, or rename what is declared"; fi
+      save "$_mark" made
+    }
+  `,
   /** A namespace of ours; one of somebody else's is left alone: own_namespace NAME */
   own_namespace: sh`
     own_namespace() {
       [ -d /run/netns ] || save netns made
-      if [ -e "/run/netns/$1" ] && [ ! -e "$folder/saved/netns.$1" ]; then fail "$1: there is a network namespace of this name that is not ours; remove it, or rename what is declared"; fi
-      save "netns.$1" made
+      own_name "netns.$1" "$1: there is a network namespace" test -e "/run/netns/$1"
       # A name without a namespace is what a cut-off creation leaves.
       ip netns exec "$1" true 2>/dev/null || { rm -f "/run/netns/$1"; ip netns add "$1"; }
       ip -n "$1" link set lo up

@@ -67,6 +67,8 @@ export interface Requirement {
   readonly filtersBesideIptables?: boolean;
   /** No route of these protocols (a pattern of `ip route`'s words) may be there, unless this container of ours runs. */
   readonly noRoutesOf?: { readonly protocols: string; readonly unless: string };
+  /** Nobody may listen on this port, unless this container of ours runs. */
+  readonly freeTcpPort?: { readonly port: number; readonly unless: string };
   readonly why: string;
 }
 
@@ -92,7 +94,7 @@ export const isContainer = (part: Part): part is ContainerPlan => "image" in par
 /** What a server needs once for all networks of a kind, in the order in which it is made. */
 export interface SharedParts {
   /** Only where the server is a hub: the authority on reachability (NVA). */
-  readonly authority?: { readonly component: string; readonly parts: readonly Part[] };
+  readonly authority?: { readonly component: string; readonly parts: readonly Part[]; readonly requires: readonly Requirement[] };
   /** Before the networks. */
   readonly edge: readonly Part[];
   /** After the networks, before the systems. */

@@ -42,6 +42,7 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
     if command -v docker >/dev/null && ! docker version >/dev/null 2>&1; then lacks docker "no answer of dockerd; start it, and let this user use it"; fi
     ${besideIptables ? filterFits : sh`:`}
     ${requirements.flatMap(({ noRoutesOf, why }) => (noRoutesOf === undefined ? [] : [noForeignRoutes(noRoutesOf, why)])).slice(0, 1)}
+    ${requirements.flatMap(({ freeTcpPort, why }) => (freeTcpPort === undefined ? [] : [portIsFree(freeTcpPort, why)]))}
     ${imageStoreFits}
     ${routing.prefixes.map((prefix) => sh`free ${prefix.includes(":") ? "-6" : "-4"} ${prefix}`)}
     ${routing.forwardsIpv6 ? routerAdvertisementsFit : sh`:`}
@@ -77,6 +78,15 @@ function noForeignRoutes({ protocols, unless }: NonNullable<Requirement["noRoute
     if [ "$(docker inspect -f '{{.State.Running}}' ${unless} 2>/dev/null)" != true ]; then
       foreign=$({ ip -4 route show table all; ip -6 route show table all; } | grep -E ${` proto (${protocols})( |$)`} | head -n 3 || :)
       [ -z "$foreign" ] || lacks "routes" "this server has routes of a routing daemon of its own ($foreign), which would be deleted; ${new Script(why)}"
+    fi
+  `;
+}
+
+function portIsFree({ port, unless }: NonNullable<Requirement["freeTcpPort"]>, why: string): Script {
+  return sh`
+    if [ "$(docker inspect -f '{{.State.Running}}' ${unless} 2>/dev/null)" != true ]; then
+      taken=$(ss -H -l -t -n -p ${`sport = :${port}`} | awk '{print $4, $6}' | head -n 3)
+      [ -z "$taken" ] || lacks ${`TCP port ${port}`} "somebody listens on it ($taken); "${why}" needs it"
     fi
   `;
 }

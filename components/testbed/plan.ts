@@ -342,6 +342,7 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
       ...commonRequirements,
       ...impairmentRequirements(declaration, server),
       ...requiring.flatMap((network) => kindOf(network).requires(network)),
+      ...kinds.flatMap(({ shared }) => shared.authority?.requires ?? []),
     ],
     settings: settings(declaration, server),
     agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,

@@ -166,6 +166,16 @@ describe("the shipped testbed", () => {
       "net.ipv4.tcp_congestion_control",
     ],
     ["a port's learning", "bridge link set dev $(ls /sys/class/net/br-blue-net/brif) learning off", "blue-web-attach", "eth0.learns"],
+    ["a port's MTU", "ip link set $(ls /sys/class/net/br-blue-net/brif) mtu 1400", "blue-web-attach", "eth0.port.mtuBytes"],
+    ["a port's offload", "ethtool -K $(ls /sys/class/net/br-blue-net/brif) gso off", "blue-web-attach", "eth0.port.gso"],
+    ["an attach plan", "rm /var/lib/flipflap/flip/attach/blue-web.json", "blue-web-attach flip-attached", ""],
+    [
+      "a container that was stopped",
+      "docker stop -t 0 ff-blue-web >/dev/null; sleep 0.3",
+      "blue-web-attach blue-web-container flip-attached",
+      "",
+    ],
+    ["a container's name", "docker rename ff-blue-web ff-other", "blue-web-attach blue-web-container", ""],
     ["the project's claim", "rm /var/lib/flipflap/flip/project", "flip-claim", ""],
     [
       "a container that no state knows",

@@ -373,6 +373,32 @@ describe("kind evpn", () => {
     expect(await eventually(async () => (await wrong()).length === 0, 20)).toBe(true);
   });
 
+  it("names a program that was taken off and an entry that was taken out of a map, and mends both", async () => {
+    const agent = "/proc/$(docker inspect -f '{{.State.Pid}}' ff-agent)/fdinfo";
+    const portOf = async (system: string): Promise<string> => {
+      const plan = JSON.parse(await onServer("flip", `cat /var/lib/flipflap/flip/attach/${system}.json`)) as {
+        interfaces: { hostName: string }[];
+      };
+      return plan.interfaces[0]?.hostName ?? "";
+    };
+    const link = `$(sed -n 's/^link_id:[[:space:]]*//p' $(grep -lE "^ifindex:[[:space:]]+$(cat /sys/class/net/${await portOf("gold-left")}/ifindex)$" ${agent}/*))`;
+    await onServer("flip", `bpftool link detach id ${link}`);
+    // struct station_key of bpf/include/abi.h: the tunnel's index, the MAC, zeroes.
+    const index = Number(await onServer("flip", "cat /sys/class/net/vx-red-l2/ifindex"));
+    const key = [index & 255, (index >> 8) & 255, 0, 0, ...mac.split(":").map((byte) => Number.parseInt(byte, 16)), 0, 0].join(" ");
+    const maps = `$(sed -n 's/^map_id:[[:space:]]*//p' ${agent}/*)`;
+    await onServer(
+      "flip",
+      `for id in ${maps}; do case $(bpftool map show id $id) in *stations*) bpftool map delete id $id key ${key} ;; esac; done`,
+    );
+    expect((await wrong()).map(({ name, differences: [one] }) => [name, one?.property, one?.found]).sort()).toEqual([
+      ["gold-left-attach", "eth0.shortcut", "no program at the port"],
+      ["red-web-attach", "eth0.shortcut", "not in the map"],
+    ]);
+    succeeded(await project.flipflap("repair"));
+    expect(await wrong()).toEqual([]);
+  });
+
   it("names a wrong password as such, and mends it", async () => {
     const { routeServer } = facts("flip");
     const words = `-c 'conf t' -c 'router bgp 65000' -c 'neighbor ${routeServer} password wrong' -c 'end' -c 'clear bgp *'`;

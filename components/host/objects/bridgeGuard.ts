@@ -11,6 +11,9 @@ export interface BridgeGuardSpec {
 
 const table = (spec: BridgeGuardSpec): string => `ff-${spec.bridge}`;
 
+/** A table has no place for a mark. */
+const mark = (spec: BridgeGuardSpec): string => `filter.${table(spec)}`;
+
 const hooks = { in: "ingress", out: "egress" } as const;
 
 export const bridgeGuard: ObjectType<BridgeGuardSpec> = {
@@ -27,9 +30,17 @@ export const bridgeGuard: ObjectType<BridgeGuardSpec> = {
       ...chains,
       "}",
     ];
-    return sh`printf '%s\n' ${lines.join("\n")} | nft -f -`;
+    return sh`
+      own_name ${mark(spec)} ${`${table(spec)}: there is a table of nft (netdev)`} nft list table netdev ${table(spec)}
+      printf '%s\n' ${lines.join("\n")} | nft -f -
+    `;
   },
-  remove: (spec) => sh`if nft list table netdev ${table(spec)} >/dev/null 2>&1; then nft delete table netdev ${table(spec)}; fi`,
+  remove: (spec) => sh`
+    if [ -e "$folder/saved/"${mark(spec)} ]; then
+      if nft list table netdev ${table(spec)} >/dev/null 2>&1; then nft delete table netdev ${table(spec)}; fi
+      forget ${mark(spec)}
+    fi
+  `,
   check: (spec) => sh`if nft list table netdev ${table(spec)} >/dev/null 2>&1; then nft list table netdev ${table(spec)}; fi`,
   wanted: () => Object.fromEntries(Object.values(hooks).map((hook) => [hook, "drop"])),
   found: (output, spec) => {

@@ -42,6 +42,9 @@ const tables = sh`
   }
 `;
 
+/** Chains and tables have no place for a mark. */
+const mark = (spec: FilterSpec): string => `filter.${spec.variant}.${spec.chain}`;
+
 function removeIptables(spec: FilterSpec): Script {
   return sh`
     chain=${spec.chain}
@@ -62,15 +65,18 @@ function removeIptables(spec: FilterSpec): Script {
 }
 
 function ensureIptables(spec: FilterSpec): Script {
+  const chains = families.flatMap((family) => hooks(spec, family).map(({ table }): [string, string] => [tool(spec, family), table]));
   return sh`
     chain=${spec.chain}
     ${tables}
     put() {
-      command -v "$1" >/dev/null || fail "$1: not on this server; install the package iptables or choose another filter"
       remember "$1" "$4"
       printf '%s\n' "*$2" ":$chain - [0:0]" "$5" COMMIT | "$1-restore" --noflush --wait
       "$1" -w -t "$2" -C "$3" -j "$chain" 2>/dev/null || "$1" -w -t "$2" -I "$3" 1 -j "$chain"
     }
+    command -v ${tool(spec, "ipv4")} >/dev/null || fail ${`${tool(spec, "ipv4")}: not on this server; install the package iptables or choose another filter`}
+    there() { ${chains.flatMap(([of, table]) => [sh`if ${of} -w -t ${table} -S "$chain"; then return 0; fi`])}; return 1; }
+    own_name ${mark(spec)} "$chain: there is a chain of iptables" there
     ${families.flatMap((family) =>
       hooks(spec, family).flatMap(({ table, hook, rules }) =>
         rules.length === 0
@@ -99,6 +105,7 @@ function ensureNft(spec: FilterSpec): Script {
   ];
   return sh`
     command -v nft >/dev/null || fail "nft: not on this server; install the package nftables or choose another filter"
+    own_name ${mark(spec)} ${`${spec.chain}: there is a table of nft (inet)`} nft list table inet ${spec.chain}
     printf '%s\n' ${lines.join("\n")} | nft -f -
   `;
 }
@@ -109,10 +116,12 @@ export const filter: ObjectType<FilterSpec> = {
   // Another variant has tables of its own; in between both filter.
   createBeforeDelete: true,
   ensure: (spec) => (spec.variant === "nft" ? ensureNft(spec) : ensureIptables(spec)),
-  remove: (spec) =>
-    spec.variant === "nft"
-      ? sh`if command -v nft >/dev/null && nft list table inet ${spec.chain} >/dev/null 2>&1; then nft delete table inet ${spec.chain}; fi`
-      : removeIptables(spec),
+  remove: (spec) => sh`
+    if [ -e "$folder/saved/"${mark(spec)} ]; then
+      ${spec.variant === "nft" ? sh`if command -v nft >/dev/null && nft list table inet ${spec.chain} >/dev/null 2>&1; then nft delete table inet ${spec.chain}; fi` : removeIptables(spec)}
+      forget ${mark(spec)}
+    fi
+  `,
   check: (spec) =>
     spec.variant === "nft"
       ? sh`

@@ -8,7 +8,7 @@ import { deviceName, macFor, ownContainers } from "../../net/names";
 import type { Addresses, KindContext, NetworkContext, NetworkKind, Prefixes, Requirement, SharedParts } from "../kind";
 import { asnOf, evpnServers, gatewayMac, isRouted, routeDistinguisher, routerVns, routeTarget, vxlanPort } from "./identifiers";
 import { observations } from "./observations";
-import { routeServerParts } from "./routeServer";
+import { routeServerParts, routeServerRequirements } from "./routeServer";
 import { evpnRules } from "./rules";
 import { passwordSecret, routeServers, speakerFolders, speakerPlan, vtepOf } from "./speaker";
 
@@ -110,7 +110,7 @@ function tenantRouters(contexts: readonly Context[]): HostObject[] {
 }
 
 function shared({ declaration, server, networks }: KindContext<EvpnNetwork>): SharedParts {
-  const authority = { component: "RouteServer", parts: routeServerParts(declaration, server) };
+  const authority = { component: "RouteServer", parts: routeServerParts(declaration, server), requires: routeServerRequirements };
   if (networks.length === 0) return { authority, edge: [], joints: [], settled: [] };
   return {
     authority,

@@ -5,7 +5,7 @@ import { sh } from "../../host/sh";
 import { objectTypes } from "../../host/objects";
 import { ownContainers } from "../../net/names";
 import { formatPrefix, parseInterfaceAddress } from "../../net/cidr";
-import type { ContainerPlan, Part } from "../kind";
+import type { ContainerPlan, Part, Requirement } from "../kind";
 import { asnOf } from "./identifiers";
 import { holdSecondsOf, keepaliveSecondsOf, passwordSecret } from "./speaker";
 
@@ -37,7 +37,7 @@ function containerPlan(declaration: Declaration, address: string, servers: strin
           `[global.config]
   as = ${asn}
   router-id = "${address}"
-  port = 179
+  port = ${bgpPort}
   local-address-list = ["${address}"]
 [[peer-groups]]
   [peer-groups.config]
@@ -65,6 +65,13 @@ function containerPlan(declaration: Declaration, address: string, servers: strin
     ],
   };
 }
+
+const bgpPort = 179;
+
+export const routeServerRequirements: readonly Requirement[] = [
+  { freeTcpPort: { port: bgpPort, unless: ownContainers.routeServer }, why: "the route server of kind evpn" },
+  { tool: "ss", why: "seeing who listens on the BGP port (package iproute2)" },
+];
 
 export function routeServerParts(declaration: Declaration, hub: ServerDeclaration): Part[] {
   const address = hub.underlay.routeServer;
