@@ -5,7 +5,7 @@ import { objectType } from "../components/host/objects";
 import { prelude } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
 import { batchScript, readBatch } from "./batch";
-import { type Context, runScript } from "./context";
+import { type Context, runScript, sshTrouble } from "./context";
 import { readStack } from "./pulumi";
 
 export interface Checked {
@@ -82,7 +82,7 @@ export async function checkServer(context: Context, server: ServerDeclaration): 
         name: server.name,
         result: "failed",
         differences: [],
-        error: `no answer over SSH: ${finished.stderr.trim()}`,
+        error: sshTrouble(server, finished),
       },
     ];
   }

@@ -32,6 +32,13 @@ export function runScript(context: Context, server: ServerDeclaration, script: s
   return tryRun(sshCommand(server, shellCommand(server, "")), { cwd: context.root, stdin: script, timeoutSeconds });
 }
 
+/** Why ssh got no answer, in one line. */
+export function sshTrouble(server: ServerDeclaration, { stderr }: Finished): string {
+  if (!/host key verification failed|REMOTE HOST IDENTIFICATION/i.test(stderr)) return `no answer over SSH: ${stderr.trim()}`;
+  const where = server.isLab ? "the lab's state" : `hostKey in Pulumi.${server.name}.yaml`;
+  return `no answer over SSH: ${server.address} shows another host key than ${where} says; where the server was made anew, write its new key there, else somebody stands in between`;
+}
+
 /** Before a command in a namespace. */
 export const intoNamespace = ({ server, container }: FoundSystem): string[] => [
   ...(server.user === "root" ? [] : ["sudo", "-n"]),

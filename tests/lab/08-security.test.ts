@@ -128,8 +128,8 @@ describe("security", () => {
     } finally {
       project.write(".flipflap/lab.json", lab);
       project.write("testbeds/security.yaml", testbed);
+      await project.flipflap("status");
     }
-    await project.flipflap("status");
     succeeded(await project.flipflap("up"));
     expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
   });

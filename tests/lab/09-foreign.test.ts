@@ -90,7 +90,7 @@ describe("what is somebody else's", () => {
       "a namespace",
       "second",
       "ip netns add ff-router-second",
-      "ip netns del ff-router-second",
+      "ip netns del ff-router-second; umount /run/netns; rmdir /run/netns",
       /ff-router-second: there is a network namespace of this name that is not ours/,
     ],
     [

@@ -73,7 +73,8 @@ class Master {
         return;
       }
       const final = /host key verification failed|permission denied|REMOTE HOST IDENTIFICATION/i.test(said);
-      if (final || attempt >= this.attempts) throw new Error(`ssh ${this.target}: ${said.trim() || "no connection"}`);
+      const why = /host key/i.test(said) ? "the server shows another host key than the pinned one (connection.hostKey)" : said.trim();
+      if (final || attempt >= this.attempts) throw new Error(`ssh ${this.target}: ${why || "no connection"}`);
       await new Promise((r) => setTimeout(r, Math.min(250 * attempt, 2000)));
     }
   }

@@ -12,7 +12,7 @@ export class EngineError extends Error {
   }
 }
 
-function dial(host: string, options: readonly string[], children: Set<ChildProcess>): Duplex {
+function dial(host: string, options: readonly string[], children: Set<ChildProcess>, onTrouble: (said: string) => void): Duplex {
   const url = new URL(host);
   if (url.protocol !== "ssh:") throw new Error(`docker: host ${host}: the offline plugin speaks ssh:// only; use the vendor's plugin`);
   const target = [...(url.port === "" ? [] : ["-p", url.port]), ...(url.username === "" ? [] : ["-l", url.username]), "--", url.hostname];
@@ -23,6 +23,7 @@ function dial(host: string, options: readonly string[], children: Set<ChildProce
   const stream = Duplex.from({ readable: child.stdout, writable: child.stdin });
   child.on("close", (code) => {
     children.delete(child);
+    if (code !== 0 && said.trim() !== "") onTrouble(`docker on ${host}: ${said.trim()}`);
     stream.destroy(code === 0 || code === null ? undefined : new Error(`docker on ${host}: ${said.trim() || `ssh ended with ${code}`}`));
   });
   // What node's http expects of a socket.
@@ -32,11 +33,13 @@ function dial(host: string, options: readonly string[], children: Set<ChildProce
 
 export class Engine {
   private readonly children = new Set<ChildProcess>();
+  /** What ssh said when it ended: http knows of a hang-up only. */
+  private trouble = "";
   private readonly agent: Agent;
 
   constructor(host: string, sshOptions: readonly string[]) {
     this.agent = new Agent({ keepAlive: true, maxSockets: 4 });
-    Object.assign(this.agent, { createConnection: () => dial(host, sshOptions, this.children) });
+    Object.assign(this.agent, { createConnection: () => dial(host, sshOptions, this.children, (said) => (this.trouble = said)) });
   }
 
   /** The answer's JSON, or undefined where it is empty; throws an EngineError with docker's own words. */
@@ -57,7 +60,7 @@ export class Engine {
           else reject(new EngineError(status, `docker: ${(json as { message?: string } | undefined)?.message ?? text}`));
         });
       });
-      ask.on("error", reject);
+      ask.on("error", (error) => reject(this.trouble === "" ? error : new Error(this.trouble)));
       ask.end(raw);
     });
   }
