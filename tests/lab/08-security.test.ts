@@ -145,7 +145,7 @@ describe("security", () => {
     for (const server of servers) {
       await onServer(
         server,
-        "useradd -m -d /var/lib/operator -s /bin/sh -G docker operator && echo 'operator ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/operator && install -d -o operator -m 700 /var/lib/operator/.ssh && install -o operator -m 600 /root/.ssh/authorized_keys /var/lib/operator/.ssh/authorized_keys",
+        "useradd -m -d /var/lib/flipper -s /bin/sh -G docker flipper && echo 'flipper ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/flipper && install -d -o flipper -m 700 /var/lib/flipper/.ssh && install -o flipper -m 600 /root/.ssh/authorized_keys /var/lib/flipper/.ssh/authorized_keys",
       );
       const { address, hostKey, uplink, underlay } = facts[server] ?? {};
       const config = {
@@ -156,7 +156,7 @@ describe("security", () => {
           hostKey,
           uplink,
           underlay,
-          user: "operator",
+          user: "flipper",
           privateKeyFile: `${project.root}/.flipflap/ssh/lab_key`,
         },
       };
@@ -177,7 +177,7 @@ describe("security", () => {
     } finally {
       await other.flipflap("down");
       other.remove();
-      for (const server of servers) await onServer(server, "userdel -r operator; rm -f /etc/sudoers.d/operator").catch(() => undefined);
+      for (const server of servers) await onServer(server, "userdel -r flipper; rm -f /etc/sudoers.d/flipper").catch(() => undefined);
     }
   });
 
