@@ -145,7 +145,7 @@ describe("security", () => {
     for (const server of servers) {
       await onServer(
         server,
-        "useradd -m -d /var/lib/flipper -s /bin/sh -G docker flipper && echo 'flipper ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/flipper && install -d -o flipper -m 700 /var/lib/flipper/.ssh && install -o flipper -m 600 /root/.ssh/authorized_keys /var/lib/flipper/.ssh/authorized_keys",
+        "useradd -p '*' -m -d /var/lib/flipper -s /bin/sh -G docker flipper && echo 'flipper ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/flipper && install -d -o flipper -m 700 /var/lib/flipper/.ssh && install -o flipper -m 600 /root/.ssh/authorized_keys /var/lib/flipper/.ssh/authorized_keys",
       );
       const { address, hostKey, uplink, underlay } = facts[server] ?? {};
       const config = {
