@@ -3,27 +3,28 @@ import { local } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
-import { prelude, shellCommand } from "./script";
+import { lockedScript, shellCommand } from "./script";
 import { sh } from "./sh";
 import { sshConfigPath } from "./sshConfig";
 
 /** Notes that the image is ours, before it comes: one that was there already is somebody's, and stays. */
 function markScript(image: ImageSource, { owner }: Site): string {
-  const mark = sh`save ${saved(image)} ${image.tag}`.text;
-  return `${prelude(owner, mark).text}\n${mark}\n`;
+  return lockedScript(owner, sh`save ${saved(image)} ${image.tag}`);
 }
 
 /** Takes away our name for it, and with the last name the image. */
 function removeScript(image: ImageSource, { owner }: Site): string {
-  const remove = sh`
-    if [ -e "$folder/saved/"${saved(image)} ]; then
-      if docker image inspect ${image.id} >/dev/null 2>&1 && [ -z "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
-        docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
+  return lockedScript(
+    owner,
+    sh`
+      if [ -e "$folder/saved/"${saved(image)} ]; then
+        if docker image inspect ${image.id} >/dev/null 2>&1 && [ -z "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
+          docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
+        fi
+        forget ${saved(image)}
       fi
-      forget ${saved(image)}
-    fi
-  `.text;
-  return `${prelude(owner, remove).text}\n${remove}\n`;
+    `,
+  );
 }
 
 const saved = (image: ImageSource): string => `image.${image.id.replace("sha256:", "").slice(0, 12)}`;

@@ -126,6 +126,11 @@ if [ "$code" != 0 ]; then (remove); exit "$code"; fi
 /** Objects of a server are made and removed in parallel, and share the folder of saved values; the kernel's lock on /run leaves no file. */
 const lock = "exec 9</run; flock 9";
 
+/** A script of its own, which no object is made by. */
+export function lockedScript(owner: Owner, { text }: Script): string {
+  return [prelude(owner, text).text, lock, text, ""].join("\n");
+}
+
 function body(name: string, text: Script): string {
   // Not indented: a quoted value may hold line ends.
   return `${name}() {\n${text.text}\n}`;
