@@ -4,7 +4,10 @@ import { isMap, isSeq, parseDocument } from "yaml";
 import { checkedDeclaration } from "../../components/testbed/check";
 import { readLabState } from "../../lab/state";
 import { StepError } from "../../support/progress";
-import { findSystem, openContext } from "../context";
+import type { MoveMoment } from "../../components/kinds/kind";
+import { kindOf } from "../../components/kinds/registry";
+import { networkContexts } from "../../components/testbed/plan";
+import { type Context, findSystem, openContext, runScript } from "../context";
 import { operateStack } from "../deploy";
 import { jsonOption, UsageError, type Verb } from "../verb";
 
@@ -18,13 +21,27 @@ export function movedText(text: string, system: string, server: string): string 
   return `${text.slice(0, start)}${server}${text.slice(end)}`;
 }
 
+/** What the kinds do beside the two ups. */
+async function runHooks(context: Context, system: string, moment: MoveMoment): Promise<void> {
+  const { server } = findSystem(context, system);
+  const scripts = [...networkContexts(context.declaration, server).values()].flatMap((network) => {
+    const member = network.members.find((one) => one.system === system);
+    return (member && kindOf(network.network).moved?.(network, member, moment)) ?? [];
+  });
+  if (scripts.length === 0) return;
+  const finished = await runScript(context, server, `${["set -eu", ...scripts.map(({ text }) => text)].join("\n")}\n`);
+  if (finished.code !== 0)
+    throw new StepError(`move ${system}`, finished.stderr.trim(), "It runs at its new place; flipflap drift tells what is left to do.");
+}
+
 export const move: Verb = {
   name: "move",
   words: "SYSTEM",
   summary: "move a system to another server; its addresses and MAC stay",
   details: `
 Writes the new server into the testbed's file, then brings up the new server's stack (the system starts there and is
-advertised from there), then the old one's (where it is removed). What runs in the container starts anew: a system is
+advertised from there), then the old one's (where it is removed); in between and at the end the kinds of its networks do
+what they have to (an l2 bridge tells its segment). What runs in the container starts anew: a system is
 moved, not its memory. Other systems are not touched.
 
 Where the new place does not fit the declaration, nothing is changed. Exit code 0: moved.`,
@@ -41,8 +58,9 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     const file = join(root, "testbeds", `${declaration.name}.yaml`);
     const before = readFileSync(file, "utf8");
     writeFileSync(file, movedText(before, name ?? "", to));
+    let moved: Context;
     try {
-      checkedDeclaration(root, readLabState(root), true);
+      moved = { root, declaration: checkedDeclaration(root, readLabState(root), true) };
     } catch (error) {
       writeFileSync(file, before);
       throw error;
@@ -50,7 +68,9 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     const begin = Date.now();
     try {
       await operateStack(root, "up", to);
+      await runHooks(moved, name ?? "", "both");
       await operateStack(root, "up", from.name);
+      await runHooks(moved, name ?? "", "alone");
     } catch (error) {
       if (error instanceof StepError)
         console.error(
@@ -58,8 +78,8 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
         );
       throw error;
     }
-    const moved = { system: name, from: from.name, to, seconds: (Date.now() - begin) / 1000 };
-    console.log(flags.json === true ? JSON.stringify(moved) : `${name} is on ${to} (${moved.seconds.toFixed(1)} s)`);
+    const done = { system: name, from: from.name, to, seconds: (Date.now() - begin) / 1000 };
+    console.log(flags.json === true ? JSON.stringify(done) : `${name} is on ${to} (${done.seconds.toFixed(1)} s)`);
     return 0;
   },
 };

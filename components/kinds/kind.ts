@@ -127,6 +127,8 @@ export interface ObservedTable {
   readonly problems: readonly string[];
 }
 
+export type MoveMoment = "both" | "alone";
+
 export interface NetworkKind<N extends Network = Network> {
   readonly kind: N["kind"];
   readonly rules: readonly Rule<KindRuleContext<N>>[];
@@ -157,6 +159,8 @@ export interface NetworkKind<N extends Network = Network> {
   /** Whether packets of one server's members reach those of another, for the reachability test. */
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
   observations(context: KindContext<N>, owner: Owner): readonly Observation[];
+  /** On the new server of a system that `flipflap move` moves: when it runs there too, and when it runs there alone. */
+  moved?(context: NetworkContext<N>, member: Member, moment: MoveMoment): Script | undefined;
 }
 
 /** For kinds whose networks share nothing. */

@@ -282,7 +282,7 @@ function impairmentRequirements(declaration: Declaration, server: ServerDeclarat
 }
 
 /** Once a network: the addresses of all its members are settled together. */
-function networkContexts(declaration: Declaration, server: ServerDeclaration): Map<string, NetworkContext> {
+export function networkContexts(declaration: Declaration, server: ServerDeclaration): Map<string, NetworkContext> {
   const joined = declaration.testbed.networks.filter((network) => kindOf(network).servers(declaration, network).includes(server));
   return new Map(joined.map((network) => [network.name, networkContext(declaration, network, server)]));
 }

@@ -171,6 +171,19 @@ describe("the modes of kind bridge", () => {
     expect(await onServer("flip", "tc qdisc show dev up0")).not.toMatch(/tbf|clsact/);
   });
 
+  it("moves a system of an l2 network, and its segment knows at once", async () => {
+    const file = project.read("testbeds/bridge-modes.yaml");
+    const reached = () => inSystem("dual-flip", "ping", "-n", "-c", "1", "-W", "1", address("l2-flip"));
+    expect((await reached()).code).toBe(0);
+    succeeded(await project.flipflap("move", "l2-flip", "--to", "flap"));
+    expect((await reached()).code).toBe(0);
+    // The MAC stays; flip's bridge has it behind the port to flap now.
+    expect(await onServer("flip", "bridge fdb show brport up1")).toContain("02:00:00:00:20:0b dev up1");
+    succeeded(await project.flipflap("move", "l2-flip", "--to", "flip"));
+    expect((await reached()).code).toBe(0);
+    expect(project.read("testbeds/bridge-modes.yaml")).toBe(file);
+  });
+
   it("refuses a stack whose hub is not up, naming the command", async () => {
     succeeded(await project.pulumi("destroy", "-s", "flap", "--yes", "--skip-preview"));
     succeeded(await project.pulumi("destroy", "-s", "flip", "--yes", "--skip-preview"));

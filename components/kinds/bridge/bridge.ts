@@ -6,7 +6,8 @@ import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { transitRouterAddress } from "../../host/objects/router";
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
-import { deviceName, macFor } from "../../net/names";
+import { type Script, sh } from "../../host/sh";
+import { deviceName, macFor, systemContainer } from "../../net/names";
 import { type Member, type NetworkContext, type NetworkKind, nothingShared, type Requirement } from "../kind";
 import { bridgeGateways, bridgePrefixes, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
@@ -137,6 +138,15 @@ function reaches({ network }: Context, from: Member, to: Member): boolean {
   return network.mode !== "nat";
 }
 
+/** Frames to all from the new place: every bridge of the segment learns at once where the MAC is now. */
+function announce(member: Member): Script {
+  return sh`
+    pid=$(docker inspect -f '{{.State.Pid}}' ${systemContainer(member.system)})
+    nsenter -t "$pid" -n ping -n -q -b -c 1 -W 0.1 -I ${member.interface} 255.255.255.255 >/dev/null 2>&1 || :
+    nsenter -t "$pid" -n ping -n -q -c 1 -W 0.1 ${`ff02::1%${member.interface}`} >/dev/null 2>&1 || :
+  `;
+}
+
 export const bridgeKind: NetworkKind<BridgeNetwork> = {
   kind: "bridge",
   rules: bridgeRules,
@@ -153,6 +163,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
   nve,
   shared: () => nothingShared,
   observations: () => [],
+  moved: ({ network }, member, moment) => (network.mode === "l2" && moment === "alone" ? announce(member) : undefined),
   attach: ({ network, server }) => {
     const gateways = bridgeGateways(network, server.name);
     return {
