@@ -13,7 +13,7 @@ const forbid = (files, patterns) => ({
 });
 
 export default typescript.config(
-  { ignores: ["node_modules/", ".flipflap/", "results/", "components/config/types.gen.ts", "eslint.config.mjs"] },
+  { ignores: ["node_modules/", ".flipflap/", "results/", "**/types.gen.ts", "eslint.config.mjs"] },
   js.configs.recommended,
   ...typescript.configs.strict,
   ...typescript.configs.stylistic,

@@ -4,6 +4,7 @@ import { compare, type DeployedObject, type Difference, type Owner, stackLabel }
 import { objectType } from "../components/host/objects";
 import { prelude } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
+import { listExperimentRules } from "../components/host/objects/experimentRules";
 import { batchScript, readBatch } from "./batch";
 import { type Context, runScript, sshTrouble } from "./context";
 import { readStack } from "./pulumi";
@@ -33,19 +34,28 @@ function checksOf(objects: readonly DeployedObject[], owner: Owner): { texts: st
 export function checksScript(objects: readonly DeployedObject[], stack: string): string {
   const owner = { stack };
   const { texts } = checksOf(objects, owner);
-  return [prelude(owner, ...texts).text, "set +e", batchScript(texts), `echo '${straysTitle}'`, listContainers(stack).text, ""].join("\n");
+  return [
+    prelude(owner, ...texts).text,
+    "set +e",
+    batchScript(texts),
+    `echo '${straysTitle}'`,
+    listContainers(stack).text,
+    listExperimentRules.text,
+    "",
+  ].join("\n");
 }
 
 const straysTitle = "<<<flipflap containers>>>";
 
-/** Those that have the stack's mark: id and name. */
+/** Containers that have the stack's mark: id and name. */
 const listContainers = (stack: string): Script =>
   sh`docker ps -a --no-trunc --filter label=${`${stackLabel}=${stack}`} --format '{{.ID}} {{.Names}}'`;
 
 function readStrays(server: string, known: ReadonlySet<string>, printed: string): Checked[] {
   const lines = (printed.split(`${straysTitle}\n`)[1] ?? "").split("\n").filter(Boolean);
   return lines.flatMap((line): Checked[] => {
-    const [id = "", name = ""] = line.split(" ");
+    const [id = "", name] = line.split(" ");
+    if (name === undefined) return [{ server, type: "filter", name: id, result: "stray", differences: [] }];
     return known.has(id) ? [] : [{ server, type: "container", name, result: "stray", differences: [] }];
   });
 }

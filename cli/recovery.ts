@@ -7,6 +7,8 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import type { ServerDeclaration } from "../components/config/declaration";
 import { stackLabel } from "../components/host/objectType";
+import { removeExperimentRules } from "../components/host/objects/experimentRules";
+import { lockedScript } from "../components/host/script";
 import { sh } from "../components/host/sh";
 import { run, sleep } from "../support/process";
 import { stacksFolder, stateFolder } from "../support/project";
@@ -145,7 +147,8 @@ async function removeStrays(context: Context, server: ServerDeclaration, state: 
       docker rm -f -v "$id" >/dev/null
     done
   `;
-  const finished = await runScript(context, server, `${settleScript.text}\n${script.text}\n`);
+  const rules = lockedScript({ stack: server.name }, removeExperimentRules);
+  const finished = await runScript(context, server, `${settleScript.text}\n${script.text}\n(\n${rules})\n`);
   if (finished.code !== 0) throw new StepError(server.name, finished.stderr.trim(), "Mend it and run this again.");
   return finished.stdout.split("\n").flatMap((line) => (line.trim() === "" ? [] : [line.trim().replace(/^\//, "")]));
 }

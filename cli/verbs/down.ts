@@ -29,6 +29,8 @@ held is gone with it, and its stack's state is forgotten.`,
       await recover(
         { root, declaration },
         declaration.servers.filter((server) => !off.includes(server.name)),
+        // What a killed experiment left goes too.
+        true,
       );
       const deployed = await Promise.all(declaration.servers.map((server) => readStack(root, server.name)));
       const there = deployed

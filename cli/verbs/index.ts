@@ -6,13 +6,32 @@ import { doctor } from "./doctor";
 import { down } from "./down";
 import { drift } from "./drift";
 import { exec } from "./exec";
+import { experiment } from "./experiment";
 import { graph } from "./graph";
 import { lab } from "./lab";
 import { move } from "./move";
 import { repair } from "./repair";
+import { report } from "./report";
 import { routes } from "./routes";
 import { setup } from "./setup";
 import { status } from "./status";
 import { up } from "./up";
 
-export const allVerbs: readonly Verb[] = [up, down, status, doctor, graph, drift, repair, check, move, routes, exec, capture, lab, setup];
+export const allVerbs: readonly Verb[] = [
+  up,
+  down,
+  status,
+  doctor,
+  graph,
+  drift,
+  repair,
+  check,
+  move,
+  routes,
+  exec,
+  capture,
+  experiment,
+  report,
+  lab,
+  setup,
+];

@@ -12,7 +12,7 @@ export interface StackSource {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-function readYaml(path: string, shown: string, faults: Fault[]): unknown {
+export function readYaml(path: string, shown: string, faults: Fault[]): unknown {
   const document = parseDocument(readFileSync(path, "utf8"), { prettyErrors: true });
   for (const error of document.errors) {
     const what = (error.message.split("\n")[0] ?? "is no YAML").replace(/:$/, "");

@@ -108,7 +108,8 @@ function isNoise(error: ErrorObject, all: readonly ErrorObject[]): boolean {
   return typeof error.data === "object" ? error.keyword === "const" : error.keyword === "type";
 }
 
-function faultsOf(validate: ValidateFunction, data: unknown, prefix: string): Fault[] {
+/** Every fault of data that a schema describes. */
+export function schemaFaults(validate: ValidateFunction, data: unknown, prefix: string): Fault[] {
   if (validate(data)) return [];
   const errors = validate.errors ?? [];
   return errors
@@ -121,9 +122,9 @@ function faultsOf(validate: ValidateFunction, data: unknown, prefix: string): Fa
 }
 
 export function validateTestbed(data: unknown): Fault[] {
-  return faultsOf(validators.testbed, data ?? {}, "");
+  return schemaFaults(validators.testbed, data ?? {}, "");
 }
 
 export function validateStackFile(file: string, data: unknown): Fault[] {
-  return faultsOf(validators.stackFile, data, `${file}: flipflap:`);
+  return schemaFaults(validators.stackFile, data, `${file}: flipflap:`);
 }

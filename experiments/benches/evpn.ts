@@ -6,7 +6,8 @@ import { readRoutes } from "../../components/kinds/evpn/routes";
 import { sleep, waitUntil } from "../../support/process";
 import { median } from "../runner/statistics";
 import type { BenchOptions } from "./main";
-import { measureWays, type Site, type Way, withTestbed } from "./site";
+import type { Site } from "../site";
+import { measureWays, type Way, withTestbed } from "./site";
 
 const servers = ["flip", "flap"] as const;
 const network = { name: "red-l2", tunnel: "vx-red-l2", vn: 136 };
@@ -44,7 +45,7 @@ interface FdbEvent {
 /** `bridge -t monitor fdb` on a server, two lines an event; the servers of a lab have one clock. */
 function follow(site: Site, server: string, mac: string): { events: FdbEvent[]; stop: () => void } {
   const events: FdbEvent[] = [];
-  const child = spawn("ssh", ["-F", `${site.project.root}/.flipflap/ssh/config`, server, "TZ=UTC exec stdbuf -oL bridge -t monitor fdb"]);
+  const child = spawn("ssh", ["-F", `${site.root}/.flipflap/ssh/config`, server, "TZ=UTC exec stdbuf -oL bridge -t monitor fdb"]);
   let rest = "";
   let atMs = Number.NaN;
   child.stdout.on("data", (data: Buffer) => {
@@ -64,7 +65,8 @@ const percentile = (values: readonly number[], share: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.ceil(values.length * share) - 1)] ?? Number.NaN;
 
 async function measureLatency(site: Site, options: BenchOptions, starts: number): Promise<void> {
-  const { container, server } = site.system("red-web");
+  const { server, system } = site.system("red-web");
+  const container = system?.holder ?? "";
   const mac = (await site.ssh(server.name, `docker exec ${container} cat /sys/class/net/eth0/address`)).trim();
   const { events, stop } = follow(site, "flap", mac);
   const times: { started: number; finished: number }[] = [];

@@ -7,7 +7,7 @@ import { Project, succeeded } from "../../support/scratchProject";
 import { machineConditions } from "../runner/conditions";
 import { resultsTable, runBench, type Variant } from "../runner/runner";
 import type { BenchOptions } from "./main";
-import { Site } from "./site";
+import { Site } from "../site";
 
 const server = "flip";
 const counts = [30, 100];
@@ -58,7 +58,7 @@ export async function benchScale(options: BenchOptions): Promise<void> {
   try {
     // What every testbed has, images included, is there before anything is timed.
     succeeded(await project.flipflap("up"));
-    const site = new Site(project, checkedDeclaration(project.root, readLabState(project.root), true));
+    const site = new Site(project.root, checkedDeclaration(project.root, readLabState(project.root), true));
     const { id } = findImage(project.root, "tools");
     const parallelism = await bestParallelism(site, id);
     const up = () => project.pulumi("up", "-s", server, "--yes", "--skip-preview", "--suppress-outputs");

@@ -1,4 +1,8 @@
 /** Under which conditions something was measured. */
+import { linkDevice } from "../../components/config/declaration";
+import { sections } from "../../components/host/json";
+import { sh } from "../../components/host/sh";
+import type { Site } from "../site";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { cpus, release } from "node:os";
 
@@ -46,6 +50,12 @@ export function foreignCpuShare(before: CpuTimes, after: CpuTimes): number {
   return since("total") === 0 ? 0 : Math.max(0, foreign / since("total"));
 }
 
+/** The share of the machine that was used at all. */
+export function busyCpuShare(before: CpuTimes, after: CpuTimes): number {
+  const total = after.total - before.total;
+  return total <= 0 ? 0 : 1 - (after.idle - before.idle) / total;
+}
+
 export function machineConditions(): Record<string, unknown> {
   const read = (path: string): string => {
     try {
@@ -61,4 +71,27 @@ export function machineConditions(): Record<string, unknown> {
     bpfJit: read("/proc/sys/net/core/bpf_jit_enable"),
     load: read("/proc/loadavg"),
   };
+}
+
+/** Of each server: kernel, congestion control, its links' MTU and offloads, versions of the tools. */
+export async function serverConditions(site: Site): Promise<Record<string, Record<string, string>>> {
+  const { servers, testbed } = site.declaration;
+  const all = servers.map(async (server): Promise<[string, Record<string, string>]> => {
+    const devices = testbed.links.filter((link) => link.between.includes(server.name)).map((link) => linkDevice(link, server));
+    const script = sh`
+      echo "=== kernel"; uname -r
+      echo "=== docker"; docker version -f '{{.Server.Version}}'
+      echo "=== congestionControl"; cat /proc/sys/net/ipv4/tcp_congestion_control
+      echo "=== bpfJit"; cat /proc/sys/net/core/bpf_jit_enable 2>/dev/null || echo unknown
+      echo "=== bridgeNetfilter"; cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null || echo none
+      for device in ${devices}; do
+        echo "=== $device"; cat "/sys/class/net/$device/mtu"
+        ethtool -k "$device" | grep -E '^(tcp-segmentation|generic-segmentation|generic-receive|tx-checksumming|rx-checksumming)'
+      done
+    `;
+    const printed = await site.ssh(server.name, script.text);
+    const own = [...sections(printed)].map(([key, text]): [string, string] => [key, text.replaceAll("\n", ", ")]);
+    return [server.name, Object.fromEntries(own)];
+  });
+  return Object.fromEntries(await Promise.all(all));
 }

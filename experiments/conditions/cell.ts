@@ -1,0 +1,60 @@
+/** What a cell sets before it is measured, and what puts all back, whatever happened in between. */
+import { sh } from "../../components/host/sh";
+import { lockedScript } from "../../components/host/script";
+import { ensureExperimentRules, removeExperimentRules } from "../../components/host/objects/experimentRules";
+import { runScript } from "../../cli/context";
+import type { Cell } from "../cells";
+import type { End, Site } from "../site";
+
+async function onServers(site: Site, script: (stack: string) => string): Promise<void> {
+  await Promise.all(
+    site.declaration.servers.map(async (server) => {
+      const finished = await runScript(site, server, script(server.name));
+      if (finished.code !== 0) throw new Error(`${server.name}: ${finished.stderr.trim()}`);
+    }),
+  );
+}
+
+/** Takes away rules that an experiment made, also one that was killed. */
+export const clearRules = (site: Site): Promise<void> => onServers(site, (stack) => lockedScript({ stack }, removeExperimentRules));
+
+interface Interface {
+  readonly mtuBytes: number;
+  readonly tso: boolean;
+}
+
+async function lookAt(site: Site, end: End): Promise<Interface> {
+  const device = end.system?.device ?? "";
+  const printed = await site.exec(end, sh`ip -o link show dev ${device}; ethtool -k ${device}`);
+  return { mtuBytes: Number(/ mtu (\d+) /.exec(printed)?.[1]), tso: /^tcp-segmentation-offload: on/m.test(printed) };
+}
+
+async function setInterface(site: Site, end: End, { mtuBytes, tso }: Partial<Interface>): Promise<void> {
+  const device = end.system?.device;
+  if (device === undefined) return;
+  await site.exec(
+    end,
+    sh`
+      ${mtuBytes === undefined ? sh`:` : sh`ip link set dev ${device} mtu ${mtuBytes}`}
+      ${tso === undefined ? sh`:` : sh`ethtool -K ${device} tso ${tso ? "on" : "off"} >/dev/null`}
+    `,
+  );
+}
+
+/** Runs `work` under the cell's conditions. */
+export async function underConditions<T>(site: Site, cell: Cell, ends: readonly End[], work: () => Promise<T>): Promise<T> {
+  const { rules, filter = "iptables", match = "none", mtuBytes, tso } = cell;
+  const changesInterfaces = mtuBytes !== undefined || tso !== undefined;
+  const before = changesInterfaces ? await Promise.all(ends.map((end) => lookAt(site, end))) : [];
+  const tooLarge = before.find((one) => mtuBytes !== undefined && mtuBytes > one.mtuBytes);
+  if (tooLarge !== undefined) throw new Error(`MTU ${mtuBytes} is above the network's ${tooLarge.mtuBytes}`);
+  try {
+    if (rules !== undefined)
+      await onServers(site, (stack) => lockedScript({ stack }, ensureExperimentRules({ count: rules, filter, match })));
+    if (changesInterfaces) await Promise.all(ends.map((end) => setInterface(site, end, { mtuBytes, tso })));
+    return await work();
+  } finally {
+    if (changesInterfaces) await Promise.all(ends.map((end, i) => setInterface(site, end, before[i] ?? {})));
+    if (rules !== undefined) await clearRules(site);
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Tenant systems from nothing to attached, many at once, and the memory that they take: containers with attach plans of
+ * their own, as `up` makes them, joined by the server's agent. Report S4 compares such figures with those of virtual machines.
+ */
+import { performance } from "node:perf_hooks";
+import { ownerFolder, stackLabel } from "../../components/host/objectType";
+import { statusFolder } from "../../components/host/objects/agentFolders";
+import type { AttachSpec } from "../../components/host/objects/attachSpec";
+import { sh } from "../../components/host/sh";
+import { isBare, networkContexts, planServer } from "../../components/testbed/plan";
+import { deviceName, hash32, macFor } from "../../components/net/names";
+import { findImage } from "../../images/find";
+import type { Cell } from "../cells";
+import type { Site } from "../site";
+import type { Measured, ServerMethod } from "./method";
+
+const prefix = "exp-boot-";
+
+/** A plan like that of the network's first system, for a system of another name. IPv6 link-local addresses are all it has. */
+function planLike(pattern: AttachSpec, network: string, system: string): AttachSpec {
+  const iface = pattern.interfaces.find((i) => i.network === network);
+  if (iface === undefined) throw new Error(`${network}: no system to take for a pattern`);
+  const hash = hash32(`${network} ${system}`).toString(16).padStart(8, "0");
+  return {
+    ...pattern,
+    system,
+    container: `ff-${system}`,
+    interfaces: [{ ...iface, name: "eth0", hostName: deviceName("ffv-", hash), mac: macFor(system), addresses: [], routes: [], hooks: [] }],
+  };
+}
+
+const usedKiB = async (site: Site, server: string): Promise<number> =>
+  Number(await site.ssh(server, "awk '/MemTotal/ {t=$2} /MemAvailable/ {a=$2} END {print t - a}' /proc/meminfo"));
+
+export async function removeBooted(site: Site, server: string): Promise<void> {
+  const folder = `${ownerFolder({ stack: server })}/attach`;
+  await site.ssh(
+    server,
+    sh`
+      rm -f ${folder}/${prefix}*.json
+      docker ps -a -q --filter name=${`^/ff-${prefix}`} | xargs -r docker rm -f >/dev/null
+    `.text,
+  );
+}
+
+export const boot: ServerMethod = {
+  unit: "s",
+  better: "less",
+  between: "none",
+  measure: async (site, cell: Cell): Promise<Measured> => {
+    const count = cell.systems ?? 1;
+    const server = site.declaration.servers.find((one) => networkContexts(site.declaration, one).has(cell.network));
+    const pattern =
+      server && planServer(site.declaration, server).systems.find((plan) => plan.interfaces.some((i) => i.network === cell.network));
+    if (server === undefined || pattern === undefined || isBare(pattern))
+      throw new Error(`${cell.network}: no container of it on a server`);
+    const { name } = server;
+    const { id } = findImage(site.root, "tools");
+    const systems = Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
+    const plans = systems.map((system) => planLike(pattern.attach.spec, cell.network, system));
+    await removeBooted(site, name);
+    const before = await usedKiB(site, name);
+    const begin = performance.now();
+    const folder = `${ownerFolder({ stack: name })}/attach`;
+    const script = sh`
+      cd ${folder}
+      ${plans.map((plan) => sh`printf '%s\n' ${JSON.stringify(plan)} >.${plan.system}; mv .${plan.system} ${plan.system}.json`)}
+      printf '%s\n' ${systems} | xargs -P 8 -I{} docker run -d --name ff-{} --network none --label ${`${stackLabel}=${name}`} --label flipflap.system={} ${id} >/dev/null
+      for system in ${systems}; do
+        left=600
+        until grep -qs '"pid"' ${statusFolder({ stack: name })}/$system.json && ! grep -q '"error"' ${statusFolder({ stack: name })}/$system.json; do
+          left=$((left - 1)); [ "$left" -gt 0 ] || { echo "$system: not attached" >&2; exit 1; }
+          sleep 0.05
+        done
+      done
+      for system in ${systems}; do cat ${statusFolder({ stack: name })}/$system.json; done
+    `;
+    try {
+      const raw = await site.ssh(name, script.text, 600);
+      const seconds = (performance.now() - begin) / 1000;
+      const attached = [...raw.matchAll(/"attachedMs":(\d+)/g)].map(([, text]) => Number(text)).sort((a, b) => a - b);
+      const memory = ((await usedKiB(site, name)) - before) / 1024;
+      return {
+        value: seconds,
+        raw,
+        details: {
+          secondsPerSystem: seconds / count,
+          memoryMiBPerSystem: memory / count,
+          attachMillisecondsMedian: attached[attached.length >> 1] ?? Number.NaN,
+        },
+      };
+    } finally {
+      await removeBooted(site, name);
+    }
+  },
+};

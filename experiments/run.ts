@@ -1,0 +1,210 @@
+/** Runs an experiment on what is deployed: interleaved rounds with server to server in each, until the intervals are narrow enough. */
+import { performance } from "node:perf_hooks";
+import { sleep } from "../support/process";
+import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";
+import { clearRules, underConditions } from "./conditions/cell";
+import { methods } from "./methods";
+import { removeBooted } from "./methods/boot";
+import { linkOptions, type Measured, type Method } from "./methods/method";
+import { readRun, type Run, type RunHeader, RunWriter } from "./results";
+import { cpuTimes, foreignCpuShare, busyCpuShare, machineConditions, serverConditions } from "./runner/conditions";
+import { generator, shuffled } from "./runner/statistics";
+import type { Site } from "./site";
+import { relativeWidth, summarise } from "./summary";
+import type { Experiment } from "./types.gen";
+
+/** A measurement during which others used more of the machine is measured again, and does not count. */
+const foreignLimit = 0.1;
+const repeats = 2;
+
+export interface Progress {
+  readonly done: number;
+  readonly all: number;
+  readonly label: string;
+  readonly secondsLeft: number;
+}
+
+export interface RunControl {
+  readonly show: (progress: Progress) => void;
+  readonly say: (line: string) => void;
+  /** Set when the user wants to stop: what runs is ended, all is put back, and the run can be resumed. */
+  readonly stop: AbortSignal;
+}
+
+export interface Started {
+  readonly name: string;
+  readonly experiment: Experiment;
+  readonly profile: ProfileName;
+  readonly seed: number;
+  readonly topology: string;
+}
+
+/** Cells that the testbed has, and those that it cannot have. */
+export function plannedCells(site: Site, experiment: Experiment, profile: ProfileName): Pick<RunHeader, "cells" | "left"> {
+  const method = methods[experiment.method];
+  const networks = experiment.networks ?? site.declaration.testbed.networks.map(({ name }) => name);
+  const all = cellsOf(experiment, profile, networks);
+  const left: { cell: string; why: string }[] = [];
+  const cells = all.filter((cell) => {
+    const why = impossible(site, method, cell);
+    if (why !== undefined) left.push({ cell: cellLabel(cell, all), why });
+    return why === undefined;
+  });
+  if (method.between !== "ends" || cells.length === 0) return { cells, left };
+  const baselines = new Map(cells.map((cell) => [cellKey(baselineOf(cell)), baselineOf(cell)]));
+  return { cells: [...baselines.values(), ...cells], left };
+}
+
+function impossible(site: Site, method: Method, cell: Cell): string | undefined {
+  if (method.between === "missing") return method.reason;
+  const known = site.declaration.testbed.networks.find(({ name }) => name === cell.network);
+  if (known === undefined) return `the testbed has no network "${cell.network}"`;
+  if (method.between === "none") return known.kind === "netns" ? "its systems are namespaces, which boot no container" : undefined;
+  const ends = site.ends(cell);
+  return "impossible" in ends ? ends.impossible : undefined;
+}
+
+export async function begin(site: Site, started: Started): Promise<RunWriter> {
+  const { name, experiment, profile, seed, topology } = started;
+  const stamp = new Date().toISOString().replaceAll(/[-:]/g, "").slice(0, 15).replace("T", "-");
+  const writer = new RunWriter(site.root, `${name}-${stamp}`);
+  const { unit, better } = methods[experiment.method];
+  writer.add({
+    type: "run",
+    run: writer.run,
+    experiment: name,
+    definition: experiment,
+    profile,
+    testbed: site.declaration.name,
+    kinds: Object.fromEntries(site.declaration.testbed.networks.map(({ name: network, kind }) => [network, kind])),
+    topology,
+    seed,
+    unit,
+    better,
+    startedAt: new Date().toISOString(),
+    ...plannedCells(site, experiment, profile),
+    conditions: {
+      ...machineConditions(),
+      wantedCongestionControl: experiment.congestionControl ?? "reno",
+      servers: await serverConditions(site),
+    },
+  });
+  return writer;
+}
+
+async function measure(site: Site, header: RunHeader, cell: AnyCell, seconds: number): Promise<Measured> {
+  const { definition } = header;
+  const method = methods[definition.method];
+  if (method.between === "missing") throw new Error(method.reason);
+  if (method.between === "none") return method.measure(site, cell as Cell);
+  const options = linkOptions(cell, definition, seconds);
+  if (isBaseline(cell)) {
+    const { from, to } = site.baseline();
+    return method.measure(site, from, to, options);
+  }
+  const ends = site.ends(cell);
+  if ("impossible" in ends) throw new Error(ends.impossible);
+  return underConditions(site, cell, [ends.from, ends.to], () => method.measure(site, ends.from, ends.to, options));
+}
+
+/** One sample of a cell; disturbed ones are noted and taken again. */
+async function sample(site: Site, writer: RunWriter, header: RunHeader, cell: AnyCell, round: number, control: RunControl): Promise<void> {
+  const key = cellKey(cell);
+  const { seconds } = profileOf(header.definition, header.profile);
+  try {
+    for (let attempt = 1; ; attempt++) {
+      const [before, begin] = [cpuTimes(), performance.now()];
+      const { value, details, raw } = await measure(site, header, cell, seconds);
+      const after = cpuTimes();
+      const foreignCpu = foreignCpuShare(before, after);
+      const isDisturbed = foreignCpu > foreignLimit && attempt <= repeats;
+      writer.add({
+        type: "sample",
+        round,
+        cell: key,
+        value,
+        details,
+        foreignCpu,
+        busyCpu: busyCpuShare(before, after),
+        ...(isDisturbed && { disturbed: true }),
+        at: new Date().toISOString(),
+        seconds: (performance.now() - begin) / 1000,
+        raw: writer.raw(raw),
+      });
+      if (!isDisturbed) return;
+    }
+  } catch (error) {
+    if (control.stop.aborted) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    // Nothing can be noted any more.
+    if (code === "ENOSPC") throw error;
+    writer.add({ type: "failure", round, cell: key, error: message, at: new Date().toISOString() });
+    control.say(`  !! round ${round}, ${cellLabel(cell, header.cells)}: ${message.split("\n").at(-1) ?? ""}`);
+  }
+}
+
+/** What is left of a round: resumed runs have some of it. */
+function leftOf(run: Run, round: number, cells: readonly AnyCell[]): AnyCell[] {
+  const done = new Set([...run.samples, ...run.failures].filter((one) => one.round === round).map(({ cell }) => cell));
+  return shuffled(cells, generator(run.header.seed + round * 7919)).filter((cell) => !done.has(cellKey(cell)));
+}
+
+/** The cells whose medians are not known well enough, and their baselines. */
+function wideCells(run: Run, width: number): AnyCell[] {
+  const wide = summarise(run).filter(
+    ({ cell, value, failures }) => !isBaseline(cell) && failures.length === 0 && relativeWidth(value) > width,
+  );
+  const keys = new Set(wide.flatMap(({ cell, key }) => [key, cellKey(baselineOf(cell))]));
+  return run.header.cells.filter((cell) => keys.has(cellKey(cell)));
+}
+
+/** Goes on with a run to its end, from wherever it stands. Everything is put back also where it is stopped. */
+export async function proceed(site: Site, writer: RunWriter, control: RunControl): Promise<Run> {
+  const read = (): Run => readRun(site.root, writer.run);
+  const { header } = read();
+  const { rounds, mostRounds = rounds, width = 0.1 } = profileOf(header.definition, header.profile);
+  let measured = 0;
+  const since = performance.now();
+  try {
+    await site.open();
+    await clearRules(site);
+    // What is cold is warm from here on: caches, the tools' files.
+    const [first] = header.cells;
+    if (first !== undefined && methods[header.definition.method].between === "ends")
+      await measure(site, header, first, 0.5).catch(() => undefined);
+    for (let round = 1; round <= Math.max(rounds, mostRounds); round++) {
+      const cells = round <= rounds ? header.cells : wideCells(read(), width);
+      const left = leftOf(read(), round, cells);
+      for (const [i, cell] of left.entries()) {
+        if (control.stop.aborted) return read();
+        const ahead = left.length - i + Math.max(0, rounds - round) * header.cells.length;
+        const pace =
+          measured === 0 ? profileOf(header.definition, header.profile).seconds + 2 : (performance.now() - since) / 1000 / measured;
+        control.show({
+          done: header.cells.length * rounds - Math.min(ahead, header.cells.length * rounds),
+          all: header.cells.length * rounds,
+          label: `round ${round}: ${cellLabel(cell, header.cells)}`,
+          secondsLeft: pace * ahead,
+        });
+        await sample(site, writer, header, cell, round, control);
+        measured++;
+      }
+      if (round >= rounds && wideCells(read(), width).length === 0) break;
+    }
+    writer.add({ type: "end", at: new Date().toISOString() });
+    return read();
+  } catch (error) {
+    if (!control.stop.aborted) throw error;
+    return read();
+  } finally {
+    await putBack(site);
+  }
+}
+
+async function putBack(site: Site): Promise<void> {
+  // A program that was cut off may hold on for a moment.
+  await sleep(50);
+  await clearRules(site);
+  await Promise.all(site.declaration.servers.map(({ name }) => removeBooted(site, name)));
+  await site.close();
+}
