@@ -29,6 +29,7 @@ check_node() {
 
 missing_packages() {
   wanted=$(grep -v '^#' "$code/setup/packages.txt")
+  if [ "${verb:-}" = test ]; then wanted="$wanted $(grep -v '^#' "$code/setup/packages-test.txt")"; fi
   command -v go >/dev/null || [ -x /usr/lib/go/bin/go ] || wanted="$wanted golang-go"
   for package in $wanted; do
     # docker-ce is a dockerd too, and the two conflict.

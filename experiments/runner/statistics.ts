@@ -37,7 +37,39 @@ export interface Estimate {
   readonly count: number;
 }
 
+/** P(X >= atLeast) of a binomial distribution. */
+function binomialTail(count: number, share: number, atLeast: number): number {
+  if (share >= 1) return 1;
+  // From the mode's side in logarithms: no power of a small number is lost.
+  let log = 0;
+  const [p, q] = [Math.log(share), Math.log(1 - share)];
+  let sum = 0;
+  for (let k = 0; k <= count; k++) {
+    if (k > 0) log += Math.log(count - k + 1) - Math.log(k);
+    if (k >= atLeast) sum += Math.exp(log + k * p + (count - k) * q);
+  }
+  return Math.min(1, sum);
+}
+
+/** Where the bootstrap of a median ends, without drawing: a resample's median is at most the i-th value where at least half of its draws are. */
+function bootstrapQuantile(sorted: readonly number[], quantile: number): number {
+  const count = sorted.length;
+  let [low, high] = [0, count - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (binomialTail(count, (middle + 1) / count, Math.floor(count / 2) + 1) >= quantile) high = middle;
+    else low = middle + 1;
+  }
+  return sorted[low] ?? Number.NaN;
+}
+
+const drawnUpTo = 30;
+
 export function estimate(values: readonly number[], seed = 1, resamples = 2000): Estimate {
+  if (values.length > drawnUpTo) {
+    const sorted = [...values].sort((a, b) => a - b);
+    return { median: median(values), low: bootstrapQuantile(sorted, 0.025), high: bootstrapQuantile(sorted, 0.975), count: values.length };
+  }
   const random = generator(seed);
   const medians = Array.from({ length: resamples }, () =>
     median(Array.from(values, () => values[Math.floor(random() * values.length)] as number)),

@@ -17,6 +17,16 @@ describe("statistics", () => {
     expect(shuffled(values, generator(5))).toEqual(shuffled(values, generator(5)));
     expect([...shuffled(values, generator(5))].sort((a, b) => a - b)).toEqual(values);
   });
+  it("has the same interval whether it is drawn or computed", () => {
+    const random = generator(11);
+    const values = Array.from({ length: 31 }, () => random());
+    const [computed, drawn] = [estimate(values), estimate(values.slice(0, 30), 5)];
+    expect(computed.low).toBeCloseTo(drawn.low, 1);
+    expect(computed.high).toBeCloseTo(drawn.high, 1);
+    const many = estimate(Array.from({ length: 1001 }, (_, i) => i));
+    // The exact interval of a median by ranks: 500 plus and minus 1.96 times half the root of 1001.
+    expect([many.median, Math.abs(many.low - 469) <= 1, Math.abs(many.high - 531) <= 1]).toEqual([500, true, true]);
+  });
   it("has an interval around the median that an outlier does not move far", () => {
     const { median: middle, low, high } = estimate([10, 10.1, 9.9, 10, 10.2, 9.8, 10, 500]);
     expect(low).toBeLessThanOrEqual(middle);
