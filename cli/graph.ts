@@ -23,7 +23,7 @@ function colourOf(declaration: Declaration, tenant: string): string {
 }
 
 const networkText = (declaration: Declaration, network: Network): string =>
-  `${network.name}: ${network.kind} ${kindOf(network).variant(network)}, MTU ${networkMtuBytes(declaration, network)}`;
+  `${network.name}: ${`${network.kind} ${kindOf(network).variant(network)}`.trim()}, MTU ${networkMtuBytes(declaration, network)}`;
 
 function linkText(link: Link): string {
   const { delayMs, jitterMs, lossPercent, rateMbit } = link.impairment ?? {};
