@@ -84,9 +84,18 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err != nil {
 		return err
 	}
+	portMAC, err := net.ParseMAC(want.PortMAC)
+	if err != nil {
+		return err
+	}
 	host, err := a.hostEnd(s, want, mac, ns, inside)
 	if err != nil {
 		return err
+	}
+	if host.Attrs().HardwareAddr.String() != portMAC.String() {
+		if err := netlink.LinkSetHardwareAddr(host, portMAC); err != nil {
+			return fmt.Errorf("mac of %s: %w", want.HostName, err)
+		}
 	}
 	bridge, err := netlink.LinkByName(want.Bridge)
 	if err != nil {

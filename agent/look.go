@@ -43,6 +43,7 @@ type lookedIface struct {
 }
 
 type lookedPort struct {
+	MAC      string          `json:"mac"`
 	MTUBytes int             `json:"mtuBytes"`
 	Up       bool            `json:"up"`
 	Bridge   string          `json:"bridge"`
@@ -188,7 +189,7 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 
 func lookAtPort(host netlink.Link) (*lookedPort, error) {
 	at := host.Attrs()
-	found := &lookedPort{MTUBytes: at.MTU, Up: at.Flags&net.FlagUp != 0}
+	found := &lookedPort{MAC: at.HardwareAddr.String(), MTUBytes: at.MTU, Up: at.Flags&net.FlagUp != 0}
 	if at.MasterIndex != 0 {
 		bridge, err := netlink.LinkByIndex(at.MasterIndex)
 		if err != nil {

@@ -25,6 +25,7 @@ type ifaceSpec struct {
 	Name      string          `json:"name"`     // inside the container
 	HostName  string          `json:"hostName"` // on the server
 	MAC       string          `json:"mac"`
+	PortMAC   string          `json:"portMac"` // of the server's end
 	MTUBytes  int             `json:"mtuBytes"`
 	Addresses []string        `json:"addresses"` // with prefix length
 	Routes    []routeSpec     `json:"routes"`

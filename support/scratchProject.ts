@@ -42,6 +42,12 @@ export class Project {
     this.write(file, after);
   }
 
+  /** The stack files as they are shipped, but for the testbed. */
+  use(testbed: string): void {
+    for (const stack of ["flip", "flap"])
+      this.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`).replace("testbed: bridge", `testbed: ${testbed}`));
+  }
+
   private get environment(): NodeJS.ProcessEnv {
     return { ...pulumiEnvironment(this.root), CI: "true" };
   }

@@ -7,9 +7,9 @@ section() { printf '\n=== %s\n' "$1"; }
 section links
 # Indexes, states of carriers and random names of peers' namespaces are no settings; a NIC that was up
 # once keeps noqueue where a fresh one has noop.
-ip -d -j link show | sed -E 's/"(ifindex|link_index|link_netnsid|promiscuity|allmulti|operstate|qdisc|min_mtu|num_[a-z_]*|[a-z_]*timer|root_path_cost|topology_change[a-z_]*)":("[^"]*"|[0-9.]+),?//g; s/,"(LOWER_UP|NO-CARRIER|M-DOWN)"//g; s/\},\{/}\n{/g'
+ip -d -j link show | sed -E 's/"(ifindex|link_index|link_netnsid|promiscuity|allmulti|operstate|qdisc|min_mtu|num_[a-z_]*|[a-z_]*timer|root_path_cost|topology_change[a-z_]*)":("[^"]*"|[0-9.]+),?//g; s/,"(LOWER_UP|NO-CARRIER|M-DOWN)"//g; s/\},\{/}\n{/g; s/^\[//; s/\]$//' | sort
 section addresses
-ip -o addr show | sed -E 's/^[0-9]+: //; s/valid_lft.*//; s/ (tentative|dynamic|stable-privacy)//g'
+ip -o addr show | sed -E 's/^[0-9]+: //; s/valid_lft.*//; s/ (tentative|dynamic|stable-privacy)//g' | sort
 section routes
 ip -4 route show table all | sort
 # Link-local ones come and go with the kernel's own duplicate address detection.

@@ -175,6 +175,8 @@ function kernelOffloads(wanted: Offloads): Record<string, boolean> {
 
 const portName = ({ network, system }: Member): string => deviceName("ffv-", hash32(`${network} ${system}`).toString(16).padStart(8, "0"));
 
+const portMac = ({ network, system }: Member): string => macFor(`port ${network} ${system}`);
+
 const virtualOffloads = (declaration: Declaration): Offloads => ({
   ...virtualOffloadDefaults,
   ...declaration.testbed.tuning?.virtualOffloads,
@@ -192,7 +194,7 @@ function bareSystem(declaration: Declaration, context: NetworkContext, member: M
     device: name,
     port: portName(member),
     mac,
-    portMac: macFor(`port ${network} ${system.name}`),
+    portMac: portMac(member),
     mtuBytes: context.mtuBytes,
     addresses,
     offloads: virtualOffloads(declaration),
@@ -209,6 +211,7 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     name: member.interface,
     hostName: portName(member),
     mac: member.mac,
+    portMac: portMac(member),
     mtuBytes: context.mtuBytes,
     addresses: addressTexts(member, formatAddress),
     // Without a prefix of the family there is no gateway to go by.

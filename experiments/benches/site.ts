@@ -21,7 +21,7 @@ export async function withTestbed(
   work: (site: Site, project: Project) => Promise<void>,
 ): Promise<void> {
   const project = Project.make("bench");
-  for (const stack of ["flip", "flap"]) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", `flipflap:testbed: ${testbed}`);
+  project.use(testbed);
   change(project);
   try {
     succeeded(await project.flipflap("up"));

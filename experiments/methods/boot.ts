@@ -25,7 +25,18 @@ function planLike(pattern: AttachSpec, network: string, system: string): AttachS
     ...pattern,
     system,
     container: `ff-${system}`,
-    interfaces: [{ ...iface, name: "eth0", hostName: deviceName("ffv-", hash), mac: macFor(system), addresses: [], routes: [], hooks: [] }],
+    interfaces: [
+      {
+        ...iface,
+        name: "eth0",
+        hostName: deviceName("ffv-", hash),
+        mac: macFor(system),
+        portMac: macFor(`port ${system}`),
+        addresses: [],
+        routes: [],
+        hooks: [],
+      },
+    ],
   };
 }
 

@@ -21,8 +21,7 @@ describe("the modes of kind bridge", () => {
   beforeAll(async () => {
     // Another testbed, with one link more: the lab gets it while it runs.
     succeeded(await project.flipflap("lab", "start"));
-    for (const stack of ["flip", "flap"])
-      project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: bridge-modes");
+    project.use("bridge-modes");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
     for (const server of ["flip", "flap"]) before.set(server, await serverSnapshot(project.root, server));
@@ -195,8 +194,7 @@ describe("the modes of kind bridge", () => {
 
   it("gives both servers back as they were", async () => {
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
-    for (const stack of ["flip", "flap"])
-      project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge-modes", "flipflap:testbed: bridge");
+    project.use("bridge");
     project.write("testbeds/bridge-modes.yaml", Project.original("testbeds/bridge-modes.yaml"));
   });
 });

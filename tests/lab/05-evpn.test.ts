@@ -91,7 +91,7 @@ describe("kind evpn", () => {
   };
 
   beforeAll(async () => {
-    for (const stack of servers) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: evpn");
+    project.use("evpn");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
     for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
@@ -476,7 +476,7 @@ describe("kind evpn", () => {
   it("gives both servers back as they were", async () => {
     for (const server of [...servers].reverse()) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
-    for (const stack of servers) project.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`));
+    project.use("bridge");
     project.write(file, Project.original(file));
   });
 });

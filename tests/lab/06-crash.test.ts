@@ -67,7 +67,7 @@ describe("after a crash", () => {
 
   beforeAll(async () => {
     project.write("testbeds/crash.yaml", testbed);
-    for (const stack of servers) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: crash");
+    project.use("crash");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
     for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
@@ -184,6 +184,6 @@ describe("after a crash", () => {
   it("gives both servers back as they were", async () => {
     expect(isDone(await destroy())).toBe(true);
     await expectAsBefore();
-    for (const stack of servers) project.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`));
+    project.use("bridge");
   });
 });

@@ -19,7 +19,7 @@ describe("kind netns", () => {
     status.systems.find(({ name }) => name === system)?.interfaces[0]?.addresses[index]?.split("/")[0] ?? "none";
 
   beforeAll(async () => {
-    for (const stack of ["flip", "flap"]) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: netns");
+    project.use("netns");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
     before = await serverSnapshot(project.root, "flip");
@@ -70,6 +70,6 @@ describe("kind netns", () => {
   it("gives the server back as it was", async () => {
     for (const stack of ["flip", "flap"]) succeeded(await project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview"));
     expect(await serverSnapshot(project.root, "flip")).toBe(before);
-    for (const stack of ["flip", "flap"]) project.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`));
+    project.use("bridge");
   });
 });

@@ -57,7 +57,7 @@ describe("security", () => {
 
   beforeAll(async () => {
     project.write("testbeds/security.yaml", testbed);
-    for (const stack of servers) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: security");
+    project.use("security");
     await project.flipflap("lab", "stop");
     machinePorts = await listening(onMachine);
     succeeded(await project.flipflap("lab", "start"));
@@ -182,7 +182,7 @@ describe("security", () => {
   });
 
   it("leaves the machine as it was", async () => {
-    for (const stack of servers) project.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`));
+    project.use("bridge");
     succeeded(await project.flipflap("down"));
     expect(await machineSnapshot()).toBe(inject("machineBefore"));
   });

@@ -36,7 +36,7 @@ describe("what is somebody else's", () => {
 
   beforeAll(async () => {
     use(base);
-    for (const stack of ["flip", "flap"]) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: foreign");
+    project.use("foreign");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
     before = await serverSnapshot(project.root, "flip");
@@ -150,6 +150,6 @@ describe("what is somebody else's", () => {
     succeeded(await project.pulumi("destroy", "-s", "flip", "--yes", "--skip-preview"));
     expect(await serverSnapshot(project.root, "flip")).toBe(theirs);
     await onServer("docker image rm $(docker images -q flipflap/tools) >/dev/null");
-    for (const stack of ["flip", "flap"]) project.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`));
+    project.use("bridge");
   });
 });

@@ -63,7 +63,7 @@ async function afterSamples(latest: () => string, count: number): Promise<void> 
 describe("experiments", () => {
   beforeAll(async () => {
     mkdirSync(join(project.root, "experiments"), { recursive: true });
-    for (const stack of servers) project.edit(`Pulumi.${stack}.yaml`, "flipflap:testbed: bridge", "flipflap:testbed: compare");
+    project.use("compare");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
     for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
@@ -242,6 +242,6 @@ describe("experiments", () => {
   it("gives both servers back as they were", async () => {
     for (const stack of servers) succeeded(await project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview"));
     for (const server of servers) expect(await serverSnapshot(project.root, server)).toBe(before.get(server));
-    for (const stack of servers) project.write(`Pulumi.${stack}.yaml`, Project.original(`Pulumi.${stack}.yaml`));
+    project.use("bridge");
   });
 });

@@ -50,6 +50,7 @@ function objects(name: string): HostObject[] {
     name,
     hostName: name,
     mac: name,
+    portMac: name,
     mtuBytes: 1500,
     addresses: [name],
     routes: [{ to: name, via: name }],

@@ -17,6 +17,8 @@ export interface AttachInterface {
   readonly name: string;
   readonly hostName: string;
   readonly mac: string;
+  /** Of the server's end: fixed, as a switch's port has one. */
+  readonly portMac: string;
   readonly mtuBytes: number;
   readonly addresses: readonly string[];
   readonly routes: readonly { readonly to: string; readonly via: string }[];
@@ -43,6 +45,7 @@ interface LookedInterface {
   readonly routes: readonly string[];
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly port: {
+    readonly mac: string;
     readonly mtuBytes: number;
     readonly up: boolean;
     readonly bridge: string;
@@ -98,6 +101,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.addresses`] = [...i.addresses].sort();
       properties[`${i.name}.bridge`] = i.bridge;
       properties[`${i.name}.learns`] = i.learns;
+      properties[`${i.name}.port.mac`] = i.portMac;
       properties[`${i.name}.port.mtuBytes`] = i.mtuBytes;
       properties[`${i.name}.port.up`] = true;
       properties[`${i.name}.routes`] = i.routes.map((r) => `${r.to} via ${r.via}`).sort();
@@ -135,6 +139,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.bridge`] = port?.bridge ?? "";
       // Off its bridge it has no such setting.
       properties[`${i.name}.learns`] = port === null || port.bridge === "" ? i.learns : port.learns;
+      properties[`${i.name}.port.mac`] = port?.mac ?? "";
       properties[`${i.name}.port.mtuBytes`] = port?.mtuBytes ?? 0;
       properties[`${i.name}.port.up`] = port?.up ?? false;
       properties[`${i.name}.routes`] = now.routes;
