@@ -5,6 +5,7 @@ import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { resolveMembers } from "../components/testbed/members";
 import { networkMtuBytes } from "../components/testbed/mtu";
+import { escape } from "../support/escape";
 
 /** Told apart by the colour-blind too (Okabe and Ito). */
 const colours = { blue: "#0072b2", red: "#d55e00", green: "#009e73", pink: "#cc79a7", amber: "#e69f00", cyan: "#56b4e9" } as const;
@@ -74,9 +75,6 @@ export function topologyMermaid(declaration: Declaration): string {
   ].join("\n");
 }
 
-const escaped = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-
 const [margin, columnWidth, columnGap, headHeight, lineHeight, boxGap, laneHeight, wireGap] = [24, 260, 90, 56, 17, 12, 40, 9];
 
 interface Box {
@@ -111,8 +109,8 @@ export function topologySvg(declaration: Declaration): string {
   const serverShapes = servers.map((server, i) => {
     const address = server.underlay.ipv4 === "" ? "" : server.underlay.ipv4;
     return `<rect class="server" x="${columnX(i)}" y="${margin}" width="${columnWidth}" height="${serversBottom - margin}" rx="8"/>
-<text class="name" x="${columnX(i) + 12}" y="${margin + 22}">${escaped(server.name)}${server.hub ? " (hub)" : ""}</text>
-<text class="small" x="${columnX(i) + 12}" y="${margin + 40}">${escaped(`${server.uplink} ${address}`)}</text>`;
+<text class="name" x="${columnX(i) + 12}" y="${margin + 22}">${escape(server.name)}${server.hub ? " (hub)" : ""}</text>
+<text class="small" x="${columnX(i) + 12}" y="${margin + 40}">${escape(`${server.uplink} ${address}`)}</text>`;
   });
 
   const linkShapes = testbed.links.flatMap((link, i) => {
@@ -120,17 +118,17 @@ export function topologySvg(declaration: Declaration): string {
     return ends.slice(1).map((end, at) => {
       const [from, to, y] = [columnX(ends[at] ?? 0) + columnWidth, columnX(end), margin + 14 + i * 32];
       const [mtu, ...worse] = linkText(link).split(", ");
-      return `<g><title>${escaped(`${linkName(link)}: ${linkText(link)}`)}</title><line class="link" x1="${from}" y1="${y}" x2="${to}" y2="${y}"/>
-<text class="small" text-anchor="middle" x="${(from + to) / 2}" y="${y - 4}">${escaped(mtu ?? "")}</text><text class="small" text-anchor="middle" x="${(from + to) / 2}" y="${y + 13}">${escaped(worse.join(", "))}</text></g>`;
+      return `<g><title>${escape(`${linkName(link)}: ${linkText(link)}`)}</title><line class="link" x1="${from}" y1="${y}" x2="${to}" y2="${y}"/>
+<text class="small" text-anchor="middle" x="${(from + to) / 2}" y="${y - 4}">${escape(mtu ?? "")}</text><text class="small" text-anchor="middle" x="${(from + to) / 2}" y="${y + 13}">${escape(worse.join(", "))}</text></g>`;
     });
   });
 
   const boxShapes = boxes.map(({ system, lines, x, y, height: h }) => {
     const texts = lines.map(
-      ({ text }, i) => `<text class="small" x="${x + 10}" y="${y + 22 + (i + 1) * lineHeight - 2}">${escaped(text)}</text>`,
+      ({ text }, i) => `<text class="small" x="${x + 10}" y="${y + 22 + (i + 1) * lineHeight - 2}">${escape(text)}</text>`,
     );
     return `<rect class="system" x="${x}" y="${y}" width="${columnWidth - 60}" height="${h}" rx="5" stroke="${colourOf(declaration, system.tenant)}"/>
-<text x="${x + 10}" y="${y + 18}">${escaped(system.name)}</text>${texts.join("")}`;
+<text x="${x + 10}" y="${y + 18}">${escape(system.name)}</text>${texts.join("")}`;
   });
 
   // Each interface has a wire of its own, right of the boxes: down to its network.
@@ -149,20 +147,20 @@ export function topologySvg(declaration: Declaration): string {
     const at = servers.flatMap((server, column) => (kindOf(network).servers(declaration, network).includes(server) ? [column] : []));
     const [from, to] = [columnX(Math.min(...at, servers.length - 1)), columnX(Math.max(...at, 0)) + columnWidth];
     return `<line stroke="${colourOf(declaration, network.tenant)}" stroke-width="4" x1="${from}" y1="${laneY(i)}" x2="${to}" y2="${laneY(i)}"/>
-<text class="small lane" ${from > columnX(0) ? `text-anchor="end" x="${to}"` : `x="${from}"`} y="${laneY(i) + 16}">${escaped(networkText(declaration, network))}</text>`;
+<text class="small lane" ${from > columnX(0) ? `text-anchor="end" x="${to}"` : `x="${from}"`} y="${laneY(i) + 16}">${escape(networkText(declaration, network))}</text>`;
   });
 
   const legend = testbed.tenants.map(
     ({ name }, i) =>
-      `<rect x="${margin + i * 110}" y="${legendY - 9}" width="12" height="12" rx="2" fill="${colourOf(declaration, name)}"/><text class="small" x="${margin + i * 110 + 18}" y="${legendY + 1}">${escaped(name)}</text>`,
+      `<rect x="${margin + i * 110}" y="${legendY - 9}" width="12" height="12" rx="2" fill="${colourOf(declaration, name)}"/><text class="small" x="${margin + i * 110 + 18}" y="${legendY + 1}">${escape(name)}</text>`,
   );
 
   const told = `${servers.length} servers (${servers.map(({ name }) => name).join(", ")}), ${testbed.networks.length} networks (${testbed.networks
     .map(({ name }) => name)
     .join(", ")}), ${testbed.systems.length} systems of ${testbed.tenants.length} tenants.`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(`Topology of ${declaration.name}`)}">
-<title>${escaped(`Topology of ${declaration.name}`)}</title>
-<desc>${escaped(told)}</desc>
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escape(`Topology of ${declaration.name}`)}">
+<title>${escape(`Topology of ${declaration.name}`)}</title>
+<desc>${escape(told)}</desc>
 <style>
 svg { font: 14px system-ui, sans-serif; background: #fff }
 text { fill: #1a1a1a } .small { font-size: 12px; fill: #444 } .name { font-weight: 600 }

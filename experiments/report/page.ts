@@ -2,6 +2,7 @@
 import { isBaseline } from "../cells";
 import type { Run } from "../results";
 import { type CellSummary, figure, interval } from "../summary";
+import { escape } from "../../support/escape";
 import { intervalPlot, plotStyle, publishedOf, sweepPlots } from "./plots";
 
 export interface Reported {
@@ -10,9 +11,6 @@ export interface Reported {
   /** The kind of each network, for what reports published. */
   readonly kinds: ReadonlyMap<string, string>;
 }
-
-const escape = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
 const style = `
 :root{--ink:#1b1f24;--soft:#57606a;--paper:#fff;--panel:#f6f8fa;--line:#d8dee4;--accent:#0072b2;color-scheme:light dark}

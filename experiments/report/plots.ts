@@ -3,13 +3,11 @@ import { type AnyCell, isBaseline, valueText } from "../cells";
 import type { Run } from "../results";
 import { type CellSummary, figure, interval } from "../summary";
 import type { Published } from "../types.gen";
+import { escape } from "../../support/escape";
 
 /** Okabe and Ito's, told apart by the colour-blind; markers and dashes say the same again. */
 const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"] as const;
 const dashes = ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 2"] as const;
-
-const escape = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
 /** Round numbers from 0 to at least `most`. */
 export function ticks(most: number, count = 5): number[] {
