@@ -10,17 +10,22 @@ import type { BenchOptions } from "./main";
 import { Site } from "../site";
 
 const server = "flip";
-const counts = [30, 100];
+const counts = [10, 30, 100, 300];
 /** `docker run` at once; the fastest of these is the baseline. */
 const parallelisms = [2, 4, 8];
 
-const testbed = (systems: number): string => `tenants: [{ name: red }]
+/** Of each count the systems of one server; the first of the other. */
+const testbed = (systems: number, others = 0): string => `tenants: [{ name: red }]
 networks:
   - { name: net, tenant: red, kind: bridge, mode: routed, subnets: { flip: 10.40.0.0/22, flap: 10.44.0.0/22 } }
 systems:
-${Array.from({ length: systems }, (_, i) => `  - { name: s${i + 1}, tenant: red, server: ${server}, networks: [{ name: net }] }`).join("\n")}
+${declared(server, systems)}
+${declared("flap", others)}
 links: [{ between: [flip, flap] }]
 `;
+
+const declared = (on: string, count: number): string =>
+  Array.from({ length: count }, (_, i) => `  - { name: ${on}-${i + 1}, tenant: red, server: ${on}, networks: [{ name: net }] }`).join("\n");
 
 async function seconds(work: () => Promise<unknown>): Promise<number> {
   const begin = performance.now();
@@ -48,6 +53,23 @@ async function bestParallelism(site: Site, image: string): Promise<number> {
     await site.ssh(server, bare.remove(20, parallelism));
   }
   return tried.sort(([, a], [, b]) => a - b)[0]?.[0] ?? 4;
+}
+
+/** Drift of some 300 objects on two servers, and the return of one of them after a power cut. */
+async function measureLiving(project: Project, options: BenchOptions): Promise<void> {
+  project.write("testbeds/scale.yaml", testbed(66, 66));
+  succeeded(await project.flipflap("up"));
+  const drift = async (): Promise<string> => (await project.flipflap("drift")).stdout;
+  await drift();
+  const times: number[] = [];
+  let said = "";
+  for (let i = 0; i < options.rounds; i++) times.push(await seconds(async () => void (said = await drift())));
+  console.log(`\ndrift: ${said.trim()}: ${times.map((time) => time.toFixed(2)).join(", ")} s`);
+  succeeded(await project.flipflap("lab", "power-cut", "flap"));
+  succeeded(await project.flipflap("lab", "power-on", "flap"));
+  let mended = "";
+  const repair = await seconds(async () => void (mended = (await project.flipflap("repair")).stdout));
+  console.log(`repair after a power cut of flap: ${mended.trim()}: ${repair.toFixed(1)} s\n`);
 }
 
 export async function benchScale(options: BenchOptions): Promise<void> {
@@ -109,6 +131,7 @@ export async function benchScale(options: BenchOptions): Promise<void> {
       console.log(`\n${resultsTable(bench, await runBench(bench))}`);
       for (const [name, values] of figures) console.log(`  ${name}: ${values.map((value) => value.toFixed(2)).join(", ")}`);
     }
+    await measureLiving(project, options);
   } finally {
     await project.flipflap("down");
     project.remove();
