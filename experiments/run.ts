@@ -171,7 +171,7 @@ export async function proceed(site: Site, writer: RunWriter, control: RunControl
     // What is cold is warm from here on: caches, the tools' files.
     const [first] = header.cells;
     if (first !== undefined && methods[header.definition.method].between === "ends")
-      await measure(site, header, first, 0.5).catch(() => undefined);
+      await measure(site, header, first, 1).catch(() => undefined);
     for (let round = 1; round <= Math.max(rounds, mostRounds); round++) {
       const cells = round <= rounds ? header.cells : wideCells(read(), width);
       const left = leftOf(read(), round, cells);

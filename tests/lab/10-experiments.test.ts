@@ -19,7 +19,7 @@ const before = new Map<string, string>();
 
 const profiles = (seconds: number, rounds: number): string =>
   `profiles: { quick: { seconds: ${seconds}, rounds: ${rounds} }, full: { seconds: 60, rounds: 100 } }`;
-const declared = (name: string, body: string, seconds = 0.5, rounds = 2): void =>
+const declared = (name: string, body: string, seconds = 1, rounds = 2): void =>
   project.write(`experiments/${name}.yaml`, `title: Try ${name}\nasks: Does it work?\n${body}\n${profiles(seconds, rounds)}\n`);
 
 interface Told {
@@ -124,7 +124,7 @@ describe("experiments", () => {
     declared(
       "offload",
       "method: throughput\nnetworks: [bridge]\nmatrix: { tso: [true, false], mtuBytes: [1500, 9000], direction: [reverse] }",
-      0.5,
+      1,
       1,
     );
     declared("boot", "method: boot\nnetworks: [bridge]\nmatrix: { systems: [1, 4] }", 1, 1);
@@ -140,7 +140,7 @@ describe("experiments", () => {
   });
 
   it("refuse a cell that the network cannot carry, and measure the others", async () => {
-    declared("large", "method: throughput\nnetworks: [evpn]\nmatrix: { mtuBytes: [8950, 9000] }", 0.5, 1);
+    declared("large", "method: throughput\nnetworks: [evpn]\nmatrix: { mtuBytes: [8950, 9000] }", 1, 1);
     const told = await measured("large", 3);
     expect(told.cells.map(({ failures }) => failures)).toEqual([[], [], ["round 1: MTU 9000 is above the network's 8950"]]);
   });
@@ -196,12 +196,12 @@ describe("experiments", () => {
   });
 
   it("say what a full disk stopped", async () => {
-    declared("full", "method: throughput\nnetworks: [bridge]", 0.5, 2);
+    declared("full", "method: throughput\nnetworks: [bridge]", 1, 2);
     const results = join(project.root, "results");
     await run([
       "sh",
       "-c",
-      'mv "$0" "$0.kept"; mkdir "$0"; mount -t tmpfs -o size=128k flipflap-test "$0"; head -c 90k /dev/zero >"$0/filler"',
+      'mv "$0" "$0.kept"; mkdir "$0"; mount -t tmpfs -o size=128k flipflap-test "$0"; head -c 104k /dev/zero >"$0/filler"',
       results,
     ]);
     try {
