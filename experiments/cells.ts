@@ -66,8 +66,9 @@ export function baselineOf({ streams, direction, cores }: AnyCell): BaselineCell
 /** What people read: the values by which the cells differ. */
 export function cellLabel(cell: AnyCell, all: readonly AnyCell[]): string {
   const own = cell as unknown as Record<string, unknown>;
+  // What is absent, as the filter of a cell without rules, is no value of its own.
   const values = (key: string): Set<unknown> =>
-    new Set(all.filter((one) => !isBaseline(one)).map((one) => (one as unknown as Record<string, unknown>)[key]));
+    new Set(all.flatMap((one) => (isBaseline(one) ? [] : ((one as unknown as Record<string, unknown>)[key] ?? []))));
   const varied = (keys: readonly string[]): string[] => keys.filter((key) => values(key).size > 1 && own[key] !== undefined);
   if (isBaseline(cell)) {
     const more = varied(["streams", "direction", "cores"]).map((key) => valueText(key, own[key]));

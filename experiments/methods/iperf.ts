@@ -42,6 +42,7 @@ async function iperf(
     sh`iperf3 -J -c ${to.address} -p ${port} -t ${seconds} -O ${droppedSeconds} ${direction === "reverse" ? ["-R"] : []} ${cores === "one" ? ["-A", "0,0"] : []} ${[...words]} || :`,
     whole + 20,
   );
+  if (raw.trim() === "") throw new Error("iperf3: ended without a result");
   const printed = JSON.parse(raw) as Printed;
   if (printed.error !== undefined) throw new Error(`iperf3: ${printed.error}`);
   return { printed, raw };
