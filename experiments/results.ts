@@ -48,6 +48,8 @@ export interface Failure {
   readonly cell: string;
   readonly error: string;
   readonly at: string;
+  /** It was measured again. */
+  readonly repeated?: true;
 }
 
 export interface RunEnd {
@@ -63,6 +65,8 @@ export interface Run {
   readonly samples: readonly Sample[];
   readonly disturbed: readonly Sample[];
   readonly failures: readonly Failure[];
+  /** Failures after which a second measurement went well, or failed too. */
+  readonly repeated: readonly Failure[];
   readonly isEnded: boolean;
 }
 
@@ -114,11 +118,13 @@ export function readRun(root: string, name: string): Run {
   const header = entries.find((entry): entry is RunHeader => entry.type === "run");
   if (header === undefined) throw new Error(`results/${name}: has no header; it is no run, or was killed as it began`);
   const samples = entries.filter((entry): entry is Sample => entry.type === "sample");
+  const failures = entries.filter((entry): entry is Failure => entry.type === "failure");
   return {
     header,
     samples: samples.filter(({ disturbed }) => disturbed !== true),
     disturbed: samples.filter(({ disturbed }) => disturbed === true),
-    failures: entries.filter((entry): entry is Failure => entry.type === "failure"),
+    failures: failures.filter(({ repeated }) => repeated !== true),
+    repeated: failures.filter(({ repeated }) => repeated === true),
     isEnded: entries.some(({ type }) => type === "end"),
   };
 }

@@ -107,17 +107,24 @@ async function measure(site: Site, header: RunHeader, cell: AnyCell, seconds: nu
   return underConditions(site, cell, [ends.from, ends.to], () => method.measure(site, ends.from, ends.to, options));
 }
 
-/** One sample of a cell; disturbed ones are noted and taken again. */
+/** Whether a measurement that failed is worth another: once, where the user does not stop and the disk is not full. */
+function isFinal(error: unknown, failed: number, control: RunControl): boolean {
+  if (control.stop.aborted || (error as NodeJS.ErrnoException).code === "ENOSPC") throw error;
+  return failed > 1;
+}
+
+/** One sample of a cell. Disturbed ones are noted and taken again, and so is, once, one that failed: iperf3 (3.12) now and then loses its own connection. */
 async function sample(site: Site, writer: RunWriter, header: RunHeader, cell: AnyCell, round: number, control: RunControl): Promise<void> {
   const key = cellKey(cell);
   const { seconds } = profileOf(header.definition, header.profile);
-  try {
-    for (let attempt = 1; ; attempt++) {
-      const [before, begin] = [cpuTimes(), performance.now()];
+  let [disturbed, failed] = [0, 0];
+  for (;;) {
+    const [before, begin] = [cpuTimes(), performance.now()];
+    try {
       const { value, details, raw } = await measure(site, header, cell, seconds);
       const after = cpuTimes();
       const foreignCpu = foreignCpuShare(before, after);
-      const isDisturbed = foreignCpu > foreignLimit && attempt <= repeats;
+      const isDisturbed = foreignCpu > foreignLimit && ++disturbed <= repeats;
       writer.add({
         type: "sample",
         round,
@@ -132,14 +139,15 @@ async function sample(site: Site, writer: RunWriter, header: RunHeader, cell: An
         raw: writer.raw(raw),
       });
       if (!isDisturbed) return;
+    } catch (error) {
+      const final = isFinal(error, ++failed, control);
+      const { message } = error as Error;
+      writer.add({ type: "failure", round, cell: key, error: message, at: new Date().toISOString(), ...(!final && { repeated: true }) });
+      control.say(
+        `  !! round ${round}, ${cellLabel(cell, header.cells)}: ${message.split("\n").at(-1) ?? ""}${final ? "" : "; once more"}`,
+      );
+      if (final) return;
     }
-  } catch (error) {
-    if (control.stop.aborted) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    // Nothing can be noted any more.
-    if (code === "ENOSPC") throw error;
-    writer.add({ type: "failure", round, cell: key, error: message, at: new Date().toISOString() });
-    control.say(`  !! round ${round}, ${cellLabel(cell, header.cells)}: ${message.split("\n").at(-1) ?? ""}`);
   }
 }
 

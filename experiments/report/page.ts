@@ -107,6 +107,7 @@ function section(reported: Reported): string {
     `testbed ${header.testbed}`,
     `profile ${header.profile}`,
     `${samples.length} measurements`,
+    ...(run.repeated.length > 0 ? [`${run.repeated.length} failed and repeated`] : []),
     ...(disturbed.length > 0 ? [`${disturbed.length} disturbed by others and repeated`] : []),
     `seed ${header.seed}`,
     header.startedAt.slice(0, 16).replace("T", " "),

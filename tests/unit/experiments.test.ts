@@ -129,7 +129,7 @@ function runOf(values: (cell: AnyCell, round: number) => number, rounds = 5, nam
       };
     }),
   );
-  return { header, samples, disturbed: [], failures: [], isEnded: true };
+  return { header, samples, disturbed: [], failures: [], repeated: [], isEnded: true };
 }
 
 describe("a run", () => {
