@@ -95,7 +95,7 @@ export function valueText(key: string, value: unknown): string {
     case "tso":
       return value === true ? "TSO on" : "TSO off";
     case "systems":
-      return `${String(value)} systems`;
+      return value === 1 ? "1 system" : `${String(value)} systems`;
     default:
       return String(value);
   }

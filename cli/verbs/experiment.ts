@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { ProfileName } from "../../experiments/cells";
+import { isBaseline, type ProfileName } from "../../experiments/cells";
 import { experimentNames, loadExperiment } from "../../experiments/load";
 import { begin, plannedCells, proceed, type RunControl } from "../../experiments/run";
 import { readRun, resultsFolder, type Run, runNames, RunWriter } from "../../experiments/results";
@@ -15,10 +15,10 @@ import { jsonOption, UsageError, type Verb } from "../verb";
 
 export function resultText(run: Run): string {
   const { header } = run;
-  const rows = summarise(run).map(({ label, value, ratio, values, failures }) => [
+  const rows = summarise(run).map(({ cell, label, value, ratio, values, failures }) => [
     label,
     values.length === 0 ? "-" : interval(value),
-    ratio === undefined ? (values.length === 0 ? "-" : "1") : interval(ratio),
+    ratio === undefined ? (isBaseline(cell) ? "1" : "-") : interval(ratio),
     String(values.length),
     failures.length === 0 ? "" : `${failures.length} failed`,
   ]);

@@ -40,8 +40,9 @@ function planLike(pattern: AttachSpec, network: string, system: string): AttachS
   };
 }
 
+/** Of all processes of the server, each its part of what is shared: what is free of the machine's memory changes by itself. */
 const usedKiB = async (site: Site, server: string): Promise<number> =>
-  Number(await site.ssh(server, "awk '/MemTotal/ {t=$2} /MemAvailable/ {a=$2} END {print t - a}' /proc/meminfo"));
+  Number(await site.ssh(server, "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum }'"));
 
 export async function removeBooted(site: Site, server: string): Promise<void> {
   const folder = `${ownerFolder({ stack: server })}/attach`;
