@@ -2,7 +2,8 @@
 import { sh } from "../../components/host/sh";
 import type { End, Site } from "../site";
 
-let port = 20000;
+/** Another in each process: what the last one started may still listen for some seconds (netserver serves on until its time is up). */
+let port = 20000 + (process.pid % 10000);
 
 /** A port that no measurement of this process has used. */
 export const nextPort = (): number => (port = port >= 29999 ? 20000 : port + 1);
@@ -12,6 +13,7 @@ export async function listen(site: Site, end: End, words: readonly string[], at:
   await site.exec(
     end,
     sh`
+      [ -z "$(ss -H -l -n -t ${`sport = :${at}`})" ] || { echo ${`port ${at}: somebody listens on it already`} >&2; exit 1; }
       timeout ${Math.ceil(seconds)} ${[...words]} </dev/null >/dev/null 2>&1 &
       left=100
       until [ -n "$(ss -H -l -n -t ${`sport = :${at}`})" ]; do

@@ -16,14 +16,14 @@ const style = `
 :root{--ink:#1b1f24;--soft:#57606a;--paper:#fff;--panel:#f6f8fa;--line:#d8dee4;--accent:#0072b2;color-scheme:light dark}
 @media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9ba6b2;--paper:#12161b;--panel:#1a2027;--line:#333c47;--accent:#56b4e9}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:60rem;padding:1.5rem 1rem 4rem;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+body{margin:0 auto;max-width:60rem;padding:1.5rem 1rem 4rem;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.6rem;margin:0 0 .3rem}h2{font-size:1.25rem;margin:0}h3{font-size:1rem;margin:1.2rem 0 .4rem}
 p{margin:.3rem 0}a{color:var(--accent)}.soft{color:var(--soft);font-size:.9rem}
 section{border-top:2px solid var(--line);margin-top:2.2rem;padding-top:1.2rem}
 figure{margin:1rem 0}figcaption{color:var(--soft);font-size:.9rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem;width:100%}
-th,td{text-align:left;padding:.3rem .7rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+th,td{overflow-wrap:normal;text-align:left;padding:.3rem .7rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th[scope=row]{font-weight:500;min-width:13rem}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 details{background:var(--panel);border-radius:.4rem;padding:.5rem .8rem;margin:.8rem 0}summary{cursor:pointer}
