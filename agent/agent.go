@@ -9,13 +9,18 @@ import (
 	"sync"
 	"time"
 
+	"flipflap.local/agent/ila"
 	"golang.org/x/sys/unix"
 )
 
 type agent struct {
-	stack, specsDir, statusDir, proc, programs string
-	docker                                     *docker
-	shortcut                                   *shortcut // nil where the server has none
+	stack, specsDir, statusDir, proc, programs, bpffs string
+	docker                                            *docker
+	pids                                              map[string]int // in place of docker: the processes of containers
+	ila                                               *ila.Engine
+	shortcut                                          *shortcut // nil where the server has none
+
+	ilaError error
 
 	mu    sync.Mutex
 	known map[string]*spec // attached once: what to take back when the spec is gone
@@ -36,10 +41,24 @@ func (a *agent) run(ctx context.Context) error {
 	if err := watchFolder(a.specsDir, wake); err != nil {
 		return err
 	}
+	kinds := a.kindsDir()
+	if err := os.MkdirAll(kinds, 0o755); err == nil {
+		if err := watchFolder(kinds, wake); err != nil {
+			return err
+		}
+	}
 	a.openShortcut(ctx, wake)
+	a.ila = ila.NewEngine(a.ilaOptions(ila.OpenEtcd(ilaBundle)))
+	a.configureILA(ctx)
 	go func() {
 		for ctx.Err() == nil {
-			err := a.docker.follow(ctx, a.stack, wake, func(e event) { a.onEvent(ctx, e) })
+			_ = a.docker.follow(ctx, networkLabel, wake, func(event) { wake() })
+			time.Sleep(time.Second)
+		}
+	}()
+	go func() {
+		for ctx.Err() == nil {
+			err := a.docker.follow(ctx, "flipflap.stack="+a.stack, wake, func(e event) { a.onEvent(ctx, e) })
 			log.Printf("docker's events ended (%v); again in a second", err)
 			time.Sleep(time.Second)
 		}
@@ -52,13 +71,38 @@ func (a *agent) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			a.configureILA(ctx)
+			a.ila.Again()
 			a.reconcileAll(ctx)
 		case <-again.C:
-			if a.anyFailed() {
+			if a.ilaError != nil || a.anyFailed() {
+				a.configureILA(ctx)
 				a.reconcileAll(ctx)
 			}
 		}
 	}
+}
+
+// ilaBundle is where components/kinds/ila puts what etcd wants to see.
+const ilaBundle = "/etc/flipflap/ila.pem"
+
+// kindsDir holds what kinds have to tell the agent beside the systems' specs.
+func (a *agent) kindsDir() string { return filepath.Join(a.specsDir, "kinds") }
+
+func (a *agent) ilaOptions(open ila.Opener) ila.Options {
+	return ila.Options{
+		Programs: filepath.Join(filepath.Dir(a.programs), "ila.bpf.o"), Pins: ila.PinsOf(a.bpffs, a.stack),
+		Config: filepath.Join(a.kindsDir(), "ila.json"), Status: filepath.Join(a.statusDir, "ila"), Open: open,
+	}
+}
+
+// configureILA says once what keeps this server from its part.
+func (a *agent) configureILA(ctx context.Context) {
+	err := a.ila.Configure(ctx)
+	if err != nil && (a.ilaError == nil || err.Error() != a.ilaError.Error()) {
+		log.Printf("ila: %v", err)
+	}
+	a.ilaError = err
 }
 
 // openShortcut makes the short cut where the server can have one, and says why where not.
@@ -130,7 +174,7 @@ func (a *agent) reconcileAll(ctx context.Context) []attachStatus {
 		return nil
 	}
 	for system, old := range a.known {
-		if _, declared := files[system]; !declared {
+		if _, declared := files[system]; !declared && !old.isByHand {
 			if err := a.detach(old); err != nil {
 				log.Printf("%s: %v", system, err)
 				continue
@@ -150,6 +194,7 @@ func (a *agent) reconcileAll(ctx context.Context) []attachStatus {
 			all = append(all, status)
 		}
 	}
+	a.reconcileByHand(ctx)
 	return all
 }
 
@@ -168,12 +213,12 @@ func (a *agent) lastAttached(system string) int {
 // reconcile attaches one system where its container runs; false where it does not.
 func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	begin := time.Now()
-	c, err := a.docker.inspect(ctx, s.Container)
+	c, err := a.inspect(ctx, s.Container)
 	if err == nil && (c == nil || !c.State.Running) {
 		return attachStatus{}, false
 	}
 	status := attachStatus{System: s.System, SpecHash: s.hash}
-	if err == nil && c.Config.Labels["flipflap.stack"] != a.stack {
+	if err == nil && !s.isByHand && c.Config.Labels["flipflap.stack"] != a.stack {
 		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.stack)
 	}
 	if err == nil {
@@ -183,6 +228,7 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 			}
 		}
 		status.Pid, status.StartedAtMs = c.State.Pid, c.State.StartedAt.UnixMilli()
+		s.instance = fmt.Sprint(c.State.StartedAt.UnixMilli())
 		err = a.attach(s, c.State.Pid, a.lastAttached(s.System) != c.State.Pid)
 	}
 	status.WorkMs = time.Since(begin).Milliseconds()
@@ -208,6 +254,18 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 		log.Print(err)
 	}
 	return status, true
+}
+
+// inspect asks docker, or knows the process itself.
+func (a *agent) inspect(ctx context.Context, name string) (*container, error) {
+	if a.pids == nil {
+		return a.docker.inspect(ctx, name)
+	}
+	c := &container{}
+	c.State.Pid = a.pids[name]
+	c.State.Running = c.State.Pid != 0
+	c.Config.Labels = map[string]string{"flipflap.stack": a.stack}
+	return c, nil
 }
 
 // watchFolder calls changed whenever a file of the folder is put in place or taken away.

@@ -97,32 +97,13 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 			return fmt.Errorf("mac of %s: %w", want.HostName, err)
 		}
 	}
-	bridge, err := netlink.LinkByName(want.Bridge)
-	if err != nil {
-		return fmt.Errorf("bridge %s: %w", want.Bridge, err)
-	}
 	if host.Attrs().MTU != want.MTUBytes {
 		if err := netlink.LinkSetMTU(host, want.MTUBytes); err != nil {
 			return fmt.Errorf("mtu: %w", err)
 		}
 	}
-	if host.Attrs().MasterIndex != bridge.Attrs().Index {
-		if err := netlink.LinkSetMaster(host, bridge); err != nil {
-			return fmt.Errorf("bridge %s: %w", want.Bridge, err)
-		}
-	}
-	// Before it is up: no frame comes by a port that is not settled.
-	if err := netlink.LinkSetLearning(host, want.Learns); err != nil {
-		return fmt.Errorf("learning: %w", err)
-	}
-	if !want.Learns {
-		// Frames for the bridge's own port go on like others; the server must not get them (see vxlan.ts).
-		if err := netlink.LinkSetBRSlaveGroupFwdMask(host, 0xfffd); err != nil {
-			return fmt.Errorf("group_fwd_mask: %w", err)
-		}
-		if err := netlink.LinkSetIP6AddrGenMode(host, nl.IN6_ADDR_GEN_MODE_NONE); err != nil {
-			return fmt.Errorf("addrgenmode: %w", err)
-		}
+	if err := joinBridge(host, want); err != nil {
+		return err
 	}
 	if err := setOffloads(want.HostName, want.Offloads); err != nil {
 		return err
@@ -151,10 +132,62 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err := setAddresses(inside, link, want.Addresses); err != nil {
 		return err
 	}
+	if err := setNeighbours(inside, link, want.Neighbours); err != nil {
+		return err
+	}
 	if err := setRoutes(inside, link, want.Routes); err != nil {
 		return err
 	}
-	return runHooks(attachment{spec: s, iface: want, hostLink: host, fresh: fresh, shortcut: a.shortcut})
+	return runHooks(attachment{spec: s, iface: want, hostLink: host, fresh: fresh, shortcut: a.shortcut, ila: a.ila})
+}
+
+// joinBridge settles the server's end in its bridge, before it is up: no frame comes by a port that is not settled. An end
+// without a bridge has no address of its own making either.
+func joinBridge(host netlink.Link, want ifaceSpec) error {
+	if want.Bridge == "" {
+		if err := netlink.LinkSetIP6AddrGenMode(host, nl.IN6_ADDR_GEN_MODE_NONE); err != nil {
+			return fmt.Errorf("addrgenmode: %w", err)
+		}
+		return nil
+	}
+	bridge, err := netlink.LinkByName(want.Bridge)
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", want.Bridge, err)
+	}
+	if host.Attrs().MasterIndex != bridge.Attrs().Index {
+		if err := netlink.LinkSetMaster(host, bridge); err != nil {
+			return fmt.Errorf("bridge %s: %w", want.Bridge, err)
+		}
+	}
+	if err := netlink.LinkSetLearning(host, want.Learns); err != nil {
+		return fmt.Errorf("learning: %w", err)
+	}
+	if want.Learns {
+		return nil
+	}
+	// Frames for the bridge's own port go on like others; the server must not get them (see vxlan.ts).
+	if err := netlink.LinkSetBRSlaveGroupFwdMask(host, 0xfffd); err != nil {
+		return fmt.Errorf("group_fwd_mask: %w", err)
+	}
+	if err := netlink.LinkSetIP6AddrGenMode(host, nl.IN6_ADDR_GEN_MODE_NONE); err != nil {
+		return fmt.Errorf("addrgenmode: %w", err)
+	}
+	return nil
+}
+
+// setNeighbours gives a system the permanent neighbours of its plan.
+func setNeighbours(inside *netlink.Handle, link netlink.Link, wanted []neighbourSpec) error {
+	for _, want := range wanted {
+		mac, err := net.ParseMAC(want.MAC)
+		if err != nil {
+			return err
+		}
+		neighbour := &netlink.Neigh{LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP(want.Address), HardwareAddr: mac}
+		if err := inside.NeighSet(neighbour); err != nil {
+			return fmt.Errorf("neighbour %s: %w", want.Address, err)
+		}
+	}
+	return nil
 }
 
 // hostEnd gives the server's end; a pair whose other end is not in this container is made anew.
@@ -358,7 +391,7 @@ func (a *agent) detachChanged(old, now *spec) error {
 func (a *agent) runDetached(s *spec) error {
 	var failed []error
 	for _, iface := range s.Interfaces {
-		at := attachment{spec: s, iface: iface, shortcut: a.shortcut}
+		at := attachment{spec: s, iface: iface, shortcut: a.shortcut, ila: a.ila}
 		if link, err := netlink.LinkByName(iface.HostName); err == nil {
 			at.hostLink = link
 		}

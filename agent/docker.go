@@ -69,13 +69,13 @@ func (d *docker) inspect(ctx context.Context, name string) (*container, error) {
 	return c, json.NewDecoder(response.Body).Decode(c)
 }
 
-// follow calls on for each event of this stack's containers until the stream ends; started comes first,
+// follow calls on for each event of the containers with a label until the stream ends; started comes first,
 // when nothing can be missed any more.
-func (d *docker) follow(ctx context.Context, stack string, started func(), on func(event)) error {
+func (d *docker) follow(ctx context.Context, label string, started func(), on func(event)) error {
 	filters, _ := json.Marshal(map[string][]string{
 		"type":  {"container"},
 		"event": {"start", "die"},
-		"label": {"flipflap.stack=" + stack},
+		"label": {label},
 	})
 	response, err := d.get(ctx, "/events?filters="+url.QueryEscape(string(filters)))
 	if err != nil {

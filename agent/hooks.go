@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 
+	"flipflap.local/agent/ila"
 	"github.com/vishvananda/netlink"
 )
 
@@ -15,6 +16,7 @@ type attachment struct {
 	hostLink netlink.Link
 	fresh    bool      // the container has not been attached since it started
 	shortcut *shortcut // nil where the server has none
+	ila      *ila.Engine
 }
 
 // hook is what a kind plugs into the attach. attached runs in the server's network namespace after the
@@ -28,6 +30,7 @@ type hook interface {
 // hooks by the name that a spec gives them. A kind that needs one adds its line here.
 var hooks = map[string]hook{
 	"advertised": advertisedHook{},
+	"ila":        ilaHook{},
 	"neighbour":  neighbourHook{},
 }
 

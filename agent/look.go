@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"flipflap.local/agent/ila"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/safchain/ethtool"
@@ -40,6 +41,7 @@ type lookedIface struct {
 	Neighbours []string `json:"neighbours"`
 	Forwarding string   `json:"forwarding,omitempty"` // told, static, missing
 	Shortcut   string   `json:"shortcut,omitempty"`   // on, impossible, or what is missing
+	ILA        string   `json:"ila,omitempty"`        // on, or what is missing
 }
 
 type lookedPort struct {
@@ -218,6 +220,9 @@ func offloadsOf(device string) (map[string]bool, error) {
 }
 
 func (a *agent) lookAtHook(hook hookSpec, want ifaceSpec, host netlink.Link, found *lookedIface) error {
+	if hook.Type == "ila" {
+		return a.lookAtILA(want, host, found)
+	}
 	if hook.Type != "advertised" {
 		var args neighbourArgs
 		if err := json.Unmarshal(hook.Args, &args); err != nil {
@@ -262,6 +267,27 @@ func (a *agent) lookAtHook(hook hookSpec, want ifaceSpec, host netlink.Link, fou
 	}
 	if found.Shortcut, err = a.lookAtShortcut(t, port); err != nil {
 		return fmt.Errorf("short cut: %w", err)
+	}
+	return nil
+}
+
+func (a *agent) lookAtILA(want ifaceSpec, host netlink.Link, found *lookedIface) error {
+	address, err := ipv6Of(want)
+	if err != nil {
+		return err
+	}
+	o := a.ilaOptions(nil)
+	if found.ILA, err = ila.Look(o.Config, o.Pins, want.Network, address, host); err != nil || host == nil {
+		return err
+	}
+	listed, err := netlink.NeighList(host.Attrs().Index, netlink.FAMILY_V6)
+	if err != nil {
+		return err
+	}
+	for _, n := range listed {
+		if n.State&netlink.NUD_PERMANENT != 0 && n.HardwareAddr.String() == want.MAC {
+			found.Neighbours = append(found.Neighbours, n.IP.String())
+		}
 	}
 	return nil
 }

@@ -10,14 +10,21 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
+
+	"flipflap.local/agent/ila"
 )
 
 func usage() {
 	fmt.Fprint(os.Stderr, `agent run    follow docker and the specs, keep every container attached
 agent once   attach what is there and end (exit 1 where one failed)
+agent static attach what -pids and -registry name, without docker and etcd
+agent ila    print what this server's ILA holds, as JSON; changes nothing
 agent look   print what is there of every system, a JSON object a line; changes nothing
-options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -docker SOCKET
+options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -bpffs DIR -docker SOCKET
+         -pids NAME=PID,... -registry FILE
 `)
 	os.Exit(2)
 }
@@ -34,6 +41,9 @@ func main() {
 	flags.StringVar(&a.statusDir, "status", "/status", "what was attached, one file a system")
 	flags.StringVar(&a.proc, "proc", "/host/proc", "the server's /proc, writable")
 	flags.StringVar(&a.programs, "bpf", "/bpf/overlay.bpf.o", "the programs of the short cut")
+	flags.StringVar(&a.bpffs, "bpffs", "/sys/fs/bpf", "where programs and maps outlive this process")
+	pids := flags.String("pids", "", "static: processes in the place of containers")
+	registry := flags.String("registry", "", "static: a file of addresses and their servers, in the place of etcd")
 	socket := flags.String("docker", "/var/run/docker.sock", "docker's socket")
 	if err := flags.Parse(os.Args[2:]); err != nil || a.stack == "" {
 		usage()
@@ -56,6 +66,18 @@ func main() {
 		if failed {
 			os.Exit(1)
 		}
+	case "static":
+		if err := a.static(ctx, *pids, *registry); err != nil {
+			log.Fatal(err)
+		}
+	case "ila":
+		o := a.ilaOptions(nil)
+		facts, err := ila.ReadFacts(o.Config, o.Status, o.Pins, o.Programs)
+		if err != nil {
+			log.Fatal(err)
+		}
+		line, _ := json.Marshal(facts)
+		fmt.Println(string(line))
 	case "look":
 		all, err := a.look(ctx)
 		if err != nil {
@@ -68,4 +90,27 @@ func main() {
 	default:
 		usage()
 	}
+}
+
+// static attaches once: what it leaves in the kernel goes on without it.
+func (a *agent) static(ctx context.Context, pids, registry string) error {
+	a.pids = map[string]int{}
+	for _, pair := range strings.Split(pids, ",") {
+		name, text, _ := strings.Cut(pair, "=")
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("-pids %q: NAME=PID,... is wanted", pids)
+		}
+		a.pids[name] = pid
+	}
+	a.ila = ila.NewEngine(a.ilaOptions(ila.OpenStatic(registry)))
+	if err := a.ila.Configure(ctx); err != nil {
+		return err
+	}
+	for _, status := range a.reconcileAll(ctx) {
+		if status.Error != "" {
+			return fmt.Errorf("%s: %s", status.System, status.Error)
+		}
+	}
+	return nil
 }

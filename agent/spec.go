@@ -17,7 +17,9 @@ type spec struct {
 	Sysctls    map[string]string `json:"sysctls"`
 	Interfaces []ifaceSpec       `json:"interfaces"`
 
-	hash string // of the file's bytes, as the barrier on the server computes it
+	hash     string // of the file's bytes, as the barrier on the server computes it
+	instance string // of the container's life
+	isByHand bool   // of a container that nobody declared
 }
 
 type ifaceSpec struct {
@@ -30,9 +32,11 @@ type ifaceSpec struct {
 	Addresses []string        `json:"addresses"` // with prefix length
 	Routes    []routeSpec     `json:"routes"`
 	Offloads  map[string]bool `json:"offloads"` // ethtool's names, both ends
-	Bridge    string          `json:"bridge"`
-	Learns    bool            `json:"learns"` // whether the bridge learns MACs at the system's port
-	Hooks     []hookSpec      `json:"hooks"`
+	// Permanent ones, inside the container.
+	Neighbours []neighbourSpec `json:"neighbours"`
+	Bridge     string          `json:"bridge"` // none where the server routes to it
+	Learns     bool            `json:"learns"` // whether the bridge learns MACs at the system's port
+	Hooks      []hookSpec      `json:"hooks"`
 }
 
 // identity is what the hooks tell of an interface; the rest changes without them.
@@ -44,6 +48,11 @@ func (i ifaceSpec) identity() string {
 type routeSpec struct {
 	To  string `json:"to"` // a prefix, or "default" of the next hop's family
 	Via string `json:"via"`
+}
+
+type neighbourSpec struct {
+	Address string `json:"address"`
+	MAC     string `json:"mac"`
 }
 
 // hookSpec is what a kind wants done beside the attach itself; type names an entry of hooks.

@@ -24,6 +24,8 @@ const samples: readonly (readonly [string, Network])[] = [
   ["kind bridge, filter nft", { ...names, kind: "bridge", mode: "nat", filter: "nft", ...subnets }],
   ["kind netns", { ...names, kind: "netns" }],
   ["kind evpn", { ...names, kind: "evpn", vn: 1 }],
+  ["kind ila, backend ebpf", { ...names, kind: "ila", vn: 1, sir: "" }],
+  ["kind ila, backend kernel", { ...names, kind: "ila", vn: 1, sir: "", backend: "kernel" }],
 ];
 
 export const abilities: readonly Ability[] = [

@@ -35,7 +35,7 @@ export const images = {
     purpose: "the attach agent of a server",
     scratch: true,
     go: { module: "agent", binaries: { "/agent": "." } },
-    bpf: ["overlay"],
+    bpf: ["overlay", "ila"],
     command: ["/agent", "run"],
   },
   gobgp: {

@@ -1,16 +1,19 @@
 /** The attach agent of a server (agent/): a container that joins containers to networks, now and after each restart. */
 import * as pulumi from "@pulumi/pulumi";
 import { renderContainer } from "../host/container";
-import { renderObject, type Site } from "../host/hostObject";
+import { renderObject } from "../host/hostObject";
 import { specsFolder, statusFolder } from "../host/objects/agentFolders";
 import { ownContainers } from "../net/names";
+import { contentOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
 import type { ServerPlan } from "../testbed/plan";
 
 export interface AgentArgs {
   readonly plan: ServerPlan;
   readonly server: Server;
-  readonly site: Site;
+  readonly site: PartsSite;
+  /** What the kinds' files come from: the authorities, where this server has them. */
+  readonly after: readonly pulumi.Resource[];
 }
 
 export class Agent extends pulumi.ComponentResource {
@@ -19,7 +22,12 @@ export class Agent extends pulumi.ComponentResource {
   constructor(name: string, args: AgentArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:agent:Agent", name, {}, options);
     const { plan, server, site } = args;
-    const folders = renderObject(name, plan.agentFolders, site, { parent: this, dependsOn: server.ready });
+    const folders = renderObject(name, plan.agentFolders, site, { parent: this, dependsOn: [...server.ready, ...args.after] });
+    const needed = plan.kinds.flatMap(({ shared }) => shared.agent ?? []);
+    const parts = needed.flatMap((need) =>
+      need.parts.map((part) => renderObject(name, part, site, { parent: this, dependsOn: [folders] })),
+    );
+    const files = needed.flatMap((need) => need.files.map(({ path, content }) => ({ path, content: contentOf(content, site) })));
     const { source, resource } = server.image("agent");
     const container = renderContainer(
       `${name}-container`,
@@ -37,11 +45,13 @@ export class Agent extends pulumi.ComponentResource {
           // The container's own /proc is read-only where sysctls are.
           { server: "/proc", container: "/host/proc" },
           { server: "/var/run/docker.sock", container: "/var/run/docker.sock" },
+          ...needed.flatMap((need) => need.folders),
         ],
+        ...(files.length > 0 && { files }),
       },
       server.docker,
       site,
-      { parent: this, dependsOn: [folders, resource] },
+      { parent: this, dependsOn: [folders, ...parts, resource] },
     );
     this.ready = [container];
     this.registerOutputs({});

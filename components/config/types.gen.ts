@@ -6,7 +6,7 @@
  * This interface was referenced by `Testbed`'s JSON-Schema
  * via the `definition` "Network".
  */
-export type Network = (BridgeNetwork | EvpnNetwork | NetnsNetwork)
+export type Network = (BridgeNetwork | EvpnNetwork | IlaNetwork | NetnsNetwork)
 /**
  * Lower-case letters, digits and inner hyphens; starts with a letter.
  * 
@@ -43,6 +43,7 @@ links: Link[]
 secrets?: Secret[]
 tuning?: Tuning
 bgp?: Bgp
+ila?: Ila
 }
 /**
  * A tenant.
@@ -163,6 +164,59 @@ shortcut?: boolean
 vtep?: ("ipv4" | "ipv6")
 /**
  * MTU of the systems' interfaces. Default: what the link carries less 50 bytes.
+ */
+mtuBytes?: number
+}
+/**
+ * An IPv6 network without tunnels: identifier-locator addressing (draft-herbert-intarea-ila). Between servers a packet's destination has the server's locator in the place of the network's SIR prefix.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "IlaNetwork".
+ */
+export interface IlaNetwork {
+/**
+ * The network's name, unique in the testbed.
+ */
+name: string
+/**
+ * The tenant that the network belongs to.
+ */
+tenant: string
+/**
+ * `ila`: identifier-locator addressing.
+ */
+kind: "ila"
+/**
+ * The VNID: 28 bits of every identifier. Goes with one SIR prefix, and that with it.
+ */
+vn: number
+/**
+ * The SIR prefix, a /64: what systems of the network see as the first half of their addresses.
+ */
+sir: string
+/**
+ * What translates: `ebpf` (programs of this project) or `kernel` (light-weight tunnels of type ILA, CONFIG_IPV6_ILA).
+ */
+backend?: ("ebpf" | "kernel")
+/**
+ * The backend of single servers, where it is another. The two understand each other, but for csum adjust-transport.
+ */
+backends?: {
+/**
+ * A backend.
+ */
+[k: string]: ("ebpf" | "kernel") | undefined
+}
+/**
+ * What becomes of checksums. `neutral`: the identifier's low 16 bits make up for the locator, and its C bit says so. `neutral-auto`: the same without the C bit. `adjust-transport`: those of TCP, UDP and ICMPv6 are changed. `no-action`: they stay those of the SIR address, and systems compute them without their NIC.
+ */
+csum?: ("neutral" | "neutral-auto" | "adjust-transport" | "no-action")
+/**
+ * Whether addresses are translated at all. `false`: the same programs and ways with the SIR addresses as they are, to measure what ILA costs.
+ */
+translate?: boolean
+/**
+ * MTU of the systems' interfaces. Default: what the link carries; ILA adds nothing.
  */
 mtuBytes?: number
 }
@@ -491,6 +545,26 @@ asn?: number
  * After this time without a sign a session counts as lost, and routes learnt by it go. Keepalives come three times as often.
  */
 holdSeconds?: number
+}
+/**
+ * What all networks of kind ila share.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Ila".
+ */
+export interface Ila {
+/**
+ * After this time without a sign of a server its systems' places are forgotten everywhere.
+ */
+leaseSeconds?: number
+/**
+ * How many systems a server's table of mappings holds (eBPF).
+ */
+capacity?: number
+/**
+ * Whether the locator address of each system is on its server's uplink, as in report S0: deprecated, and without its local route.
+ */
+locatorAddresses?: boolean
 }
 /**
  * Offloads by ethtool's short names; one that the device lacks is an error.

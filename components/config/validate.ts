@@ -5,6 +5,8 @@ import schema from "./schema.json";
 import type { StackFile, Testbed } from "./types.gen";
 
 const ajv = new Ajv({ allErrors: true, verbose: true, discriminator: true, allowUnionTypes: true });
+// What to write in the place of what other kinds have.
+ajv.addVocabulary(["x-instead"]);
 ajv.addSchema(schema, "testbed");
 
 const validators = {
@@ -55,6 +57,7 @@ function list(values: readonly unknown[]): string {
 interface ParentSchema {
   readonly description?: string;
   readonly properties?: Readonly<Record<string, { description?: string }>>;
+  readonly "x-instead"?: Readonly<Record<string, string>>;
 }
 
 function explain(error: ErrorObject): { what: string; fix: string; key?: string } {
@@ -71,6 +74,8 @@ function explain(error: ErrorObject): { what: string; fix: string; key?: string 
       const key = String(params.additionalProperty);
       const known = Object.keys(parent.properties ?? {});
       const near = nearest(key, known);
+      const instead = parent["x-instead"]?.[key];
+      if (instead !== undefined) return { key, what: "is not of this kind of network", fix: instead };
       return { key, what: "is not known here", fix: near === undefined ? `known are ${known.join(", ")}` : `did you mean "${near}"?` };
     }
     case "enum":

@@ -5,7 +5,7 @@
 import type { ImageName } from "../../images/images";
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
-import type { Link, Network, Secret } from "../config/types.gen";
+import type { Link, Network, Offloads, Secret } from "../config/types.gen";
 import type { AttachInterface } from "../host/objects/attachSpec";
 import type { HostObject, Owner } from "../host/objectType";
 import type { Script } from "../host/sh";
@@ -38,6 +38,8 @@ export interface Member {
   readonly addresses: Addresses;
   /** The lengths that go with the addresses. */
   readonly prefixes: Prefixes;
+  /** Its network's members are no neighbours: its addresses stand alone. */
+  readonly standsAlone?: boolean;
 }
 
 /** What a kind knows when it plans a network on a server. */
@@ -89,12 +91,21 @@ export interface ContainerPlan {
 
 export type Part = HostObject | ContainerPlan;
 
+/** A secret of a kind's own: a random word, or a file that a part of the authority makes (below the stack's folder there). */
+export type KindSecret = Secret | { readonly name: string; readonly file: string };
+
 export const isContainer = (part: Part): part is ContainerPlan => "image" in part;
 
 /** What a server needs once for all networks of a kind, in the order in which it is made. */
 export interface SharedParts {
   /** Only where the server is a hub: the authority on reachability (NVA). */
   readonly authority?: { readonly component: string; readonly parts: readonly Part[]; readonly requires: readonly Requirement[] };
+  /** What the kind's hooks in the agent need: objects that are made before it, and what it is started with. */
+  readonly agent?: {
+    readonly parts: readonly HostObject[];
+    readonly files: readonly { readonly path: string; readonly content: SecretText }[];
+    readonly folders: readonly { readonly server: string; readonly container: string }[];
+  };
   /** Before the networks. */
   readonly edge: readonly Part[];
   /** After the networks, before the systems. */
@@ -104,7 +115,14 @@ export interface SharedParts {
 }
 
 /** How a member's interface is joined to the network on its server. */
-export type AttachPoint = Pick<AttachInterface, "bridge" | "learns" | "routes" | "hooks">;
+export interface AttachPoint extends Pick<AttachInterface, "learns" | "routes" | "hooks"> {
+  /** None where the server routes to the system. */
+  readonly bridge?: string;
+  /** Addresses that the server's end answers for. */
+  readonly nextHops?: readonly string[];
+  /** What its interface must not have whatever the testbed says. */
+  readonly offloads?: Offloads;
+}
 
 export interface KindRuleContext<N extends Network> {
   readonly declaration: Declaration;
@@ -144,11 +162,14 @@ export interface NetworkKind<N extends Network = Network> {
   prefixes(network: N, server: string): Prefixes;
   /** Addresses of a prefix that no system may have. */
   gateways(network: N, server: string): Addresses;
+  /** Members are no neighbours of one another: all packets go by the server. */
+  readonly membersStandAlone?: boolean;
   /** Whether the server itself forwards to and from the prefixes. */
   readonly routesOnServer: boolean;
-  requires(network: N): readonly Requirement[];
+  /** Of a server that takes part; of any where none is named. */
+  requires(network: N, server?: string): readonly Requirement[];
   /** Secrets that arise on the hub for the kind itself. */
-  readonly secrets: readonly Secret[];
+  readonly secrets: readonly KindSecret[];
   /** Sysctls of the servers, set where the kernel knows them. */
   readonly sysctls: Readonly<Record<string, string>>;
   /** The NVE: what a server needs to take part in the network, in the order in which it is made. */

@@ -2,10 +2,11 @@
 import type { Network } from "../config/types.gen";
 import { bridgeKind } from "./bridge";
 import { evpnKind } from "./evpn";
+import { ilaKind } from "./ila";
 import type { NetworkKind } from "./kind";
 import { netnsKind } from "./netns";
 
-const kinds = { bridge: bridgeKind, evpn: evpnKind, netns: netnsKind } as const satisfies {
+const kinds = { bridge: bridgeKind, evpn: evpnKind, ila: ilaKind, netns: netnsKind } as const satisfies {
   [K in Network["kind"]]: NetworkKind<Extract<Network, { kind: K }>>;
 };
 

@@ -2,8 +2,11 @@
 import { type Address, hostAddress, hostOffsets, type Prefix } from "./cidr";
 import { hash32 } from "./names";
 
-/** Large IPv6 prefixes are used at their start, so that addresses stay short. */
-const spread = 1n << 16n;
+/**
+ * Large IPv6 prefixes are used at their start, so that addresses stay short. Their low 16 bits are neither 0 nor ffff:
+ * ILA's neutral modes cannot tell the two apart.
+ */
+const spread = (1n << 16n) - 2n;
 
 export function allocate(prefix: Prefix, taken: ReadonlySet<bigint>, name: string): Address | undefined {
   const { first, last } = hostOffsets(prefix);

@@ -12,7 +12,7 @@ export interface Prefix {
   readonly length: number;
 }
 
-const widthBits = { 4: 32, 6: 128 } as const;
+export const widthBits = { 4: 32, 6: 128 } as const;
 
 function parseIpv4(text: string): bigint | undefined {
   const parts = text.split(".");

@@ -1,1 +1,1 @@
-export { type PartsSite, renderParts } from "./parts";
+export { contentOf, type PartsSite, renderParts } from "./parts";

@@ -17,7 +17,7 @@ interface PartsOptions {
   readonly dependsOn: pulumi.Resource[];
 }
 
-function contentOf(text: SecretText, site: PartsSite): pulumi.Input<string> {
+export function contentOf(text: SecretText, site: PartsSite): pulumi.Input<string> {
   if (text.every((piece) => typeof piece === "string")) return text.join("");
   return pulumi
     .all(text.map((piece) => (typeof piece === "string" ? piece : site.secret(piece.secret))))

@@ -1,38 +1,62 @@
 /** Secrets that arise at `up` on the hub; other stacks read them from the hub's outputs. */
+import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { type Declaration, firstHub, type ServerDeclaration } from "../config/declaration";
-import type { Secret } from "../config/types.gen";
+import { sshConnection } from "../host/connection";
+import type { Site } from "../host/hostObject";
+import { ownerFolder } from "../host/objectType";
+import { shellCommand } from "../host/script";
+import { sh } from "../host/sh";
+import type { KindSecret } from "../kinds/kind";
 import { secretResource } from "../net/names";
 
 export interface SecretsArgs {
   readonly declaration: Declaration;
   readonly server: ServerDeclaration;
   /** Every secret of the testbed. */
-  readonly all: readonly Secret[];
+  readonly all: readonly KindSecret[];
   /** Names of the secrets that this server uses. */
   readonly used: readonly string[];
 }
 
 export class Secrets extends pulumi.ComponentResource {
   /** On the hub: all of them, for its outputs. */
-  readonly values: Readonly<Record<string, pulumi.Output<string>>>;
+  readonly values: Record<string, pulumi.Output<string>> = {};
+  private readonly files: readonly Extract<KindSecret, { file: string }>[];
 
   constructor(name: string, args: SecretsArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:secrets:Secrets", name, {}, options);
     const hub = firstHub(args.declaration);
-    if (hub === undefined || hub.name === args.server.name) {
-      const made = args.all.map(({ name: secret, length }) => {
-        const password = new random.RandomPassword(
-          secretResource(args.server.name, secret),
-          { length: length ?? 32, special: false },
-          { parent: this },
-        );
-        return [secret, password.result] as const;
-      });
-      this.values = Object.fromEntries(made);
-    } else this.values = args.used.length === 0 ? {} : this.fromHub(name, hub.name, args.used);
+    const isHub = hub === undefined || hub.name === args.server.name;
+    this.files = isHub ? args.all.filter((secret) => "file" in secret) : [];
+    if (isHub) {
+      for (const secret of args.all) if (!("file" in secret)) this.values[secret.name] = this.password(args.server.name, secret);
+    } else if (args.used.length > 0) Object.assign(this.values, this.fromHub(name, hub.name, args.used));
     this.registerOutputs({});
+  }
+
+  private password(stack: string, { name, length }: Extract<KindSecret, { length?: number }>): pulumi.Output<string> {
+    const made = new random.RandomPassword(secretResource(stack, name), { length: length ?? 32, special: false }, { parent: this });
+    return made.result;
+  }
+
+  /** Those that parts of an authority have made as files. */
+  readFiles({ server, owner }: Site, after: readonly pulumi.Resource[]): void {
+    for (const { name, file } of this.files) {
+      const read = new remote.Command(
+        secretResource(server.name, name),
+        {
+          connection: sshConnection(server),
+          create: shellCommand(server, ""),
+          stdin: `${sh`cat ${`${ownerFolder(owner)}/${file}`}`.text}\n`,
+          logging: remote.Logging.None,
+          addPreviousOutputInEnv: false,
+        },
+        { parent: this, dependsOn: [...after], additionalSecretOutputs: ["stdout"] },
+      );
+      this.values[name] = read.stdout;
+    }
   }
 
   private fromHub(name: string, hub: string, used: readonly string[]): Record<string, pulumi.Output<string>> {

@@ -2,7 +2,7 @@
 import type { Declaration } from "../config/declaration";
 import type { Network, System } from "../config/types.gen";
 import { allocate } from "../net/allocate";
-import { type Address, formatPrefix, type Prefix, parseAddress } from "../net/cidr";
+import { type Address, formatPrefix, type Prefix, parseAddress, widthBits } from "../net/cidr";
 import { macFor } from "../net/names";
 import type { Member, Prefixes } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
@@ -33,6 +33,7 @@ function memberships(declaration: Declaration, network: Network): Membership[] {
           interface: interfaceName(system, index),
           mac: (membership.mac ?? macFor(`${network.name} ${system.name}`)).toLowerCase(),
           prefixes: kind.prefixes(network, system.server),
+          ...(kind.membersStandAlone === true && { standsAlone: true }),
           declared: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
           path: `systems.${system.name}.networks.${network.name}`,
         },
@@ -90,6 +91,7 @@ export function resolveMembers(declaration: Declaration, network: Network): Reso
 export function addressTexts(member: Member, format: (address: Address) => string): string[] {
   return (["ipv4", "ipv6"] as const).flatMap((family) => {
     const [address, prefix] = [member.addresses[family], (member.prefixes as Prefixes)[family]];
-    return address === undefined || prefix === undefined ? [] : [`${format(address)}/${prefix.length}`];
+    if (address === undefined || prefix === undefined) return [];
+    return [`${format(address)}/${member.standsAlone === true ? widthBits[address.family] : prefix.length}`];
   });
 }

@@ -14,6 +14,7 @@ import {
   type NetworkKind,
   type Part,
   type Requirement,
+  type SecretText,
   type SharedParts,
 } from "../kinds/kind";
 import { allKinds, hasNamespaces, kindOf } from "../kinds/registry";
@@ -216,8 +217,9 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     addresses: addressTexts(member, formatAddress),
     // Without a prefix of the family there is no gateway to go by.
     routes: point.routes,
-    offloads: kernelOffloads(virtualOffloads(declaration)),
-    bridge: point.bridge,
+    offloads: kernelOffloads({ ...virtualOffloads(declaration), ...point.offloads }),
+    neighbours: (point.nextHops ?? []).map((address) => ({ address, mac: portMac(member) })),
+    bridge: point.bridge ?? "",
     learns: point.learns,
     hooks: point.hooks,
   };
@@ -303,12 +305,12 @@ export function kindContexts(
   });
 }
 
+function fileSecrets(files: readonly { readonly content: SecretText }[]): string[] {
+  return files.flatMap((file) => file.content.flatMap((piece) => (typeof piece === "string" ? [] : [piece.secret])));
+}
+
 function partSecrets(parts: readonly Part[]): string[] {
-  return parts.flatMap((part) =>
-    isContainer(part)
-      ? part.files.flatMap((file) => file.content.flatMap((piece) => (typeof piece === "string" ? [] : [piece.secret])))
-      : [],
-  );
+  return parts.flatMap((part) => (isContainer(part) ? fileSecrets(part.files) : []));
 }
 
 export function planServer(declaration: Declaration, server: ServerDeclaration): ServerPlan {
@@ -326,6 +328,7 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
   const authorities = new Set(kinds.flatMap(({ kind, shared }) => (shared.authority === undefined ? [] : [kind])));
   const requiring = declaration.testbed.networks.filter((network) => contexts.has(network.name) || authorities.has(network.kind));
   const parts = kinds.flatMap(({ shared }) => [...(shared.authority?.parts ?? []), ...shared.edge, ...shared.joints]);
+  const agentSecrets = kinds.flatMap(({ shared }) => fileSecrets(shared.agent?.files ?? []));
   const containers = systems.filter((plan): plan is ContainerSystem => !isBare(plan));
   const hash = createHash("sha256")
     .update(JSON.stringify(containers.map((s) => s.attach.spec)))
@@ -344,14 +347,14 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     requirements: [
       ...commonRequirements,
       ...impairmentRequirements(declaration, server),
-      ...requiring.flatMap((network) => kindOf(network).requires(network)),
+      ...requiring.flatMap((network) => kindOf(network).requires(network, server.name)),
       ...kinds.flatMap(({ shared }) => shared.authority?.requires ?? []),
     ],
     settings: settings(declaration, server),
     agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,
     kinds,
     networks,
-    secrets: [...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts)])].sort(),
+    secrets: [...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts), ...agentSecrets])].sort(),
     systems,
     images: [...new Set(images)].sort(),
     attached: declare(attached, "attached", { systems: containers.map((s) => s.system.name).sort(), plansHash: hash }) as HostObject,

@@ -1,11 +1,11 @@
 /** All secrets of a testbed: the declared ones, and those of the kinds that it uses. Pure. */
 import type { Declaration } from "../config/declaration";
-import type { Secret } from "../config/types.gen";
+import type { KindSecret } from "../kinds/kind";
 import { allKinds } from "../kinds/registry";
 
-export const kindSecrets: readonly Secret[] = allKinds.flatMap((kind) => kind.secrets);
+export const kindSecrets: readonly KindSecret[] = allKinds.flatMap((kind) => kind.secrets);
 
-export function secretsOf(declaration: Declaration): Secret[] {
+export function secretsOf(declaration: Declaration): KindSecret[] {
   const used = allKinds.filter((kind) => declaration.testbed.networks.some((network) => network.kind === kind.kind));
   return [...(declaration.testbed.secrets ?? []), ...used.flatMap((kind) => kind.secrets)];
 }

@@ -42,8 +42,11 @@ export class Testbed extends pulumi.ComponentResource {
 
     const server = new Server(stack, { root, project, plan, site }, parent);
     const partsSite = { ...site, host: server, secret };
-    const agent = new Agent(`${stack}-agent`, { plan, server, site }, parent);
-    const ready = this.networks(plan, partsSite, server.ready);
+    const authorities = this.authorities(plan, partsSite, server.ready);
+    const made = [...authorities.values()].flat();
+    secrets.readFiles(site, made);
+    const agent = new Agent(`${stack}-agent`, { plan, server, site: partsSite, after: made }, parent);
+    const ready = this.networks(plan, partsSite, authorities, server.ready);
     const systems = plan.systems.map((system) => {
       const networks = system.members.flatMap((member) => ready.get(member.network) ?? []);
       const after = [...agent.ready, ...new Set(networks)];
@@ -58,13 +61,28 @@ export class Testbed extends pulumi.ComponentResource {
     this.registerOutputs({ objects, testbed: declaration.name });
   }
 
+  /** What the edges wait for, by their kinds. */
+  private authorities(plan: ServerPlan, site: PartsSite, after: readonly pulumi.Resource[]): Map<string, pulumi.Resource[]> {
+    const made = new Map<string, pulumi.Resource[]>();
+    for (const { kind, shared } of plan.kinds) {
+      if (shared.authority === undefined) continue;
+      made.set(kind, new Nva(`${kind}_nva`, { ...shared.authority, site, after }, { parent: this }).ready);
+    }
+    return made;
+  }
+
   /** What a system waits for, by the names of its networks. The underscore: no name of a user has one. */
-  private networks(plan: ServerPlan, site: PartsSite, after: readonly pulumi.Resource[]): Map<string, pulumi.Resource[]> {
+  private networks(
+    plan: ServerPlan,
+    site: PartsSite,
+    authorities: ReadonlyMap<string, pulumi.Resource[]>,
+    after: readonly pulumi.Resource[],
+  ): Map<string, pulumi.Resource[]> {
     const parent = { parent: this };
     const ready = new Map<string, pulumi.Resource[]>();
     for (const { kind, shared } of plan.kinds) {
-      const { authority, edge, joints, settled } = shared;
-      const nva = authority === undefined ? after : new Nva(`${kind}_nva`, { ...authority, site, after }, parent).ready;
+      const { edge, joints, settled } = shared;
+      const nva = authorities.get(kind) ?? after;
       const shore = edge.length === 0 ? nva : new Nve(`${kind}_edge`, { parts: edge, site, after: nva }, parent).ready;
       const own = plan.networks.filter(({ network }) => network.kind === kind);
       for (const { network, nve } of own) ready.set(network.name, new Nve(network.name, { parts: nve, site, after: shore }, parent).ready);

@@ -1,7 +1,7 @@
 /** A system's attach plan on the server; the agent follows the folder. What is checked is the container itself. */
 import { ownContainers } from "../../net/names";
-import type { ObjectType, Properties } from "../objectType";
-import { sh } from "../sh";
+import type { ObjectType, Owner, Properties } from "../objectType";
+import { type Script, sh } from "../sh";
 import { offloadFeatures, type OffloadName, offloadNames } from "./offloads";
 
 /** The contract with agent/spec.go: the same names. */
@@ -23,6 +23,9 @@ export interface AttachInterface {
   readonly addresses: readonly string[];
   readonly routes: readonly { readonly to: string; readonly via: string }[];
   readonly offloads: Readonly<Record<string, boolean>>;
+  /** Permanent ones, inside the container. */
+  readonly neighbours: readonly { readonly address: string; readonly mac: string }[];
+  /** None where the server routes to the system. */
   readonly bridge: string;
   /** Whether the bridge learns MACs at the system's port. */
   readonly learns: boolean;
@@ -55,6 +58,7 @@ interface LookedInterface {
   readonly neighbours: readonly string[];
   readonly forwarding?: string;
   readonly shortcut?: string;
+  readonly ila?: string;
 }
 
 /** Our short names of the offloads that a spec sets by the kernel's names. */
@@ -73,8 +77,18 @@ function offloadState(states: Readonly<Record<string, boolean>>, name: OffloadNa
 
 const advertisedHook = (iface: AttachInterface) => iface.hooks.find((hook) => hook.type === "advertised");
 
+const isOfIla = (iface: AttachInterface): boolean => iface.hooks.some((hook) => hook.type === "ila");
+
 /** Where the kernel has no tcx frames go by the bridge, which is no fault; `flipflap doctor` tells. */
 const impossible = "impossible";
+
+/** The agent's own program, beside the one that runs: it reads the kernel and changes nothing. */
+export const askAgent = ({ stack }: Owner, what: "look" | "ila"): Script => sh`
+  fail() { printf '%s\n' "$*" >&2; exit 1; }
+  pid=$(docker inspect -f '{{.State.Pid}}' ${ownContainers.agent} 2>/dev/null || echo 0)
+  [ "$pid" != 0 ] || fail "the agent does not run, and without it nothing is known of this"
+  nsenter -t "$pid" -m -p /agent ${what} -stack ${stack}
+`;
 
 export const attachSpec: ObjectType<AttachSpec> = {
   type: "attach",
@@ -87,11 +101,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
   `,
   remove: (spec) => sh`rm -f "$folder/attach/"${spec.system}.json`,
   // All systems at once, by the agent's own program: a shell starts a dozen processes a system.
-  check: (_, { stack }) => sh`
-    pid=$(docker inspect -f '{{.State.Pid}}' ${ownContainers.agent} 2>/dev/null || echo 0)
-    [ "$pid" != 0 ] || fail "the agent does not run, and without it nothing is known of this"
-    nsenter -t "$pid" -m -p /agent look -stack ${stack}
-  `,
+  check: (_, owner) => askAgent(owner, "look"),
   wanted: (spec) => {
     const properties: Record<string, Properties[string]> = {};
     for (const i of spec.interfaces) {
@@ -110,6 +120,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
         properties[`${i.name}.port.${short}`] = on;
       }
       if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = i.addresses.map((a) => a.split("/")[0] ?? "").sort();
+      if (isOfIla(i)) properties[`${i.name}.ila`] = "on";
       const hook = advertisedHook(i);
       if (hook !== undefined) {
         properties[`${i.name}.forwarding`] = "told";
@@ -148,6 +159,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
         properties[`${i.name}.port.${short}`] = offloadState(port?.offloads ?? {}, short, on);
       }
       if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = now.neighbours;
+      if (isOfIla(i)) properties[`${i.name}.ila`] = now.ila ?? "";
       const hook = advertisedHook(i);
       if (hook !== undefined) {
         properties[`${i.name}.forwarding`] = now.forwarding ?? "missing";

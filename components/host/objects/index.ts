@@ -8,10 +8,13 @@ import { bgpSessions } from "./bgpSessions";
 import { bridge } from "./bridge";
 import { bridgeGuard } from "./bridgeGuard";
 import { bridgePort } from "./bridgePort";
+import { certificates } from "./certificates";
 import { claim } from "./claim";
 import { container } from "./container";
 import { filter } from "./filter";
 import { folder } from "./folder";
+import { ilaRegistered } from "./ilaRegistered";
+import { ilaSite } from "./ilaSite";
 import { impairment } from "./impairment";
 import { namespaceSystem } from "./namespaceSystem";
 import { neighbours } from "./neighbours";
@@ -25,6 +28,7 @@ import { speakerVni } from "./speakerVni";
 import { sysctls } from "./sysctls";
 import { tenantRouter } from "./tenantRouter";
 import { tenantVrf } from "./tenantVrf";
+import { unreachable } from "./unreachable";
 import { vxlan } from "./vxlan";
 
 export const objectTypes = {
@@ -36,10 +40,13 @@ export const objectTypes = {
   bridge,
   bridgeGuard,
   bridgePort,
+  certificates,
   claim,
   container,
   filter,
   folder,
+  ilaRegistered,
+  ilaSite,
   impairment,
   namespaceSystem,
   neighbours,
@@ -53,6 +60,7 @@ export const objectTypes = {
   sysctls,
   tenantRouter,
   tenantVrf,
+  unreachable,
   vxlan,
 } as const;
 

@@ -34,6 +34,8 @@ export const commandPlugin: Plugin = {
         connection: { host: true, port: true, user: true, privateKey: true, hostKey: true, dialErrorLimit: true, perDialTimeout: true },
         stdin: true,
         update: true,
+        // This one never prints what commands print; the vendor's does unless it is told not to.
+        logging: true,
       },
       (command, inputs) => runOverSsh(inputs.connection as Connection, command, String(inputs.stdin ?? "")),
     ),

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/url"
+
+	"flipflap.local/agent/ila"
+)
+
+// networkLabel puts a container that somebody started by hand (with --network none) into an ILA network of this server.
+const networkLabel = "flipflap.network"
+
+// nextHop is what every system of an ILA network routes by; components/kinds/ila says the same of declared ones.
+const nextHop = "fe80::1"
+
+func byHandName(id string) string { return "by-hand-" + id[:12] }
+
+// byHandSpec is the attach plan of such a container: an identifier of the half that declared systems never get.
+func byHandSpec(id string, n ila.NetworkFacts, isTaken func(string) bool) *spec {
+	sum := sha256.Sum256([]byte(n.Name + " " + id))
+	mac := func(first byte) string {
+		return fmt.Sprintf("02:ff:%02x:%02x:%02x:%02x", first, sum[8], sum[9], sum[10])
+	}
+	address := n.ByHand(sum[:4], isTaken)
+	iface := ifaceSpec{
+		Network: n.Name, Name: "eth0", HostName: "ffh-" + id[:10], MAC: mac(0xa0), PortMAC: mac(0xa1), MTUBytes: n.MTUBytes,
+		Addresses:  []string{address + "/128"},
+		Routes:     []routeSpec{{To: n.SIR, Via: nextHop}},
+		Neighbours: []neighbourSpec{{Address: nextHop, MAC: mac(0xa1)}},
+		Hooks:      []hookSpec{{Type: "ila", Args: json.RawMessage("{}")}},
+	}
+	return &spec{System: byHandName(id), Container: id, Interfaces: []ifaceSpec{iface}, isByHand: true}
+}
+
+// reconcileByHand attaches what runs with our label and no plan, and lets go of what does not run any more; the caller holds the lock.
+func (a *agent) reconcileByHand(ctx context.Context) {
+	if a.ila == nil || a.pids != nil {
+		return
+	}
+	running, err := a.docker.labelled(ctx, networkLabel)
+	if err != nil {
+		log.Printf("containers with the label %s: %v", networkLabel, err)
+		return
+	}
+	here := map[string]bool{}
+	for _, c := range running {
+		if c.Labels["flipflap.stack"] != "" {
+			continue
+		}
+		network, known := a.ila.Network(c.Labels[networkLabel])
+		if !known {
+			continue
+		}
+		name := byHandName(c.ID)
+		here[name] = true
+		s := a.known[name]
+		if s == nil {
+			s = byHandSpec(c.ID, network, a.ila.IsTaken)
+		}
+		a.reconcile(ctx, s)
+	}
+	for name, s := range a.known {
+		if s.isByHand && !here[name] {
+			if err := a.detach(s); err != nil {
+				log.Printf("%s: %v", name, err)
+				continue
+			}
+			delete(a.known, name)
+			a.forget(name)
+		}
+	}
+}
+
+type listed struct {
+	ID     string `json:"Id"`
+	Labels map[string]string
+}
+
+// labelled lists the running containers that have a label.
+func (d *docker) labelled(ctx context.Context, label string) ([]listed, error) {
+	filters, _ := json.Marshal(map[string][]string{"label": {label}})
+	response, err := d.get(ctx, "/containers/json?filters="+url.QueryEscape(string(filters)))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	var all []listed
+	return all, json.NewDecoder(response.Body).Decode(&all)
+}

@@ -1,0 +1,122 @@
+package ila
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+)
+
+// Config is a server's part of the testbed's ILA; components/host/objects/ilaSite.ts writes it, the field names are the contract.
+type Config struct {
+	Server       string          `json:"server"`
+	Uplink       string          `json:"uplink"`
+	Endpoints    []string        `json:"endpoints"` // of etcd
+	Root         string          `json:"root"`      // of the keys there
+	LeaseSeconds int             `json:"leaseSeconds"`
+	Capacity     int             `json:"capacity"` // of the table of mappings
+	Servers      []ServerConfig  `json:"servers"`
+	Networks     []NetworkConfig `json:"networks"`
+	// The report's form: locator addresses on the uplink, deprecated and without their local routes.
+	LocatorAddresses bool `json:"locatorAddresses"`
+}
+
+type ServerConfig struct {
+	Name    string `json:"name"`
+	Locator string `json:"locator"`
+	NextHop string `json:"nextHop"`
+	MAC     string `json:"mac,omitempty"` // of the next hop; where it is not given, the kernel finds it out
+}
+
+type NetworkConfig struct {
+	Name      string `json:"name"`
+	VN        uint32 `json:"vn"`
+	SIR       string `json:"sir"`
+	Backend   string `json:"backend"` // on this server: ebpf, kernel
+	Checksum  string `json:"csum"`
+	Translate bool   `json:"translate"`
+	MTUBytes  int    `json:"mtuBytes"`
+}
+
+type server struct {
+	ServerConfig
+	index   uint32
+	locator [8]byte
+	nextHop netip.Addr
+	mac     net.HardwareAddr
+}
+
+type network struct {
+	NetworkConfig
+	sir  [8]byte
+	mode Mode
+}
+
+// site is a Config whose texts are read.
+type site struct {
+	Config
+	self     *server
+	servers  map[string]*server
+	networks map[string]*network
+}
+
+func readSite(path string) (*site, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{servers: map[string]*server{}, networks: map[string]*network{}}
+	if err := json.Unmarshal(data, &s.Config); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for i, c := range s.Servers {
+		one := &server{ServerConfig: c, index: uint32(i)}
+		if one.locator, err = parsePrefix(c.Locator); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		if one.nextHop, err = netip.ParseAddr(c.NextHop); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		if c.MAC != "" {
+			if one.mac, err = net.ParseMAC(c.MAC); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.Name, err)
+			}
+		}
+		s.servers[c.Name] = one
+	}
+	for _, c := range s.Networks {
+		one := &network{NetworkConfig: c}
+		if one.sir, err = parsePrefix(c.SIR); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		mode, known := modes[c.Checksum]
+		if !known {
+			return nil, fmt.Errorf("%s: csum %q is not known", c.Name, c.Checksum)
+		}
+		one.mode = mode
+		s.networks[c.Name] = one
+	}
+	if s.self = s.servers[s.Server]; s.self == nil {
+		return nil, fmt.Errorf("server %s is not among the servers", s.Server)
+	}
+	return s, nil
+}
+
+// networkOf gives the network that a SIR address belongs to; nil where there is none.
+func (s *site) networkOf(a Address) *network {
+	for _, n := range s.networks {
+		if n.sir == a.Locator {
+			return n
+		}
+	}
+	return nil
+}
+
+// wire gives the address that packets to a system of a server have on the way.
+func (s *site) wire(n *network, sir Address, at *server) (Address, Mode) {
+	if !n.Translate {
+		return sir, noAction
+	}
+	return onWire(sir, at.locator, n.mode), n.mode
+}

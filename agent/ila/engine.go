@@ -1,0 +1,556 @@
+package ila
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Port is a system's interface on this server, attached.
+type Port struct {
+	System   string
+	Network  string
+	Address  string // SIR, without length
+	Device   netlink.Link
+	MAC      net.HardwareAddr // of the system's end
+	Instance string           // of the container's life: the same address may be claimed again
+}
+
+type port struct {
+	Port
+	sir     Address
+	wire    Address
+	mode    Mode
+	network *network
+}
+
+// Engine joins what is here (ports) with what the registry tells, and keeps the kernel so.
+type Engine struct {
+	programs, pins, configPath, statusPath string
+	open                                   Opener
+
+	mu       sync.Mutex
+	site     *site
+	plane    *plane
+	registry Registry
+	ports    map[Address]*port
+	told     map[Address]Record
+	applied  map[Address]string // what was last given to the kernel, to leave alone what is the same
+}
+
+type Options struct {
+	Programs, Pins, Config, Status string
+	Open                           Opener
+}
+
+// Opener makes the registry that a site names.
+type Opener func(*site) (Registry, error)
+
+func NewEngine(o Options) *Engine {
+	return &Engine{
+		programs: o.Programs, pins: o.Pins, configPath: o.Config, statusPath: o.Status, open: o.Open,
+		ports: map[Address]*port{}, told: map[Address]Record{}, applied: map[Address]string{},
+	}
+}
+
+// Configure reads the site anew; where it is gone, this server has no ILA any more.
+func (e *Engine) Configure(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, err := readSite(e.configPath)
+	if os.IsNotExist(err) {
+		if e.registry != nil {
+			e.registry.Close()
+		}
+		e.site, e.registry = nil, nil
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	before := e.site
+	if before != nil && sameJSON(before.Config, s.Config) {
+		return nil
+	}
+	if e.plane == nil || before != nil && before.Capacity != s.Capacity {
+		p, err := openPlane(e.programs, e.pins, s.Capacity)
+		if err != nil {
+			return fmt.Errorf("ILA's programs: %w", err)
+		}
+		e.plane = p
+	}
+	e.site = s
+	if err := e.tellSite(before); err != nil {
+		return err
+	}
+	if e.registry == nil || before == nil || !sameJSON(before.Endpoints, s.Endpoints) || before.Root != s.Root || before.LeaseSeconds != s.LeaseSeconds {
+		if e.registry != nil {
+			e.registry.Close()
+		}
+		r, err := e.open(s)
+		if err != nil {
+			return err
+		}
+		e.registry = r
+		if fixed, is := r.(*staticRegistry); is {
+			e.told = fixed.told
+		}
+		r.Start(ctx, e.onRecord, e.onAll, e.writeStatus)
+		for _, p := range e.ports {
+			r.Claim(p.sir, e.record(p), false)
+		}
+	}
+	e.applied = map[Address]string{}
+	for _, p := range e.ports {
+		if n := s.networks[p.Network]; n != nil {
+			p.network = n
+			p.wire, p.mode = s.wire(n, p.sir, s.self)
+		}
+	}
+	for address := range e.all() {
+		if err := e.apply(address); err != nil {
+			log.Printf("ila %s: %v", address, err)
+		}
+	}
+	return nil
+}
+
+func sameJSON(a, b any) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+func (e *Engine) all() map[Address]bool {
+	all := map[Address]bool{}
+	for a := range e.ports {
+		all[a] = true
+	}
+	for a := range e.told {
+		all[a] = true
+	}
+	return all
+}
+
+// hasEBPF: some network of this server is translated by our programs.
+func (s *site) hasEBPF() bool {
+	for _, n := range s.networks {
+		if n.Backend == "ebpf" {
+			return true
+		}
+	}
+	return false
+}
+
+// tellSite gives the kernel prefixes, servers, and the uplink its programs; the caller holds the lock.
+func (e *Engine) tellSite(before *site) error {
+	s := e.site
+	uplink, err := netlink.LinkByName(s.Uplink)
+	if err != nil {
+		return fmt.Errorf("uplink %s: %w", s.Uplink, err)
+	}
+	wanted := map[[8]byte]uint32{}
+	for _, one := range s.servers {
+		wanted[one.locator] = prefixLocator
+	}
+	for _, n := range s.networks {
+		wanted[n.sir] = prefixSIR
+	}
+	var key [8]byte
+	var value uint32
+	var gone [][8]byte
+	for entries := e.plane.Prefixes.Iterate(); entries.Next(&key, &value); {
+		if wanted[key] != value {
+			gone = append(gone, key)
+		}
+	}
+	for _, old := range gone {
+		_ = e.plane.Prefixes.Delete(old)
+	}
+	for prefix, kind := range wanted {
+		if err := e.plane.Prefixes.Put(prefix, kind); err != nil {
+			return err
+		}
+	}
+	if err := e.tellServers(uplink); err != nil {
+		return err
+	}
+	if s.hasEBPF() {
+		for _, h := range e.plane.uplinkHooks() {
+			if err := e.plane.attach(h, uplink); err != nil {
+				return err
+			}
+		}
+	}
+	if before != nil {
+		for name, n := range before.networks {
+			if now := s.networks[name]; now == nil || now.mode != n.mode || now.Backend != n.Backend {
+				if n.Backend == "kernel" && n.mode == neutral && n.Translate {
+					if err := translateAll(before.self.locator, n.sir, n.mode, false); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	for _, n := range s.networks {
+		if n.Backend == "kernel" && n.mode == neutral && n.Translate {
+			if err := translateAll(s.self.locator, n.sir, n.mode, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) tellServers(uplink netlink.Link) error {
+	for _, one := range e.site.servers {
+		value := serverValue{NextHop: one.nextHop.As16(), Device: uint32(uplink.Attrs().Index), MTUBytes: uint32(uplink.Attrs().MTU)}
+		copy(value.OwnMAC[:], uplink.Attrs().HardwareAddr)
+		if len(one.mac) == 6 {
+			copy(value.NextMAC[:], one.mac)
+			value.HasMAC = 1
+		}
+		if err := e.plane.Servers.Put(one.index, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Attach makes a system of this server one of its network. It converges.
+func (e *Engine) Attach(p Port, fresh bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.site == nil {
+		return errors.New("this server's part of ILA is not told yet")
+	}
+	n := e.site.networks[p.Network]
+	if n == nil {
+		return fmt.Errorf("network %s is not told yet", p.Network)
+	}
+	sir, err := ParseAddress(p.Address)
+	if err != nil {
+		return err
+	}
+	if sir.Locator != n.sir {
+		return fmt.Errorf("%s is not of the SIR prefix %s", p.Address, n.SIR)
+	}
+	if !isUsable(sir, n.mode) {
+		return fmt.Errorf("%s: in mode %s the low 16 bits of an identifier are neither 0 nor ffff", p.Address, n.Checksum)
+	}
+	one := &port{Port: p, sir: sir, network: n}
+	one.wire, one.mode = e.site.wire(n, sir, e.site.self)
+	uplink, err := netlink.LinkByName(e.site.Uplink)
+	if err != nil {
+		return err
+	}
+	if err := e.tellServers(uplink); err != nil {
+		return err
+	}
+	if e.site.hasEBPF() {
+		for _, h := range e.plane.uplinkHooks() {
+			if !e.plane.isAttached(h, uplink) {
+				if err := e.plane.attach(h, uplink); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	index := p.Device.Attrs().Index
+	value := portValue{Self: sir}
+	if n.Backend == "kernel" {
+		value.Flags = flagByStack
+	}
+	if err := e.plane.Ports.Put(uint32(index), value); err != nil {
+		return fmt.Errorf("port: %w", err)
+	}
+	for _, h := range e.plane.portHooks() {
+		if err := e.plane.attach(h, p.Device); err != nil {
+			return err
+		}
+	}
+	if err := netlink.NeighSet(&netlink.Neigh{LinkIndex: index, State: netlink.NUD_PERMANENT, IP: host(sir).IP, HardwareAddr: p.MAC}); err != nil {
+		return fmt.Errorf("neighbour: %w", err)
+	}
+	if err := routeHere(sir, index); err != nil {
+		return fmt.Errorf("route: %w", err)
+	}
+	if n.Backend == "kernel" {
+		if err := routeIn(one.wire, sir, one.mode, index); err != nil {
+			return fmt.Errorf("route of %s: %w (CONFIG_IPV6_ILA?)", one.wire, err)
+		}
+	} else {
+		arrival := arrivalValue{Self: sir, Difference: difference(one.wire, sir), Mode: uint32(one.mode), Device: uint32(index)}
+		if err := e.plane.Arrivals.Put(one.wire, arrival); err != nil {
+			return fmt.Errorf("arrival: %w", err)
+		}
+	}
+	if e.site.LocatorAddresses {
+		if err := showLocator(one.wire, uplink, true); err != nil {
+			return fmt.Errorf("locator address: %w", err)
+		}
+	}
+	if old := e.ports[sir]; old != nil && old.wire != one.wire {
+		e.dropArrival(old)
+	}
+	e.ports[sir] = one
+	delete(e.applied, sir)
+	if e.registry != nil {
+		e.registry.Claim(sir, e.record(one), fresh)
+		if fresh {
+			// Until the registry answers, the new life is the one to be reached.
+			e.told[sir] = e.record(one)
+		}
+	}
+	return e.apply(sir)
+}
+
+func (e *Engine) record(p *port) Record {
+	return Record{Server: e.site.Server, System: p.System, Instance: p.Instance}
+}
+
+func (e *Engine) dropArrival(p *port) {
+	_ = e.plane.Arrivals.Delete(p.wire)
+	if p.wire != p.sir {
+		if err := dropRoute(p.wire, 0); err != nil {
+			log.Printf("ila: route %s: %v", p.wire, err)
+		}
+	}
+	if e.site != nil && e.site.LocatorAddresses {
+		if uplink, err := netlink.LinkByName(e.site.Uplink); err == nil {
+			if err := showLocator(p.wire, uplink, false); err != nil {
+				log.Printf("ila: locator address %s: %v", p.wire, err)
+			}
+		}
+	}
+}
+
+// Detach takes a system out of its network.
+func (e *Engine) Detach(address string, device netlink.Link, deviceName string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	sir, err := ParseAddress(address)
+	if err != nil || e.plane == nil {
+		return err
+	}
+	one := e.ports[sir]
+	delete(e.ports, sir)
+	if device != nil {
+		_ = e.plane.Ports.Delete(uint32(device.Attrs().Index))
+	} else if one != nil {
+		_ = e.plane.Ports.Delete(uint32(one.Device.Attrs().Index))
+	}
+	for _, h := range e.plane.portHooks() {
+		e.plane.forget(h, deviceName)
+	}
+	if one != nil {
+		e.dropArrival(one)
+		if e.registry != nil {
+			e.registry.Release(sir, e.record(one))
+		}
+		if now, known := e.told[sir]; known && now == e.record(one) {
+			delete(e.told, sir)
+		}
+	}
+	delete(e.applied, sir)
+	return e.apply(sir)
+}
+
+// apply gives the kernel what holds for an address now; the caller holds the lock.
+func (e *Engine) apply(sir Address) error {
+	if e.site == nil {
+		return nil
+	}
+	here := e.ports[sir]
+	record, known := e.told[sir]
+	n := e.site.networkOf(sir)
+	var at *server
+	if known {
+		at = e.site.servers[record.Server]
+	}
+	text := ""
+	switch {
+	case n == nil:
+	case here != nil && (at == nil || at == e.site.self):
+		text = fmt.Sprintf("here %d", here.Device.Attrs().Index)
+	case at != nil && at != e.site.self:
+		text = "at " + at.Name
+	}
+	if done, is := e.applied[sir]; is && done == text {
+		return nil
+	}
+	if err := e.give(sir, n, here, at, text); err != nil {
+		return err
+	}
+	if text == "" {
+		delete(e.applied, sir)
+	} else {
+		e.applied[sir] = text
+	}
+	return nil
+}
+
+func (e *Engine) give(sir Address, n *network, here *port, at *server, text string) error {
+	if text == "" {
+		if err := e.plane.Mappings.Delete(sir); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		return dropRoute(sir, 0)
+	}
+	isHere := at == nil || at == e.site.self
+	if n.Backend == "kernel" {
+		if isHere {
+			return routeHere(sir, here.Device.Attrs().Index)
+		}
+		uplink, err := netlink.LinkByName(e.site.Uplink)
+		if err != nil {
+			return err
+		}
+		return routeOut(sir, at, n.mode, n.Translate, uplink.Attrs().Index)
+	}
+	if isHere {
+		return e.plane.Mappings.Put(sir, mappingValue{Wire: sir, Mode: uint32(n.mode), Place: placeHere, Device: uint32(here.Device.Attrs().Index)})
+	}
+	wire, mode := e.site.wire(n, sir, at)
+	return e.plane.Mappings.Put(sir, mappingValue{
+		Wire: wire, Difference: difference(sir, wire), Mode: uint32(mode), Place: placeElsewhere, Server: at.index,
+	})
+}
+
+// onRecord is the registry's word on one address: nil where it is nowhere.
+func (e *Engine) onRecord(address Address, record *Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if record == nil {
+		delete(e.told, address)
+	} else {
+		e.told[address] = *record
+	}
+	if err := e.apply(address); err != nil {
+		log.Printf("ila %s: %v", address, err)
+	}
+}
+
+// onAll is all that the registry knows.
+func (e *Engine) onAll(all map[Address]Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.told
+	e.told = all
+	for address := range before {
+		if _, is := all[address]; !is {
+			if err := e.apply(address); err != nil {
+				log.Printf("ila %s: %v", address, err)
+			}
+		}
+	}
+	for address := range all {
+		if err := e.apply(address); err != nil {
+			log.Printf("ila %s: %v", address, err)
+		}
+	}
+	if err := e.sweep(); err != nil {
+		log.Printf("ila: %v", err)
+	}
+}
+
+// sweep takes away what an agent before left in the maps and nobody tells any more; the caller holds the lock.
+func (e *Engine) sweep() error {
+	var key Address
+	var mapping mappingValue
+	var gone []Address
+	for entries := e.plane.Mappings.Iterate(); entries.Next(&key, &mapping); {
+		if _, is := e.applied[key]; !is {
+			gone = append(gone, key)
+		}
+	}
+	for _, address := range gone {
+		_ = e.plane.Mappings.Delete(address)
+	}
+	gone = nil
+	var arrival arrivalValue
+	for entries := e.plane.Arrivals.Iterate(); entries.Next(&key, &arrival); {
+		if p := e.ports[arrival.Self]; p == nil || p.wire != key {
+			gone = append(gone, key)
+		}
+	}
+	for _, address := range gone {
+		_ = e.plane.Arrivals.Delete(address)
+	}
+	return e.sweepRoutes()
+}
+
+func (e *Engine) sweepRoutes() error {
+	routes, err := netlink.RouteListFiltered(unix.AF_INET6, &netlink.Route{Protocol: RouteProtocol}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		if r.Dst == nil || r.Type != unix.RTN_UNICAST {
+			continue
+		}
+		if ones, _ := r.Dst.Mask.Size(); ones != 128 {
+			continue
+		}
+		address := fromBytes(r.Dst.IP.To16())
+		n := e.site.networkOf(address)
+		if n == nil || e.applied[address] != "" || e.ports[address] != nil {
+			continue
+		}
+		if err := ignoreGone(netlink.RouteDel(&r)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Again gives everything to the kernel once more: somebody may have changed it.
+func (e *Engine) Again() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.site == nil {
+		return
+	}
+	if err := e.tellSite(nil); err != nil {
+		log.Printf("ila: %v", err)
+	}
+	e.applied = map[Address]string{}
+	for address := range e.all() {
+		if err := e.apply(address); err != nil {
+			log.Printf("ila %s: %v", address, err)
+		}
+	}
+}
+
+// status is what `agent ila` adds its counters to.
+type status struct {
+	Registry string `json:"registry"` // connected, or since when and why not
+	SinceMs  int64  `json:"sinceMs"`
+}
+
+func (e *Engine) writeStatus(registry string) {
+	data, _ := json.Marshal(status{registry, time.Now().UnixMilli()})
+	tmp := e.statusPath + ".new"
+	if err := os.WriteFile(tmp, append(data, '\n'), 0o644); err != nil {
+		log.Print(err)
+		return
+	}
+	if err := os.Rename(tmp, e.statusPath); err != nil {
+		log.Print(err)
+	}
+}
+
+// PinsOf is the folder of a stack's programs and maps; bpffs takes no dots.
+func PinsOf(bpffs, stack string) string { return filepath.Join(bpffs, "flipflap-"+stack) }

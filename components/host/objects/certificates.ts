@@ -1,0 +1,87 @@
+/**
+ * A small authority of the testbed's own: its key never leaves the server, and each leaf has a folder with certificate, key
+ * and the authority's certificate. `bundle.pem` holds all three, in this order, for who needs them elsewhere.
+ */
+import { sections } from "../json";
+import { type ObjectType, ownerFolder } from "../objectType";
+import { sh } from "../sh";
+
+export interface Leaf {
+  readonly name: string;
+  /** IP addresses that it answers for. */
+  readonly addresses: readonly string[];
+  readonly uses: readonly ("serverAuth" | "clientAuth")[];
+}
+
+export interface CertificatesSpec {
+  readonly leaves: readonly Leaf[];
+}
+
+export const certificatesFolder = "ca";
+
+/** Below the stack's folder. */
+export const leafFolder = (leaf: string): string => `${certificatesFolder}/${leaf}`;
+export const leafBundle = (leaf: string): string => `${leafFolder(leaf)}/bundle.pem`;
+
+const validDays = 3650;
+/** What is left of a leaf's life when a check finds it wanting. */
+const renewSeconds = 30 * 24 * 3600;
+
+const leafText = ({ addresses, uses }: Leaf): string =>
+  [
+    `extendedKeyUsage=${uses.join(",")}`,
+    ...(addresses.length > 0 ? [`subjectAltName=${addresses.map((a) => `IP:${a}`).join(",")}`] : []),
+  ].join("\n");
+
+export const certificates: ObjectType<CertificatesSpec> = {
+  type: "certificates",
+  identity: () => [],
+  ensure: ({ leaves }, owner) => sh`
+    umask 077
+    dir="$folder/${certificatesFolder}"
+    mkdir -p "$dir/authority"
+    new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
+    if ! openssl x509 -in "$dir/authority/ca.crt" -noout 2>/dev/null; then
+      new_key "$dir/authority/ca.key"
+      openssl req -x509 -new -key "$dir/authority/ca.key" -sha256 -days ${validDays} -subj ${`/O=flipflap/CN=flipflap ${owner.stack}`} \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign -out "$dir/authority/.ca.crt"
+      mv "$dir/authority/.ca.crt" "$dir/authority/ca.crt"
+    fi
+    leaf() {
+      at="$dir/$1"
+      mkdir -p "$at"
+      if [ "$(cat "$at/extensions" 2>/dev/null)" = "$2" ] &&
+        openssl verify -CAfile "$dir/authority/ca.crt" "$at/tls.crt" >/dev/null 2>&1 &&
+        openssl x509 -in "$at/tls.crt" -noout -checkend ${renewSeconds} >/dev/null && [ -e "$at/bundle.pem" ]; then return 0; fi
+      rm -f "$at/bundle.pem"
+      printf '%s\n' "$2" >"$at/extensions"
+      new_key "$at/tls.key"
+      openssl req -new -key "$at/tls.key" -subj "/O=flipflap/CN=$1" -out "$at/request"
+      openssl x509 -req -in "$at/request" -CA "$dir/authority/ca.crt" -CAkey "$dir/authority/ca.key" -CAcreateserial \
+        -sha256 -days ${validDays} -extfile "$at/extensions" -out "$at/tls.crt" 2>/dev/null
+      rm "$at/request"
+      cp "$dir/authority/ca.crt" "$at/ca.crt"
+      cat "$at/tls.crt" "$at/tls.key" "$at/ca.crt" >"$at/.bundle.pem"
+      mv "$at/.bundle.pem" "$at/bundle.pem"
+    }
+    ${leaves.map((leaf) => sh`leaf ${leaf.name} ${leafText(leaf)}`)}
+  `,
+  remove: () => sh`
+    rm -rf "$folder/${certificatesFolder}"
+    prune
+  `,
+  check: ({ leaves }, owner) => sh`
+    dir=${`${ownerFolder(owner)}/${certificatesFolder}`}
+    for leaf in ${leaves.map((leaf) => leaf.name)}; do
+      [ -e "$dir/$leaf/tls.crt" ] || continue
+      echo "=== $leaf"
+      if openssl verify -CAfile "$dir/authority/ca.crt" "$dir/$leaf/tls.crt" >/dev/null 2>&1 &&
+        openssl x509 -in "$dir/$leaf/tls.crt" -noout -checkend ${renewSeconds} >/dev/null; then echo valid; else echo "not valid"; fi
+    done
+  `,
+  wanted: ({ leaves }) => Object.fromEntries(leaves.map((leaf) => [leaf.name, "valid"])),
+  found: (output) => {
+    const found = Object.fromEntries(sections(output));
+    return Object.keys(found).length === 0 ? undefined : found;
+  },
+};

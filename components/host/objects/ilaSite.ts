@@ -1,0 +1,68 @@
+/** What a server's agent needs to take part in ILA: the file that tells it all, and a folder for programs that outlive it. */
+import { type ObjectType, type Owner } from "../objectType";
+import { sh } from "../sh";
+import { specsFolder } from "./agentFolders";
+
+/** The contract with agent/ila/config.go: the same names. */
+export interface IlaSiteSpec {
+  readonly server: string;
+  readonly uplink: string;
+  readonly endpoints: readonly string[];
+  readonly root: string;
+  readonly leaseSeconds: number;
+  readonly capacity: number;
+  readonly locatorAddresses: boolean;
+  readonly servers: readonly { readonly name: string; readonly locator: string; readonly nextHop: string; readonly mac?: string }[];
+  readonly networks: readonly {
+    readonly name: string;
+    readonly vn: number;
+    readonly sir: string;
+    readonly backend: string;
+    readonly csum: string;
+    readonly translate: boolean;
+    readonly mtuBytes: number;
+  }[];
+}
+
+export const bpffs = "/sys/fs/bpf";
+
+const file = (owner: Owner): string => `${specsFolder(owner)}/kinds/ila.json`;
+/** The agent says the same; bpffs takes no dots. */
+const pins = ({ stack }: Owner): string => `${bpffs}/flipflap-${stack}`;
+
+/** The agent's filters where the kernel has no tcx (agent/ila/maps.go): by their priority. */
+const filterPriority = 49240;
+
+export const ilaSite: ObjectType<IlaSiteSpec> = {
+  type: "ilaSite",
+  identity: () => [],
+  ensure: (spec, owner) => sh`
+    if ! grep -q ${` ${bpffs} bpf `} /proc/mounts; then mount -t bpf bpf ${bpffs}; save bpffs mounted; fi
+    # Kernels before 6.6 have no tcx: the programs hang on a qdisc of the uplink then.
+    case $(uname -r) in
+      [0-5].* | 6.[0-5].*)
+        if ! tc qdisc show dev ${spec.uplink} | grep -q clsact; then tc qdisc add dev ${spec.uplink} clsact; save ila.clsact ${spec.uplink}; fi
+        ;;
+    esac
+    file=${file(owner)}
+    mkdir -p "\${file%/*}"
+    printf '%s\n' ${JSON.stringify(spec, null, 1)} >"$file.new"
+    mv "$file.new" "$file"
+  `,
+  remove: ({ uplink }, owner) => sh`
+    rm -f ${file(owner)}
+    if [ -d ${pins(owner)} ]; then rm -rf ${pins(owner)}; fi
+    for hook in ingress egress; do
+      if has_link ${uplink} && tc filter show dev ${uplink} $hook 2>/dev/null | grep -q flipflap-; then tc filter del dev ${uplink} $hook pref ${filterPriority}; fi
+    done
+    drop_clsact() { if has_link "$1"; then tc qdisc del dev "$1" clsact; fi; }
+    restore ila.clsact drop_clsact
+    drop_bpffs() { umount ${bpffs}; }
+    restore bpffs drop_bpffs
+    rmdir ${`${specsFolder(owner)}/kinds`} 2>/dev/null || :
+    prune
+  `,
+  check: (_, owner) => sh`cat ${file(owner)} 2>/dev/null || :`,
+  wanted: (spec) => ({ site: JSON.stringify(spec) }),
+  found: (output) => (output.trim() === "" ? undefined : { site: JSON.stringify(JSON.parse(output)) }),
+};

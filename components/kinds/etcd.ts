@@ -1,0 +1,63 @@
+/** The hub's key-value store, for kinds whose servers tell one another where their systems are. */
+import { type Declaration, firstHub, type ServerDeclaration } from "../config/declaration";
+import { declare, type HostObject } from "../host/objectType";
+import { objectTypes } from "../host/objects";
+import { type Leaf, leafFolder } from "../host/objects/certificates";
+import { ownContainers } from "../net/names";
+import type { ContainerPlan, Part, Requirement } from "./kind";
+
+export const etcdPort = 2379;
+const peerPort = 2380;
+
+const addressOf = (hub: ServerDeclaration): string => hub.underlay.ipv4.split("/")[0] ?? "";
+
+/** Where the servers find it; nowhere without a hub. */
+export function etcdEndpoints(declaration: Declaration): string[] {
+  const hub = firstHub(declaration);
+  return hub === undefined ? [] : [`https://${addressOf(hub)}:${etcdPort}`];
+}
+
+export const etcdRequirements: readonly Requirement[] = [
+  { tool: "openssl", why: "the testbed's own certificates" },
+  { tool: "ss", why: "seeing who listens on etcd's ports (package iproute2)" },
+  ...[etcdPort, peerPort].map((port) => ({
+    freeTcpPort: { port, unless: ownContainers.etcd },
+    why: "etcd, where servers tell one another",
+  })),
+];
+
+function containerPlan(hub: ServerDeclaration): ContainerPlan {
+  const client = `https://${addressOf(hub)}:${etcdPort}`;
+  const peer = `https://127.0.0.1:${peerPort}`;
+  const tls = (prefix: string): string[] => [
+    `--${prefix}client-cert-auth`,
+    `--${prefix}trusted-ca-file=/tls/ca.crt`,
+    `--${prefix}cert-file=/tls/tls.crt`,
+    `--${prefix}key-file=/tls/tls.key`,
+  ];
+  return {
+    container: ownContainers.etcd,
+    image: "etcd",
+    command: [
+      "etcd",
+      ...["--name=hub", "--data-dir=/data", "--logger=zap", "--log-level=warn"],
+      ...[`--listen-client-urls=${client}`, `--advertise-client-urls=${client}`, ...tls("")],
+      ...[`--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`, `--initial-cluster=hub=${peer}`, ...tls("peer-")],
+      // All of it is under leases of who runs now: what a crash loses is told again.
+      "--unsafe-no-fsync",
+      ...["--auto-compaction-mode=periodic", "--auto-compaction-retention=5m"],
+    ],
+    capabilities: [],
+    files: [],
+    folders: [{ server: leafFolder("etcd"), container: "/tls" }],
+  };
+}
+
+/** The store and the authority for its certificates; `clients` are the names of who may speak to it. */
+export function etcdParts(hub: ServerDeclaration, clients: readonly string[]): Part[] {
+  const leaves: Leaf[] = [
+    { name: "etcd", addresses: [addressOf(hub), "127.0.0.1"], uses: ["serverAuth", "clientAuth"] },
+    ...clients.map((name): Leaf => ({ name, addresses: [], uses: ["clientAuth"] })),
+  ];
+  return [declare(objectTypes.certificates, "certificates", { leaves }) as HostObject, containerPlan(hub)];
+}

@@ -1,0 +1,45 @@
+/** What `flipflap status` tells of ILA: the registry, who is where under which address, and what was dropped and why. */
+import type { IlaNetwork } from "../../config/types.gen";
+import type { Owner } from "../../host/objectType";
+import { askAgent } from "../../host/objects/attachSpec";
+import type { KindContext, Observation, ObservedTable } from "../kind";
+
+/** The contract with agent/ila/facts.go: the same names. */
+export interface IlaFacts {
+  readonly registry: string;
+  readonly sinceMs: number;
+  readonly mappings: number;
+  readonly systems: readonly { readonly address: string; readonly network: string; readonly wire: string; readonly server: string }[];
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export const readFacts = (output: string): IlaFacts | undefined => {
+  const line = output.split("\n").find((text) => text.startsWith("{"));
+  return line === undefined ? undefined : (JSON.parse(line) as IlaFacts);
+};
+
+function readRegistry(output: string): ObservedTable {
+  const facts = readFacts(output);
+  const dropped = Object.entries(facts?.drops ?? {}).filter(([, count]) => count > 0);
+  return {
+    columns: ["REGISTRY", "SYSTEMS KNOWN", "DROPPED"],
+    rows: [
+      [facts?.registry ?? "no agent", String(facts?.mappings ?? ""), dropped.map(([reason, count]) => `${count} ${reason}`).join(", ")],
+    ],
+    problems: facts?.registry === "connected" ? [] : [`ILA: the registry is ${facts?.registry ?? `not asked: ${output.trim()}`}`],
+  };
+}
+
+function readSystems(output: string): ObservedTable {
+  const rows = (readFacts(output)?.systems ?? []).map(({ address, network, wire, server }) => [address, network, server, wire]);
+  return { columns: ["SIR ADDRESS", "NETWORK", "AT", "BETWEEN SERVERS"], rows, problems: [] };
+}
+
+export function observations({ networks }: KindContext<IlaNetwork>, owner: Owner): Observation[] {
+  if (networks.length === 0) return [];
+  const script = askAgent(owner, "ila");
+  return [
+    { title: "ILA", script, read: readRegistry },
+    { title: "ILA systems", script, read: readSystems },
+  ];
+}
