@@ -113,11 +113,14 @@ static __always_inline struct ipv6hdr *ip6_of(struct __sk_buff *skb)
 	return data + L3;
 }
 
+static __always_inline int is_group(const struct ila_address *address)
+{
+	return *(__u8 *)address == 0xff;
+}
+
 static __always_inline int is_group_or_link(const struct ila_address *address)
 {
-	__u16 first = bpf_ntohs(*(__be16 *)address);
-
-	return (first & 0xff00) == 0xff00 || (first & 0xffc0) == 0xfe80;
+	return is_group(address) || (bpf_ntohs(*(__be16 *)address) & 0xffc0) == 0xfe80;
 }
 
 /* Neighbour discovery: with the next hop, and with nobody else. */
@@ -376,6 +379,8 @@ int ila_port_out(struct __sk_buff *skb)
 		ip6 = ip6_of(skb);
 		if (!ip6)
 			return drop(ILA_MALFORMED);
+		if (is_group(destination_of(ip6)))
+			return drop(ILA_MULTICAST);
 		if (source_of(ip6)->locator != port->self.locator)
 			return drop(ILA_SPOOFED_NETWORK);
 		if (source_of(ip6)->identifier != port->self.identifier)
@@ -433,6 +438,8 @@ int ila_port_in(struct __sk_buff *skb)
 	ip6 = ip6_of(skb);
 	if (!ip6)
 		return drop(ILA_MALFORMED);
+	if (is_group(destination_of(ip6)))
+		return drop(ILA_MULTICAST);
 	upper = find_upper(skb, ip6);
 	return is_icmp_error(skb, &upper) ? TC_ACT_UNSPEC : drop(ILA_FROM_SERVER);
 }

@@ -74,6 +74,7 @@ enum ila_reason {
 	ILA_UNKNOWN_PORT,		/* its port is not told yet */
 	ILA_SPOOFED_IDENTIFIER,		/* from the sender's SIR prefix, but not its identifier */
 	ILA_SPOOFED_NETWORK,		/* from another SIR prefix: a VNID that is not the sender's */
+	ILA_MULTICAST,			/* to a group: there are none; every kernel talks to some by itself */
 	ILA_FOREIGN_SIR,		/* to another network */
 	ILA_TO_LOCATOR,			/* to a locator address, from inside */
 	ILA_OUTSIDE,			/* to no ILA address at all */

@@ -11,12 +11,13 @@ async function netperf(site: Site, from: End, to: End, test: string, options: Li
   const port = nextPort();
   const { seconds, cores, experiment } = options;
   const { requestBytes = 100, responseBytes = 200, congestionControl = "reno" } = experiment;
-  await listen(site, to, ["netserver", "-D", "-4", "-p", String(port)], port, seconds + 20);
+  const family = to.address.includes(":") ? "-6" : "-4";
+  await listen(site, to, ["netserver", "-D", family, "-p", String(port)], port, seconds + 20);
   const sizes = `${requestBytes},${responseBytes}`;
   const control = test.startsWith("TCP") ? ["-K", congestionControl] : [];
   const raw = await site.exec(
     from,
-    sh`netperf -P 0 -H ${to.address} -4 -p ${port} -t ${test} -l ${Math.ceil(seconds)} ${cores === "one" ? ["-T", "0,0"] : []} -- -r ${sizes} ${control} -k ${selectors.join(",")}`,
+    sh`netperf -P 0 -H ${to.address} ${family} -p ${port} -t ${test} -l ${Math.ceil(seconds)} ${cores === "one" ? ["-T", "0,0"] : []} -- -r ${sizes} ${control} -k ${selectors.join(",")}`,
     seconds + 20,
   );
   const answers = Object.fromEntries(

@@ -1,5 +1,5 @@
 /** What a server's agent needs to take part in ILA: the file that tells it all, and a folder for programs that outlive it. */
-import { type ObjectType, type Owner } from "../objectType";
+import type { ObjectType, Owner, Properties } from "../objectType";
 import { sh } from "../sh";
 import { specsFolder } from "./agentFolders";
 
@@ -33,6 +33,15 @@ const pins = ({ stack }: Owner): string => `${bpffs}/flipflap-${stack}`;
 /** The agent's filters where the kernel has no tcx (agent/ila/maps.go): by their priority. */
 const filterPriority = 49240;
 
+/** A state does not keep the order of keys. */
+const inOrder = (_: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
+
+const propertiesOf = (spec: IlaSiteSpec): Properties =>
+  Object.fromEntries(Object.entries(spec).map(([key, value]) => [key, JSON.stringify(value, inOrder)]));
+
 export const ilaSite: ObjectType<IlaSiteSpec> = {
   type: "ilaSite",
   identity: () => [],
@@ -63,6 +72,6 @@ export const ilaSite: ObjectType<IlaSiteSpec> = {
     prune
   `,
   check: (_, owner) => sh`cat ${file(owner)} 2>/dev/null || :`,
-  wanted: (spec) => ({ site: JSON.stringify(spec) }),
-  found: (output) => (output.trim() === "" ? undefined : { site: JSON.stringify(JSON.parse(output)) }),
+  wanted: (spec) => propertiesOf(spec),
+  found: (output) => (output.trim() === "" ? undefined : propertiesOf(JSON.parse(output) as IlaSiteSpec)),
 };

@@ -76,7 +76,7 @@ function edge({ declaration, server }: KindContext<IlaNetwork>): HostObject[] {
     ...others.map((other) =>
       declare(route, `locator-${other.name}`, { to: other.locator ?? "", via: addressOf(other), device: server.uplink }),
     ),
-    declare(neighbours, "exit", { device: `${server.uplink}`, entries: [{ address: exit.address, mac: exit.mac }] }),
+    declare(neighbours, "exit", { device: server.uplink, purpose: "exit", entries: [{ address: exit.address, mac: exit.mac }] }),
   ] as HostObject[];
 }
 
