@@ -198,11 +198,13 @@ static __always_inline struct upper find_upper(struct __sk_buff *skb, struct ipv
 /* An error, by the type of the ICMPv6 message; what cannot be read is none. */
 static __always_inline int is_icmp_error(struct __sk_buff *skb, const struct upper *upper)
 {
-	__u8 type = 255;
+	__u8 type;
 
 	if (upper->protocol != IPPROTO_ICMPV6 || !upper->offset || upper->problem != ILA_REASONS)
 		return 0;
-	bpf_skb_load_bytes(skb, upper->offset, &type, 1);
+	/* Where there is nothing to load, the kernel clears what it was to fill. */
+	if (bpf_skb_load_bytes(skb, upper->offset, &type, 1))
+		return 0;
 	return type < 128;
 }
 
@@ -236,9 +238,9 @@ static __always_inline __u32 adjust_transport(struct __sk_buff *skb, const struc
 	return err ? ILA_SHORT_FRAGMENT : ILA_REASONS;
 }
 
-/* Gives the packet its other destination. ILA_REASONS where that went well. */
+/* Gives the packet its other destination, `hops` further on. ILA_REASONS where that went well. */
 static __always_inline __u32 translate(struct __sk_buff *skb, const struct upper *upper, const struct ila_address *to,
-				       __u32 diff, __u32 mode)
+				       __u32 diff, __u32 mode, __u8 hops)
 {
 	struct ipv6hdr *ip6;
 
@@ -255,7 +257,7 @@ static __always_inline __u32 translate(struct __sk_buff *skb, const struct upper
 	if (mode == ILA_NO_ACTION)
 		/* Nothing else makes up for it in the sum of a whole received packet. */
 		bpf_csum_update(skb, diff);
-	ip6->hop_limit--;
+	ip6->hop_limit -= hops;
 	return ILA_REASONS;
 }
 
@@ -411,7 +413,7 @@ int ila_port_out(struct __sk_buff *skb)
 		return drop(ILA_NO_MAPPING);
 	if (is_too_big(skb, server->mtu_bytes))
 		return TC_ACT_UNSPEC;
-	problem = translate(skb, &upper, &mapping->wire, mapping->csum_diff, mapping->mode);
+	problem = translate(skb, &upper, &mapping->wire, mapping->csum_diff, mapping->mode, 1);
 	if (problem != ILA_REASONS)
 		return drop(problem);
 	return forward(skb, server, 0);
@@ -498,12 +500,11 @@ int ila_uplink_in(struct __sk_buff *skb)
 	if (!is_error && source_of(ip6)->locator != arrival->self.locator)
 		return drop(ILA_FOREIGN_SOURCE);
 	if (ip6->hop_limit <= 1) {
-		/* Back by the decrement: the stack is to see that there is none left. */
-		ip6->hop_limit = 2;
-		problem = translate(skb, &upper, &arrival->self, arrival->csum_diff, arrival->mode);
+		/* The stack is to see that there is none left. */
+		problem = translate(skb, &upper, &arrival->self, arrival->csum_diff, arrival->mode, 0);
 		return problem == ILA_REASONS ? TC_ACT_UNSPEC : drop(problem);
 	}
-	problem = translate(skb, &upper, &arrival->self, arrival->csum_diff, arrival->mode);
+	problem = translate(skb, &upper, &arrival->self, arrival->csum_diff, arrival->mode, 1);
 	if (problem != ILA_REASONS)
 		return drop(problem);
 	if (is_error)
@@ -543,7 +544,7 @@ int ila_uplink_out(struct __sk_buff *skb)
 	server = bpf_map_lookup_elem(&servers, &index);
 	if (!server || !server->device)
 		return drop(ILA_NO_MAPPING);
-	problem = translate(skb, &upper, &mapping->wire, mapping->csum_diff, mapping->mode);
+	problem = translate(skb, &upper, &mapping->wire, mapping->csum_diff, mapping->mode, 1);
 	return problem == ILA_REASONS ? forward(skb, server, 1) : drop(problem);
 }
 

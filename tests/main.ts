@@ -8,7 +8,7 @@ import { step } from "../support/progress";
 import { tryRun } from "../support/process";
 
 async function main(argv: readonly string[]): Promise<number> {
-  const fast = argv.length > 0 && argv.every((word) => /tests\/(unit|errors|preview|plugins)/.test(word));
+  const fast = argv.length > 0 && argv.every((word) => /tests\/(unit|errors|preview|plugins|bpf)/.test(word));
   const { declaration } = loadDeclaration(codeRoot, undefined, false);
   await Promise.all([ensureToolchain(), fast && declaration !== undefined ? ensureImages(imagesOf(declaration)) : ensureImages(allImages)]);
   if (argv.length === 0) {
