@@ -37,7 +37,7 @@ func (a *agent) attach(s *spec, pid int, fresh bool) error {
 		return fmt.Errorf("network namespace of %s: %w", s.Container, err)
 	}
 	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns)
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err := joinBridge(host, want); err != nil {
 		return err
 	}
-	if err := setOffloads(want.HostName, want.Offloads); err != nil {
+	if err := setOffloads(want.HostName, want.PortOffloads); err != nil {
 		return err
 	}
 	if err := netlink.LinkSetUp(host); err != nil {
@@ -329,9 +329,20 @@ func setOffloads(device string, wanted map[string]bool) error {
 		return err
 	}
 	defer handle.Close()
+	// The library (0.5.10) hands the kernel addresses that Go may have moved by then, and at times reads no names of
+	// features at all: what is seen twice is true.
+	for range 3 {
+		if err = changeOffloads(handle, device, wanted); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("offloads of %s: %w", device, err)
+}
+
+func changeOffloads(handle *ethtool.Ethtool, device string, wanted map[string]bool) error {
 	present, err := handle.Features(device)
 	if err != nil {
-		return fmt.Errorf("offloads of %s: %w", device, err)
+		return err
 	}
 	change := map[string]bool{}
 	for name, on := range wanted {
@@ -342,10 +353,7 @@ func setOffloads(device string, wanted map[string]bool) error {
 	if len(change) == 0 {
 		return nil
 	}
-	if err := handle.Change(device, change); err != nil {
-		return fmt.Errorf("offloads of %s: %w", device, err)
-	}
-	return nil
+	return handle.Change(device, change)
 }
 
 // setSysctls writes through the server's /proc: net.* is that of the calling thread's namespace.

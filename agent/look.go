@@ -103,7 +103,7 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 		return nil, err
 	}
 	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns)
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}

@@ -23,15 +23,16 @@ type spec struct {
 }
 
 type ifaceSpec struct {
-	Network   string          `json:"network"`
-	Name      string          `json:"name"`     // inside the container
-	HostName  string          `json:"hostName"` // on the server
-	MAC       string          `json:"mac"`
-	PortMAC   string          `json:"portMac"` // of the server's end
-	MTUBytes  int             `json:"mtuBytes"`
-	Addresses []string        `json:"addresses"` // with prefix length
-	Routes    []routeSpec     `json:"routes"`
-	Offloads  map[string]bool `json:"offloads"` // ethtool's names, both ends
+	Network      string          `json:"network"`
+	Name         string          `json:"name"`     // inside the container
+	HostName     string          `json:"hostName"` // on the server
+	MAC          string          `json:"mac"`
+	PortMAC      string          `json:"portMac"` // of the server's end
+	MTUBytes     int             `json:"mtuBytes"`
+	Addresses    []string        `json:"addresses"` // with prefix length
+	Routes       []routeSpec     `json:"routes"`
+	Offloads     map[string]bool `json:"offloads"`     // ethtool's names, inside
+	PortOffloads map[string]bool `json:"portOffloads"` // of the server's end
 	// Permanent ones, inside the container.
 	Neighbours []neighbourSpec `json:"neighbours"`
 	Bridge     string          `json:"bridge"` // none where the server routes to it

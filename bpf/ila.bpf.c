@@ -305,7 +305,7 @@ static __noinline int translate_quoted(struct __sk_buff *skb, const struct upper
 	if (bpf_skb_load_bytes(skb, at, &was, sizeof(was)))
 		return 0;
 	kind = bpf_map_lookup_elem(&prefixes, &was.locator);
-	if (!kind || *kind != ILA_LOCATOR)
+	if (!kind || !(*kind & ILA_LOCATOR))
 		return 0;
 	is = untranslated(&was, to->self.locator, to->mode);
 	diff = bpf_csum_diff((__be32 *)&was, sizeof(was), (__be32 *)&is, sizeof(is), 0);
@@ -352,7 +352,7 @@ static __noinline int refuse_destination(struct ila_address *to)
 	kind = bpf_map_lookup_elem(&prefixes, &to->locator);
 	if (!kind)
 		return drop(ILA_OUTSIDE);
-	return drop(*kind == ILA_LOCATOR ? ILA_TO_LOCATOR : ILA_FOREIGN_SIR);
+	return drop(*kind & ILA_LOCATOR ? ILA_TO_LOCATOR : ILA_FOREIGN_SIR);
 }
 
 /* Ingress of the server's end of a system's interface: what the system sends. */
@@ -456,9 +456,9 @@ static __always_inline int from_between(struct __sk_buff *skb, struct ipv6hdr *i
 
 	if (!mapping || mapping->place != ILA_HERE) {
 		kind = bpf_map_lookup_elem(&prefixes, &destination_of(ip6)->locator);
-		if (!kind)
+		if (!kind || *kind & ILA_PREFIX_BY_STACK)
 			return TC_ACT_UNSPEC;
-		return drop(*kind == ILA_LOCATOR ? ILA_NO_SYSTEM : ILA_UNTRANSLATED);
+		return drop(*kind & ILA_LOCATOR ? ILA_NO_SYSTEM : ILA_UNTRANSLATED);
 	}
 	arrival.self = *destination_of(ip6);
 	arrival.mode = mapping->mode;

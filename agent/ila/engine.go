@@ -166,6 +166,10 @@ func (e *Engine) tellSite(before *site) error {
 	}
 	for _, n := range s.networks {
 		wanted[n.sir] = prefixSIR
+		if n.Backend == "kernel" {
+			wanted[n.sir] |= prefixByStack
+			wanted[s.self.locator] |= prefixByStack
+		}
 	}
 	var key [8]byte
 	var value uint32

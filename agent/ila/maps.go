@@ -60,6 +60,7 @@ type serverValue struct {
 const (
 	prefixLocator uint32 = 1
 	prefixSIR     uint32 = 2
+	prefixByStack uint32 = 256
 )
 
 type objects struct {

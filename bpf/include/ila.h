@@ -65,6 +65,7 @@ struct ila_server {
 enum ila_prefix {
 	ILA_LOCATOR = 1,
 	ILA_SIR = 2,
+	ILA_PREFIX_BY_STACK = 256,	/* a flag: the kernel backend has routes for it on this server */
 };
 
 /* Why a packet was dropped; the names are what `flipflap status` shows. */

@@ -218,6 +218,7 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     // Without a prefix of the family there is no gateway to go by.
     routes: point.routes,
     offloads: kernelOffloads({ ...virtualOffloads(declaration), ...point.offloads }),
+    portOffloads: kernelOffloads(virtualOffloads(declaration)),
     neighbours: (point.nextHops ?? []).map((address) => ({ address, mac: portMac(member) })),
     bridge: point.bridge ?? "",
     learns: point.learns,

@@ -24,7 +24,8 @@ describe("bpf/ila.bpf.c", () => {
       const finished = await tryRun(asRoot(["env", `FLIPFLAP_BPF=${folder}/ila.bpf.o`, test, "-test.v=test2json"]), { cwd: folder });
       const { stdout } = await tryRun([...(await goCommand()), "tool", "test2json"], { ...options, stdin: finished.stdout });
       const events = stdout.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as GoEvent] : []));
-      const ended = (action: string): string[] => events.flatMap(({ Action, Test }) => (Action === action && Test !== undefined ? [Test] : []));
+      const ended = (action: string): string[] =>
+        events.flatMap(({ Action, Test }) => (Action === action && Test !== undefined ? [Test] : []));
       const said = events.flatMap(({ Output }) => Output ?? []).join("");
       expect(ended("fail"), said).toEqual([]);
       expect(ended("skip"), said).toEqual([]);

@@ -3,8 +3,8 @@
 # lists. Root, and mmdebstrap; nothing else of this machine gets in.
 set -eu
 out=$1 sources=$2
-packages=linux-image-cloud-amd64,busybox-static,dash,iproute2,iputils-ping,iperf3,tcpdump,kmod,ethtool
-programs="/bin/busybox /bin/dash /bin/ip /sbin/tc /bin/ping /usr/bin/iperf3 /usr/bin/tcpdump /bin/kmod /sbin/ethtool"
+packages=linux-image-cloud-amd64,busybox-static,dash,iproute2,iputils-ping,iperf3,tcpdump,kmod,ethtool,util-linux
+programs="/bin/busybox /bin/dash /bin/ip /sbin/tc /bin/ping /usr/bin/iperf3 /usr/bin/tcpdump /bin/kmod /sbin/ethtool /usr/bin/flock /usr/bin/nsenter"
 modules="veth ila sch_ingress cls_bpf act_bpf"
 mkdir -p "$out"
 work=$(mktemp -d "${TMPDIR:-/tmp}/flipflap-guest-XXXXXX")

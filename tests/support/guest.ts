@@ -13,12 +13,17 @@ const script = (name: string): string => join(codeRoot, "tests/guest", name);
 export function guestImpossible(): string | undefined {
   if (process.arch !== "x64") return `this machine is ${process.arch}, and the guest is built for amd64`;
   const folders = (process.env.PATH ?? "").split(":");
-  return folders.some((folder) => existsSync(join(folder, "qemu-system-x86_64"))) ? undefined : "qemu-system-x86_64 is not installed (package qemu-system-x86)";
+  return folders.some((folder) => existsSync(join(folder, "qemu-system-x86_64")))
+    ? undefined
+    : "qemu-system-x86_64 is not installed (package qemu-system-x86)";
 }
 
 /** Built once for a text of build.sh. */
 async function guest(): Promise<string> {
-  const key = createHash("sha256").update(readFileSync(script("build.sh"))).digest("hex").slice(0, 12);
+  const key = createHash("sha256")
+    .update(readFileSync(script("build.sh")))
+    .digest("hex")
+    .slice(0, 12);
   const folder = join(imagesFolder(), `guest-${key}`);
   if (existsSync(join(folder, "release"))) return folder;
   const part = `${folder}.${process.pid}`;

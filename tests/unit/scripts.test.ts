@@ -55,6 +55,7 @@ function objects(name: string): HostObject[] {
     addresses: [name],
     routes: [{ to: name, via: name }],
     offloads: {},
+    portOffloads: {},
     neighbours: [],
     bridge: name,
     learns: false,

@@ -23,6 +23,8 @@ export interface AttachInterface {
   readonly addresses: readonly string[];
   readonly routes: readonly { readonly to: string; readonly via: string }[];
   readonly offloads: Readonly<Record<string, boolean>>;
+  /** Of the server's end. */
+  readonly portOffloads: Readonly<Record<string, boolean>>;
   /** Permanent ones, inside the container. */
   readonly neighbours: readonly { readonly address: string; readonly mac: string }[];
   /** None where the server routes to the system. */
@@ -62,9 +64,9 @@ interface LookedInterface {
 }
 
 /** Our short names of the offloads that a spec sets by the kernel's names. */
-function shortOffloads(iface: AttachInterface): [OffloadName, boolean][] {
+function shortOffloads(offloads: Readonly<Record<string, boolean>>): [OffloadName, boolean][] {
   return offloadNames.flatMap((name): [OffloadName, boolean][] => {
-    const on = iface.offloads[offloadFeatures[name].kernel[0]];
+    const on = offloads[offloadFeatures[name].kernel[0]];
     return on === undefined ? [] : [[name, on]];
   });
 }
@@ -115,10 +117,8 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.port.mtuBytes`] = i.mtuBytes;
       properties[`${i.name}.port.up`] = true;
       properties[`${i.name}.routes`] = i.routes.map((r) => `${r.to} via ${r.via}`).sort();
-      for (const [short, on] of shortOffloads(i)) {
-        properties[`${i.name}.${short}`] = on;
-        properties[`${i.name}.port.${short}`] = on;
-      }
+      for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = on;
+      for (const [short, on] of shortOffloads(i.portOffloads)) properties[`${i.name}.port.${short}`] = on;
       if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = i.addresses.map((a) => a.split("/")[0] ?? "").sort();
       if (isOfIla(i)) properties[`${i.name}.ila`] = "on";
       const hook = advertisedHook(i);
@@ -154,10 +154,9 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.port.mtuBytes`] = port?.mtuBytes ?? 0;
       properties[`${i.name}.port.up`] = port?.up ?? false;
       properties[`${i.name}.routes`] = now.routes;
-      for (const [short, on] of shortOffloads(i)) {
-        properties[`${i.name}.${short}`] = offloadState(now.offloads, short, on);
+      for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = offloadState(now.offloads, short, on);
+      for (const [short, on] of shortOffloads(i.portOffloads))
         properties[`${i.name}.port.${short}`] = offloadState(port?.offloads ?? {}, short, on);
-      }
       if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = now.neighbours;
       if (isOfIla(i)) properties[`${i.name}.ila`] = now.ila ?? "";
       const hook = advertisedHook(i);

@@ -125,7 +125,7 @@ const identifiers: IlaRule = {
 const backends: IlaRule = {
   id: "ila-backends",
   check: ({ networks, declaration }, report) => {
-    const byKernelNeutral = new Map<string, string>();
+    const byKernel = networks.filter(isTranslated);
     for (const network of networks) {
       const { name } = network;
       for (const server of Object.keys(network.backends ?? {}))
@@ -146,14 +146,16 @@ const backends: IlaRule = {
         );
       if (checksumOf(network) !== "neutral") continue;
       for (const server of servers.filter((one) => backendOn(network, one) === "kernel")) {
-        const other = byKernelNeutral.get(server);
-        if (other !== undefined)
+        const others = byKernel.filter(
+          (other) =>
+            other !== network && backendOn(other, server) === "kernel" && serversOf(declaration, other).some((s) => s.name === server),
+        );
+        if (others.length > 0)
           report(
             `networks.${name}.csum`,
-            `on ${server} the kernel translates to one SIR prefix in csum neutral, and that is ${other}'s`,
+            `in csum neutral the kernel translates all that comes to the locator of ${server}, also what is for ${others.map((o) => o.name).join(", ")}`,
             "use neutral-auto, or backend ebpf",
           );
-        byKernelNeutral.set(server, name);
       }
     }
   },
