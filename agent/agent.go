@@ -75,6 +75,7 @@ func (a *agent) run(ctx context.Context) error {
 			a.ila.Again()
 			a.reconcileAll(ctx)
 		case <-again.C:
+			a.ila.FollowUplink()
 			if a.ilaError != nil || a.anyFailed() {
 				a.configureILA(ctx)
 				a.reconcileAll(ctx)

@@ -218,6 +218,22 @@ func (e *Engine) tellSite(before *site) error {
 	return nil
 }
 
+// FollowUplink notes the uplink's MTU and MAC as they are: packets that are too big now are told so by the stack.
+func (e *Engine) FollowUplink() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.site == nil || e.plane == nil {
+		return
+	}
+	uplink, err := netlink.LinkByName(e.site.Uplink)
+	if err == nil {
+		err = e.tellServers(uplink)
+	}
+	if err != nil {
+		log.Printf("ila: uplink %s: %v", e.site.Uplink, err)
+	}
+}
+
 func (e *Engine) tellServers(uplink netlink.Link) error {
 	for _, one := range e.site.servers {
 		value := serverValue{NextHop: one.nextHop.As16(), Device: uint32(uplink.Attrs().Index), MTUBytes: uint32(uplink.Attrs().MTU)}

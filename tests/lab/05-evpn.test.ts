@@ -1,77 +1,25 @@
 /** Report S0's EVPN testbed: what reaches what and what must not, the routes and the wire, moves, breakages, and back. */
-import { spawn } from "node:child_process";
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import type { Checked } from "../../cli/checks";
 import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import type { EvpnRoute } from "../../components/kinds/evpn/routes";
-import { run } from "../../support/process";
+import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { updatesBetween } from "../support/bgp";
+import { eventually, onLab } from "../support/onLab";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const ssh = ["-F", `${project.root}/.flipflap/ssh/config`];
-const onServer = (server: string, command: string): Promise<string> => run(["ssh", ...ssh, server, command]);
-const inSystem = (system: string, ...command: string[]) => project.flipflap("exec", system, "--", ...command);
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const { onServer, inSystem, reaches, wrong, readStatus, pinging, captured } = onLab(project);
 
 const mac = "02:da:46:13:7e:7d";
-
-async function reaches(from: string, to: string): Promise<boolean> {
-  return (await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", to)).code === 0;
-}
-
-async function wrong(): Promise<Checked[]> {
-  const { stdout } = await project.flipflap("check", "--json");
-  return (JSON.parse(stdout) as { checks: Checked[] }).checks.filter((checked) => checked.result !== "ok");
-}
 
 async function routes(network?: string): Promise<EvpnRoute[]> {
   const only = network === undefined ? [] : ["--network", network];
   const all = JSON.parse(succeeded(await project.flipflap("routes", "--json", ...only))) as { routes: EvpnRoute[] }[];
   return all[0]?.routes ?? [];
-}
-
-const readStatus = async (): Promise<Status> => JSON.parse((await project.flipflap("status", "--json")).stdout) as Status;
-
-/** Runs until it holds; EVPN converges, and how fast is measured elsewhere. */
-async function eventually(what: () => Promise<boolean>, seconds = 10): Promise<boolean> {
-  for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(100)) if (await what()) return true;
-  return false;
-}
-
-/** A ping in the background; gives how many of how many came back. */
-function pinging(system: string, address: string, count: number, intervalSeconds: number): Promise<{ sent: number; lost: number }> {
-  return inSystem(system, "ping", "-n", "-q", "-i", String(intervalSeconds), "-c", String(count), address).then(({ stdout }) => {
-    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(stdout) ?? [];
-    return { sent: Number(sent), lost: Number(sent) - Number(received) };
-  });
-}
-
-/** What tcpdump sees on an interface of a server while something is done. */
-async function captured(server: string, device: string, filter: string, during: () => Promise<unknown>): Promise<Buffer> {
-  const tools = "docker run --rm --network host --cap-add NET_RAW $(docker images -q flipflap/tools | head -n 1)";
-  const child = spawn("ssh", [
-    ...ssh,
-    server,
-    `${tools} timeout --preserve-status -s INT 20 tcpdump --immediate-mode -U -s 0 -w - -i ${device} '${filter}'`,
-  ]);
-  const chunks: Buffer[] = [];
-  const listening = new Promise<void>((resolve) => child.stderr.on("data", (text: Buffer) => text.includes("listening") && resolve()));
-  const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
-  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await listening;
-  await during();
-  await sleep(500);
-  await onServer(
-    server,
-    `docker ps -q --filter ancestor=$(docker images -q flipflap/tools | head -n 1) --filter network=host | xargs -r docker kill -s INT >/dev/null`,
-  );
-  await ended;
-  return Buffer.concat(chunks);
 }
 
 describe("kind evpn", () => {

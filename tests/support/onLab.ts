@@ -1,0 +1,60 @@
+/** What lab tests do with a project whose lab runs: on servers, in systems, and with what flipflap says of both. */
+import { spawn } from "node:child_process";
+import type { Checked } from "../../cli/checks";
+import type { Status } from "../../cli/verbs/status";
+import { run, sleep } from "../../support/process";
+import type { Project } from "../../support/scratchProject";
+
+/** Runs until it holds; networks converge, and how fast is measured elsewhere. */
+export async function eventually(what: () => Promise<boolean>, seconds = 10): Promise<boolean> {
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(100)) if (await what()) return true;
+  return false;
+}
+
+export function onLab(project: Project) {
+  const ssh = ["-F", `${project.root}/.flipflap/ssh/config`];
+  const onServer = (server: string, command: string): Promise<string> => run(["ssh", ...ssh, server, command]);
+  const inSystem = (system: string, ...command: string[]) => project.flipflap("exec", system, "--", ...command);
+
+  /** What tcpdump sees on an interface of a server while something is done. */
+  async function captured(server: string, device: string, filter: string, during: () => Promise<unknown>): Promise<Buffer> {
+    const tools = "docker run --rm --network host --cap-add NET_RAW $(docker images -q flipflap/tools | head -n 1)";
+    const child = spawn("ssh", [
+      ...ssh,
+      server,
+      `${tools} timeout --preserve-status -s INT 20 tcpdump --immediate-mode -U -s 0 -w - -i ${device} '${filter}'`,
+    ]);
+    const chunks: Buffer[] = [];
+    const listening = new Promise<void>((resolve) => child.stderr.on("data", (text: Buffer) => text.includes("listening") && resolve()));
+    const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
+    child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+    await listening;
+    await during();
+    await sleep(500);
+    await onServer(
+      server,
+      `docker ps -q --filter ancestor=$(docker images -q flipflap/tools | head -n 1) --filter network=host | xargs -r docker kill -s INT >/dev/null`,
+    );
+    await ended;
+    return Buffer.concat(chunks);
+  }
+
+  return {
+    onServer,
+    inSystem,
+    captured,
+    reaches: async (from: string, to: string): Promise<boolean> =>
+      (await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", to)).code === 0,
+    wrong: async (): Promise<Checked[]> => {
+      const { stdout } = await project.flipflap("check", "--json");
+      return (JSON.parse(stdout) as { checks: Checked[] }).checks.filter((checked) => checked.result !== "ok");
+    },
+    readStatus: async (): Promise<Status> => JSON.parse((await project.flipflap("status", "--json")).stdout) as Status,
+    /** A ping in the background; gives how many of how many came back. */
+    pinging: (system: string, address: string, count: number, intervalSeconds: number): Promise<{ sent: number; lost: number }> =>
+      inSystem(system, "ping", "-n", "-q", "-i", String(intervalSeconds), "-c", String(count), address).then(({ stdout }) => {
+        const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(stdout) ?? [];
+        return { sent: Number(sent), lost: Number(sent) - Number(received) };
+      }),
+  };
+}
