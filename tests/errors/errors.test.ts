@@ -34,6 +34,20 @@ links: [{ between: [flip, flap] }]
 `,
 });
 
+const ila = (more: string, systems = ""): Files => ({
+  testbed: `
+tenants: [{ name: red }, { name: blue }]
+networks:
+  - { name: one, tenant: red, kind: ila, vn: 7, sir: "face:b00c:0:7::/64" }
+${more}
+systems:
+  - { name: web, tenant: red, server: flip, networks: [{ name: one }] }
+  - { name: db, tenant: red, server: flap, networks: [{ name: one }] }
+${systems}
+links: [{ between: [flip, flap] }]
+`,
+});
+
 const withoutHub = { flip: goodStacks.flap, flap: goodStacks.flap };
 
 const realHub = (underlay: string): Files => ({
@@ -61,7 +75,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a kind that there is not",
     edited("kind: bridge", "kind: vxlan"),
-    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "evpn", "netns"'],
+    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "evpn", "ila", "netns"'],
   ],
   [
     "a number out of range",
@@ -391,6 +405,66 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     [
       "[evpn-route-server] Pulumi.flip.yaml: flipflap:server.underlay.routeServer: 198.19.9.2 is already the address of flap; the route server needs one of its own",
     ],
+  ],
+  [
+    "SIR prefixes that are none",
+    ila('  - { name: two, tenant: red, kind: ila, vn: 8, sir: "face:b00c::/48" }'),
+    [],
+  ],
+  [
+    "a VNID and a SIR prefix of two networks",
+    ila(
+      '  - { name: two, tenant: red, kind: ila, vn: 7, sir: "face:b00c:0:8::/64" }\n  - { name: three, tenant: blue, kind: ila, vn: 9, sir: "face:b00c:0:7::/64" }',
+    ),
+    [],
+  ],
+  ["a VNID over 28 bits", ila('  - { name: two, tenant: red, kind: ila, vn: 268435456, sir: "face:b00c:0:8::/64" }'), []],
+  ["an IPv4 subnet of an ILA network", ila('  - { name: two, tenant: red, kind: ila, vn: 8, sir: "face:b00c:0:8::/64", subnet: 10.1.0.0/24 }'), []],
+  [
+    "identifiers of another form",
+    ila(
+      "",
+      `  - { name: a1, tenant: red, server: flip, networks: [{ name: one, address6: "face:b00c:0:7:4000:7:0:1" }] }
+  - { name: a2, tenant: red, server: flip, networks: [{ name: one, address6: "face:b00c:0:7:3000:7:0:1" }] }
+  - { name: a3, tenant: red, server: flip, networks: [{ name: one, address6: "face:b00c:0:7:2000:8:0:1" }] }
+  - { name: a4, tenant: red, server: flip, networks: [{ name: one, address6: "face:b00c:0:7:2000:7:1:0" }] }`,
+    ),
+    [],
+  ],
+  [
+    "an IPv4 address in an ILA network",
+    ila("", "  - { name: far, tenant: red, server: flip, networks: [{ name: one, address: 10.1.3.8 }] }"),
+    [],
+  ],
+  [
+    "backends that do not understand each other",
+    ila(
+      '  - { name: two, tenant: red, kind: ila, vn: 8, sir: "face:b00c:0:8::/64", csum: adjust-transport, backends: { flip: kernel, flop: ebpf } }\n  - { name: three, tenant: red, kind: ila, vn: 9, sir: "face:b00c:0:9::/64", backend: kernel }\n  - { name: four, tenant: red, kind: ila, vn: 10, sir: "face:b00c:0:10::/64", backend: kernel, csum: no-action }',
+      "  - { name: far, tenant: red, server: flip, networks: [{ name: three }, { name: four }] }",
+    ),
+    [],
+  ],
+  ["ILA without a hub", { ...ila(""), stacks: withoutHub }, []],
+  [
+    "an ILA network over links that are not the uplinks'",
+    { testbed: ila("").testbed!.replace("between: [flip, flap] }", "between: [flip, flap], interfaces: { flip: up1, flap: up1 } }") },
+    [],
+  ],
+  [
+    "locators that are none, or missing",
+    {
+      ...ila(""),
+      stacks: {
+        flip: `${real('    underlay: { ipv4: 198.19.9.77/24 }\n    locator: "2001:db8:a::/48"\n')}  flipflap:hub: true\n`,
+        flap: real("    underlay: { ipv4: 198.19.9.78/24 }\n"),
+      },
+    },
+    [],
+  ],
+  [
+    "a SIR prefix that is a locator",
+    { testbed: ila("").testbed!.replace("face:b00c:0:7::/64", "fdf1:f1aa:9:1::/64") },
+    [],
   ],
   [
     "a server without an underlay",
