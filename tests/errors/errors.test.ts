@@ -409,17 +409,30 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "SIR prefixes that are none",
     ila('  - { name: two, tenant: red, kind: ila, vn: 8, sir: "face:b00c::/48" }'),
-    [],
+    ['[ila-sir-form] networks.two.sir: "face:b00c::/48" is no IPv6 /64; write one like "face:b00c:0:7::/64"'],
   ],
   [
     "a VNID and a SIR prefix of two networks",
     ila(
       '  - { name: two, tenant: red, kind: ila, vn: 7, sir: "face:b00c:0:8::/64" }\n  - { name: three, tenant: blue, kind: ila, vn: 9, sir: "face:b00c:0:7::/64" }',
     ),
-    [],
+    [
+      "[ila-vn-sir] networks.two.vn: 7 is the VNID of one of the same tenant; one VNID goes with one SIR prefix: choose another",
+      "[ila-vn-sir] networks.three.sir: face:b00c:0:7::/64 is the SIR prefix of one of tenant red; one SIR prefix goes with one VNID: choose another",
+    ],
   ],
-  ["a VNID over 28 bits", ila('  - { name: two, tenant: red, kind: ila, vn: 268435456, sir: "face:b00c:0:8::/64" }'), []],
-  ["an IPv4 subnet of an ILA network", ila('  - { name: two, tenant: red, kind: ila, vn: 8, sir: "face:b00c:0:8::/64", subnet: 10.1.0.0/24 }'), []],
+  [
+    "a VNID over 28 bits",
+    ila('  - { name: two, tenant: red, kind: ila, vn: 268435456, sir: "face:b00c:0:8::/64" }'),
+    ["[schema] networks.two.vn: 268435456 is out of range; it must be <= 268435455"],
+  ],
+  [
+    "an IPv4 subnet of an ILA network",
+    ila('  - { name: two, tenant: red, kind: ila, vn: 8, sir: "face:b00c:0:8::/64", subnet: 10.1.0.0/24 }'),
+    [
+      "[schema] networks.two.subnet: is not of this kind of network; leave it out: ILA carries IPv6 only, and sir with vn makes its addresses",
+    ],
+  ],
   [
     "identifiers of another form",
     ila(
@@ -429,12 +442,20 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   - { name: a3, tenant: red, server: flip, networks: [{ name: one, address6: "face:b00c:0:7:2000:8:0:1" }] }
   - { name: a4, tenant: red, server: flip, networks: [{ name: one, address6: "face:b00c:0:7:2000:7:1:0" }] }`,
     ),
-    [],
+    [
+      "[address] systems.a1.networks.one.address6: face:b00c:0:7:4000:7:0:1 is outside face:b00c:0:7:2000:7::/96; choose one inside",
+      "[address] systems.a2.networks.one.address6: face:b00c:0:7:3000:7:0:1 is outside face:b00c:0:7:2000:7::/96; choose one inside",
+      "[address] systems.a3.networks.one.address6: face:b00c:0:7:2000:8:0:1 is outside face:b00c:0:7:2000:7::/96; choose one inside",
+      "[ila-identifier] systems.a1.networks.one.address6: the identifier's type is 2; systems have 1 (locally unique); write one like face:b00c:0:7:2000:7:0:1",
+      "[ila-identifier] systems.a2.networks.one.address6: the identifier has the C bit, which is only for packets between servers; write one like face:b00c:0:7:2000:7:0:1",
+      "[ila-identifier] systems.a3.networks.one.address6: the identifier's VNID is 8, the network's is 7; write one like face:b00c:0:7:2000:7:0:1",
+      "[ila-identifier] systems.a4.networks.one.address6: in csum neutral the low 16 bits of an identifier are neither 0 nor ffff; write one like face:b00c:0:7:2000:7:0:1",
+    ],
   ],
   [
     "an IPv4 address in an ILA network",
     ila("", "  - { name: far, tenant: red, server: flip, networks: [{ name: one, address: 10.1.3.8 }] }"),
-    [],
+    ["[address] systems.far.networks.one.address: the network has no IPv4 prefix on flip; give it one, or leave the address out"],
   ],
   [
     "backends that do not understand each other",
@@ -442,13 +463,23 @@ const cases: [what: string, files: Files, golden: string[]][] = [
       '  - { name: two, tenant: red, kind: ila, vn: 8, sir: "face:b00c:0:8::/64", csum: adjust-transport, backends: { flip: kernel, flop: ebpf } }\n  - { name: three, tenant: red, kind: ila, vn: 9, sir: "face:b00c:0:9::/64", backend: kernel }\n  - { name: four, tenant: red, kind: ila, vn: 10, sir: "face:b00c:0:10::/64", backend: kernel, csum: no-action }',
       "  - { name: far, tenant: red, server: flip, networks: [{ name: three }, { name: four }] }",
     ),
-    [],
+    [
+      '[ila-backends] networks.two.backends.flop: there is no server "flop"; name one of flap, flip',
+      "[ila-backends] networks.two.backends: the kernel's adjust-transport (6.1) changes checksums by twice the difference, which only another such kernel undoes; eBPF changes them by what is right; choose one backend, or another csum",
+      "[ila-backends] networks.three.csum: in csum neutral the kernel translates all that comes to the locator of flip, also what is for four; use neutral-auto, or backend ebpf",
+    ],
   ],
-  ["ILA without a hub", { ...ila(""), stacks: withoutHub }, []],
+  [
+    "ILA without a hub",
+    { ...ila(""), stacks: withoutHub },
+    ["[ila-hub] flipflap:hub: no stack file says hub: true, and kind ila needs etcd; say so in one of them"],
+  ],
   [
     "an ILA network over links that are not the uplinks'",
     { testbed: ila("").testbed!.replace("between: [flip, flap] }", "between: [flip, flap], interfaces: { flip: up1, flap: up1 } }") },
-    [],
+    [
+      "[ila-link-uplink] networks.one: is routed over uplinks, and no link joins those of flap and flip; add links: [{ between: [flap, flip] }] without interfaces",
+    ],
   ],
   [
     "locators that are none, or missing",
@@ -459,12 +490,17 @@ const cases: [what: string, files: Files, golden: string[]][] = [
         flap: real("    underlay: { ipv4: 198.19.9.78/24 }\n"),
       },
     },
-    [],
+    [
+      '[ila-locator] Pulumi.flap.yaml: flipflap:server.underlay.ipv6: is missing: kind ila goes over IPv6; write one like "fd00:1::1/64"',
+      '[ila-locator] Pulumi.flap.yaml: flipflap:server.locator: is missing: kind ila needs one of every server; write a /64 like "2001:db8:a:1::/64"',
+      '[ila-locator] Pulumi.flip.yaml: flipflap:server.underlay.ipv6: is missing: kind ila goes over IPv6; write one like "fd00:1::1/64"',
+      '[ila-locator] Pulumi.flip.yaml: flipflap:server.locator: "2001:db8:a::/48" is no IPv6 /64; write one like "2001:db8:a:1::/64"',
+    ],
   ],
   [
     "a SIR prefix that is a locator",
     { testbed: ila("").testbed!.replace("face:b00c:0:7::/64", "fdf1:f1aa:9:1::/64") },
-    [],
+    ["[ila-locator] networks.one.sir: fdf1:f1aa:9:1::/64 is the locator of flip; choose another SIR prefix"],
   ],
   [
     "a server without an underlay",

@@ -1,5 +1,5 @@
 /** Kind ila by eBPF: addresses on the wire, checksums, tenants, moves, the registry's absence, breakages, and back. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, inject, it } from "vitest";
@@ -49,6 +49,22 @@ describe("kind ila", () => {
     expect(status.observed.flatMap((o) => o.problems)).toEqual([]);
     expect(new Set(status.probes.map((probe) => probe.mtuBytes))).toEqual(new Set([9000]));
     expect((await project.flipflap("check")).stdout).toMatch(/ 0 not as declared; \d+ ways probed, 0 closed/);
+  });
+
+  it("keeps the key that speaks to etcd out of the state and of docker's sight", async () => {
+    const states = readdirSync(join(project.root, ".flipflap/state"), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"));
+    expect(states.length).toBeGreaterThan(1);
+    expect(states.filter((text) => text.includes("PRIVATE KEY"))).toEqual([]);
+    for (const server of servers) {
+      expect(await onServer(server, "docker inspect $(docker ps -aq)")).not.toContain("PRIVATE KEY");
+      // Without a certificate of the testbed's own authority nobody gets an answer.
+      const endpoint = `${JSON.parse(project.read(".flipflap/lab.json")).servers.flip.underlay.ipv4.split("/")[0]}:2379`;
+      expect(await onServer(server, `openssl s_client -connect ${endpoint} </dev/null 2>&1 || :`)).toMatch(
+        /alert (bad certificate|certificate required)/,
+      );
+    }
   });
 
   it("has nothing to do when it is brought up again", async () => {

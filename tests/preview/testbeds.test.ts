@@ -78,7 +78,7 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
                 ...inputs,
                 stdout: "{}",
                 result: "secret",
-                outputs: { secrets: { token: "from the hub", "evpn-bgp": "from the hub" } },
+                outputs: { secrets: { token: "from the hub", "evpn-bgp": "from the hub", "ila-agent": "from the hub" } },
               },
             };
           },
