@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"flipflap.local/agent/ila"
 )
@@ -22,6 +23,7 @@ func usage() {
 agent once   attach what is there and end (exit 1 where one failed)
 agent static attach what -pids and -registry name, without docker and etcd
 agent ila    print what this server's ILA holds, as JSON; changes nothing
+agent load   what benches do to the registry: -network NAME with -fill N, -register N or -watch SECONDS
 agent look   print what is there of every system, a JSON object a line; changes nothing
 options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -bpffs DIR -docker SOCKET
          -pids NAME=PID,... -registry FILE
@@ -43,6 +45,11 @@ func main() {
 	flags.StringVar(&a.programs, "bpf", "/bpf/overlay.bpf.o", "the programs of the short cut")
 	flags.StringVar(&a.bpffs, "bpffs", "/sys/fs/bpf", "where programs and maps outlive this process")
 	pids := flags.String("pids", "", "static: processes in the place of containers")
+	load := ila.Load{Interval: 50 * time.Millisecond}
+	flags.StringVar(&load.Network, "network", "", "load: the network that systems are registered in")
+	fill := flags.Int("fill", 0, "load: register so many systems, and hold them until this ends")
+	flags.IntVar(&load.Count, "register", 0, "load: register a system so many times, and print when")
+	flags.IntVar(&load.Seconds, "watch", 0, "load: print when that system came into this server's map, for so many seconds")
 	registry := flags.String("registry", "", "static: a file of addresses and their servers, in the place of etcd")
 	socket := flags.String("docker", "/var/run/docker.sock", "docker's socket")
 	if err := flags.Parse(os.Args[2:]); err != nil || a.stack == "" {
@@ -68,6 +75,18 @@ func main() {
 		}
 	case "static":
 		if err := a.static(ctx, *pids, *registry); err != nil {
+			log.Fatal(err)
+		}
+	case "load":
+		o := a.ilaOptions(nil)
+		load.Config, load.Bundle, load.Pins = o.Config, ilaBundle, o.Pins
+		work := load.Watch
+		if *fill > 0 {
+			load.Count, work = *fill, load.Fill
+		} else if load.Count > 0 {
+			work = load.Register
+		}
+		if err := work(ctx, os.Stdout); err != nil {
 			log.Fatal(err)
 		}
 	case "ila":
