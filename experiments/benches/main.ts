@@ -1,5 +1,6 @@
 /** npm run bench -- [link|evpn|ila|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
-import { join } from "node:path";
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureImages } from "../../setup/images";
 import { ensureToolchain } from "../../setup/toolchain";
@@ -65,6 +66,7 @@ async function main(argv: readonly string[]): Promise<void> {
     file: join(codeRoot, "results", `bench-${new Date().toISOString().replaceAll(":", "-").slice(0, 19)}.jsonl`),
     say: (line) => console.error(`  .. ${line}`),
   };
+  mkdirSync(dirname(options.file), { recursive: true });
   for (const name of positionals.length === 0 ? ["link", "commands"] : positionals) await benches[name as keyof typeof benches](options);
   console.log(`results: ${options.file.slice(codeRoot.length + 1)} (seed ${options.seed})`);
 }
