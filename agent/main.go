@@ -47,7 +47,7 @@ func main() {
 	pids := flags.String("pids", "", "static: processes in the place of containers")
 	load := ila.Load{Interval: 50 * time.Millisecond}
 	flags.StringVar(&load.Network, "network", "", "load: the network that systems are registered in")
-	fill := flags.Int("fill", 0, "load: register so many systems, and hold them until this ends")
+	fill := flags.Int("fill", 0, "load: register so many systems, and hold them until the input ends")
 	flags.IntVar(&load.Count, "register", 0, "load: register a system so many times, and print when")
 	flags.IntVar(&load.Seconds, "watch", 0, "load: print when that system came into this server's map, for so many seconds")
 	registry := flags.String("registry", "", "static: a file of addresses and their servers, in the place of etcd")

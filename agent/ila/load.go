@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -46,7 +47,7 @@ func (l Load) open() (*site, *network, *etcdRegistry, error) {
 	return s, n, r.(*etcdRegistry), nil
 }
 
-// Fill registers Count systems and holds them until ctx ends.
+// Fill registers Count systems and holds them until its input ends.
 func (l Load) Fill(ctx context.Context, out io.Writer) error {
 	s, n, r, err := l.open()
 	if err != nil {
@@ -69,7 +70,7 @@ func (l Load) Fill(ctx context.Context, out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out, "filled")
-	<-ctx.Done()
+	_, _ = io.Copy(io.Discard, os.Stdin)
 	_, err = r.client.Revoke(context.Background(), lease.ID)
 	return err
 }

@@ -1,4 +1,4 @@
-/** npm run bench -- [link|evpn|ila|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
+/** npm run bench -- [link|evpn|ila|ila-registry|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -7,7 +7,7 @@ import { ensureToolchain } from "../../setup/toolchain";
 import { codeRoot } from "../../support/project";
 import { benchCommands } from "./commands";
 import { benchEvpn } from "./evpn";
-import { benchIla } from "./ila";
+import { benchIla, benchIlaRegistry } from "./ila";
 import { benchLink } from "./link";
 import { benchScale } from "./scale";
 import { benchSetup } from "./setup";
@@ -20,13 +20,22 @@ export interface BenchOptions {
   readonly say: (line: string) => void;
 }
 
-const benches = { link: benchLink, evpn: benchEvpn, ila: benchIla, scale: benchScale, commands: benchCommands, setup: benchSetup };
+const benches = {
+  link: benchLink,
+  evpn: benchEvpn,
+  ila: benchIla,
+  "ila-registry": benchIlaRegistry,
+  scale: benchScale,
+  commands: benchCommands,
+  setup: benchSetup,
+};
 
 const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds N] [--seconds N] [--seed N]
 
   link      server to server and kind bridge in its modes: one TCP stream, TCP_RR on one core
   evpn      kind evpn: the same, part by part; how fast a system is known elsewhere; 20,000 routes
-  ila       kind ila: its modes beside the same way without ILA; how fast a system is known; 100,000 systems; moves
+  ila       kind ila: its modes beside the same way without ILA, and what a packet costs
+  ila-registry  how fast a system is known elsewhere; 100,000 systems; moves
   scale     10 to 300 systems on one server: up, drift, destroy, beside bare docker
   commands  an unchanged preview, a second npm run up, flipflap check
   setup     npm run up in a fresh clone with an empty HOME (minutes)
@@ -55,7 +64,7 @@ async function main(argv: readonly string[]): Promise<void> {
     ensureImages([
       "agent",
       "tools",
-      ...(positionals.includes("ila") ? (["etcd"] as const) : []),
+      ...(positionals.some((name) => name.startsWith("ila")) ? (["etcd"] as const) : []),
       ...(positionals.includes("evpn") ? (["frr", "gobgp"] as const) : []),
     ]),
   ]);
