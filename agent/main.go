@@ -80,13 +80,13 @@ func main() {
 	case "load":
 		o := a.ilaOptions(nil)
 		load.Config, load.Bundle, load.Pins = o.Config, ilaBundle, o.Pins
-		work := load.Watch
+		work := ila.Load.Watch
 		if *fill > 0 {
-			load.Count, work = *fill, load.Fill
+			load.Count, work = *fill, ila.Load.Fill
 		} else if load.Count > 0 {
-			work = load.Register
+			work = ila.Load.Register
 		}
-		if err := work(ctx, os.Stdout); err != nil {
+		if err := work(load, ctx, os.Stdout); err != nil {
 			log.Fatal(err)
 		}
 	case "ila":
