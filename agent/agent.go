@@ -22,7 +22,11 @@ type agent struct {
 
 	ilaError error
 
-	mu    sync.Mutex
+	mu sync.Mutex
+	// Of containers started by hand: their plans, and those whose network there is not.
+	byHand  map[string]*spec
+	refused map[string]bool
+
 	known map[string]*spec // attached once: what to take back when the spec is gone
 	tried map[string]attachStatus
 }
@@ -31,6 +35,7 @@ type agent struct {
 // not there yet, say) is tried again every second.
 func (a *agent) run(ctx context.Context) error {
 	a.known, a.tried = map[string]*spec{}, map[string]attachStatus{}
+	a.byHand, a.refused = map[string]*spec{}, map[string]bool{}
 	changed := make(chan struct{}, 1)
 	wake := func() {
 		select {
@@ -196,6 +201,9 @@ func (a *agent) reconcileAll(ctx context.Context) []attachStatus {
 		}
 	}
 	a.reconcileByHand(ctx)
+	if a.ila != nil {
+		a.ila.Settled()
+	}
 	return all
 }
 

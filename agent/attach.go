@@ -108,6 +108,10 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err := setOffloads(want.HostName, want.PortOffloads); err != nil {
 		return err
 	}
+	at := attachment{spec: s, iface: want, hostLink: host, fresh: fresh, shortcut: a.shortcut, ila: a.ila}
+	if err := guardPort(at); err != nil {
+		return err
+	}
 	if err := netlink.LinkSetUp(host); err != nil {
 		return err
 	}
@@ -138,7 +142,7 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err := setRoutes(inside, link, want.Routes); err != nil {
 		return err
 	}
-	return runHooks(attachment{spec: s, iface: want, hostLink: host, fresh: fresh, shortcut: a.shortcut, ila: a.ila})
+	return runHooks(at)
 }
 
 // joinBridge settles the server's end in its bridge, before it is up: no frame comes by a port that is not settled. An end
@@ -362,6 +366,22 @@ func (a *agent) setSysctls(wanted map[string]string) error {
 		path := filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/"))
 		if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
 			return fmt.Errorf("sysctl %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// guardPort lets nothing pass by a port that its hooks are still to settle.
+func guardPort(at attachment) error {
+	for _, want := range at.iface.Hooks {
+		h, err := findHook(want.Type)
+		if err != nil {
+			return err
+		}
+		if g, is := h.(guardHook); is {
+			if err := g.guarded(at); err != nil {
+				return fmt.Errorf("hook %s: %w", want.Type, err)
+			}
 		}
 	}
 	return nil

@@ -26,8 +26,15 @@ func byHandSpec(id string, n ila.NetworkFacts, isTaken func(string) bool) *spec 
 		return fmt.Sprintf("02:ff:%02x:%02x:%02x:%02x", first, sum[8], sum[9], sum[10])
 	}
 	address := n.ByHand(sum[:4], isTaken)
+	offloads := map[string]bool{}
+	if !n.ChecksumOffload {
+		for _, feature := range []string{"tx-checksum-ip-generic", "tx-tcp-segmentation", "tx-tcp6-segmentation"} {
+			offloads[feature] = false
+		}
+	}
 	iface := ifaceSpec{
 		Network: n.Name, Name: "eth0", HostName: "ffh-" + id[:10], MAC: mac(0xa0), PortMAC: mac(0xa1), MTUBytes: n.MTUBytes,
+		Offloads:   offloads,
 		Addresses:  []string{address + "/128"},
 		Routes:     []routeSpec{{To: n.SIR, Via: nextHop}},
 		Neighbours: []neighbourSpec{{Address: nextHop, MAC: mac(0xa1)}},
@@ -51,27 +58,33 @@ func (a *agent) reconcileByHand(ctx context.Context) {
 		if c.Labels["flipflap.stack"] != "" {
 			continue
 		}
+		name := byHandName(c.ID)
 		network, known := a.ila.Network(c.Labels[networkLabel])
 		if !known {
+			if !a.refused[c.ID] {
+				log.Printf("%s: there is no ILA network %q on this server", name, c.Labels[networkLabel])
+			}
+			a.refused[c.ID] = true
 			continue
 		}
-		name := byHandName(c.ID)
 		here[name] = true
-		s := a.known[name]
-		if s == nil {
-			s = byHandSpec(c.ID, network, a.ila.IsTaken)
+		// The same plan as long as it runs, also where the attach failed.
+		if a.byHand[name] == nil {
+			a.byHand[name] = byHandSpec(c.ID, network, func(address string) bool { return a.ila.IsTaken(address, name) })
 		}
-		a.reconcile(ctx, s)
+		a.reconcile(ctx, a.byHand[name])
 	}
-	for name, s := range a.known {
-		if s.isByHand && !here[name] {
-			if err := a.detach(s); err != nil {
-				log.Printf("%s: %v", name, err)
-				continue
-			}
-			delete(a.known, name)
-			a.forget(name)
+	for name, s := range a.byHand {
+		if here[name] {
+			continue
 		}
+		if err := a.detach(s); err != nil {
+			log.Printf("%s: %v", name, err)
+			continue
+		}
+		delete(a.byHand, name)
+		delete(a.known, name)
+		a.forget(name)
 	}
 }
 

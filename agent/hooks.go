@@ -27,6 +27,11 @@ type hook interface {
 	detached(at attachment, args json.RawMessage) error
 }
 
+// guardHook is a hook that has something to do before a port is up.
+type guardHook interface {
+	guarded(at attachment) error
+}
+
 // hooks by the name that a spec gives them. A kind that needs one adds its line here.
 var hooks = map[string]hook{
 	"advertised": advertisedHook{},

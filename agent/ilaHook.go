@@ -23,6 +23,18 @@ func ipv6Of(i ifaceSpec) (string, error) {
 	return "", errors.New("it has no IPv6 address")
 }
 
+// guarded comes before the port is up.
+func (ilaHook) guarded(at attachment) error {
+	if at.ila == nil {
+		return errors.New("this agent was started without ILA")
+	}
+	device, err := netlink.LinkByIndex(at.hostLink.Attrs().Index)
+	if err != nil {
+		return err
+	}
+	return at.ila.Guard(device)
+}
+
 func (ilaHook) attached(at attachment, _ json.RawMessage) error {
 	if at.ila == nil {
 		return errors.New("this agent was started without ILA")

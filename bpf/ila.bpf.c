@@ -20,8 +20,8 @@
 #define L3 ETH_HLEN
 #define HEADERS_MOST 8
 #define IP6_OFFSET 0xfff8
-#define ND_FIRST 133
-#define ND_LAST 137
+#define ND_SOLICITATION 135
+#define ND_ADVERTISEMENT 136
 
 /* Sizes are set by the agent. */
 struct {
@@ -123,7 +123,7 @@ static __always_inline int is_group_or_link(const struct ila_address *address)
 	return is_group(address) || (bpf_ntohs(*(__be16 *)address) & 0xffc0) == 0xfe80;
 }
 
-/* Neighbour discovery: with the next hop, and with nobody else. */
+/* Neighbours' questions and answers: with the next hop, and with nobody else. No router advertisements. */
 static __always_inline int is_discovery(struct __sk_buff *skb, struct ipv6hdr *ip6)
 {
 	__u8 type;
@@ -132,7 +132,7 @@ static __always_inline int is_discovery(struct __sk_buff *skb, struct ipv6hdr *i
 		return 0;
 	if (bpf_skb_load_bytes(skb, L3 + sizeof(*ip6), &type, 1))
 		return 0;
-	return type >= ND_FIRST && type <= ND_LAST;
+	return type == ND_SOLICITATION || type == ND_ADVERTISEMENT;
 }
 
 struct upper {
@@ -258,6 +258,8 @@ static __always_inline __u32 translate(struct __sk_buff *skb, const struct upper
 		/* Nothing else makes up for it in the sum of a whole received packet. */
 		bpf_csum_update(skb, diff);
 	ip6->hop_limit -= hops;
+	/* The sum of a whole received packet is over the hop limit too: the low byte of its word. */
+	bpf_csum_update(skb, (__u16)~bpf_htons(hops));
 	return ILA_REASONS;
 }
 
@@ -316,12 +318,14 @@ static __noinline int translate_quoted(struct __sk_buff *skb, const struct upper
 	return 0;
 }
 
-static __always_inline int is_too_big(struct __sk_buff *skb, __u32 mtu_bytes)
+static __always_inline int is_too_big(struct __sk_buff *skb, const struct ila_server *server)
 {
-	if (skb->len <= mtu_bytes + L3)
+	__u32 length = 0;
+
+	if (skb->len <= server->mtu_bytes + L3)
 		return 0;
-	/* A segment's own headers: IPv6 and TCP with its options, at most. */
-	return !skb->gso_size || skb->gso_size + 40 + 20 > mtu_bytes;
+	/* Of what is to be cut up, the kernel knows how large the pieces will be (Linux 5.12). */
+	return !skb->gso_size || bpf_check_mtu(skb, server->device, &length, 0, BPF_MTU_CHK_SEGS) != 0;
 }
 
 static __always_inline int forward(struct __sk_buff *skb, const struct ila_server *server, int is_egress)
@@ -370,7 +374,8 @@ int ila_port_out(struct __sk_buff *skb)
 
 	if (!port)
 		return drop(ILA_UNKNOWN_PORT);
-	if (skb->protocol != bpf_htons(ETH_P_IPV6))
+	/* A tag would go on to the uplink, and choose the VLAN there. */
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) || skb->vlan_present)
 		return drop(ILA_NOT_IPV6);
 	ip6 = ip6_of(skb);
 	if (!ip6)
@@ -411,7 +416,7 @@ int ila_port_out(struct __sk_buff *skb)
 	server = bpf_map_lookup_elem(&servers, &index);
 	if (!server || !server->device)
 		return drop(ILA_NO_MAPPING);
-	if (is_too_big(skb, server->mtu_bytes))
+	if (is_too_big(skb, server))
 		return TC_ACT_UNSPEC;
 	problem = translate(skb, &upper, &mapping->wire, mapping->csum_diff, mapping->mode, 1);
 	if (problem != ILA_REASONS)

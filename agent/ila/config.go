@@ -3,6 +3,7 @@ package ila
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"net/netip"
 	"os"
@@ -37,6 +38,8 @@ type NetworkConfig struct {
 	Checksum  string `json:"csum"`
 	Translate bool   `json:"translate"`
 	MTUBytes  int    `json:"mtuBytes"`
+	// Whether systems may leave checksums to a NIC.
+	ChecksumOffload bool `json:"checksumOffload"`
 }
 
 type server struct {
@@ -70,8 +73,9 @@ func readSite(path string) (*site, error) {
 	if err := json.Unmarshal(data, &s.Config); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	for i, c := range s.Servers {
-		one := &server{ServerConfig: c, index: uint32(i)}
+	taken := map[uint32]bool{}
+	for _, c := range s.Servers {
+		one := &server{ServerConfig: c, index: indexOf(c.Name, taken)}
 		if one.locator, err = parsePrefix(c.Locator); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
@@ -101,6 +105,18 @@ func readSite(path string) (*site, error) {
 		return nil, fmt.Errorf("server %s is not among the servers", s.Server)
 	}
 	return s, nil
+}
+
+// indexOf gives a server's place in the map: by its name, so that another server does not move it.
+func indexOf(name string, taken map[uint32]bool) uint32 {
+	hash := fnv.New32a()
+	hash.Write([]byte(name))
+	index := hash.Sum32() % serversMost
+	for taken[index] {
+		index = (index + 1) % serversMost
+	}
+	taken[index] = true
+	return index
 }
 
 // networkOf gives the network that a SIR address belongs to; nil where there is none.

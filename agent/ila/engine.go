@@ -47,6 +47,10 @@ type Engine struct {
 	ports    map[Address]*port
 	told     map[Address]Record
 	applied  map[Address]string // what was last given to the kernel, to leave alone what is the same
+	// All systems that run here are attached: until then what is not known here yet may be here all the same.
+	isSettled bool
+	hasAll    bool              // the registry has told all it knows
+	tables    map[string]string // entries of the kernel's own table, by network
 }
 
 type Options struct {
@@ -60,11 +64,32 @@ type Opener func(*site) (Registry, error)
 func NewEngine(o Options) *Engine {
 	return &Engine{
 		programs: o.Programs, pins: o.Pins, configPath: o.Config, statusPath: o.Status, open: o.Open,
-		ports: map[Address]*port{}, told: map[Address]Record{}, applied: map[Address]string{},
+		ports: map[Address]*port{}, told: map[Address]Record{}, applied: map[Address]string{}, tables: map[string]string{},
 	}
 }
 
-// Configure reads the site anew; where it is gone, this server has no ILA any more.
+// Settled is said once, when every system that runs here has been attached: what is left over is nobody's then.
+func (e *Engine) Settled() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.isSettled {
+		return
+	}
+	e.isSettled = true
+	if e.site == nil || !e.hasAll {
+		return
+	}
+	for address := range e.all() {
+		if err := e.apply(address); err != nil {
+			log.Printf("ila %s: %v", address, err)
+		}
+	}
+	if err := e.sweep(); err != nil {
+		log.Printf("ila: %v", err)
+	}
+}
+
+// Configure reads the site anew; where it is gone, this server has no ILA any more. What fails is tried again by the next call.
 func (e *Engine) Configure(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,15 +99,24 @@ func (e *Engine) Configure(ctx context.Context) error {
 			e.registry.Close()
 		}
 		e.site, e.registry = nil, nil
+		e.ports, e.told, e.applied = map[Address]*port{}, map[Address]Record{}, map[Address]string{}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	before := e.site
-	if before != nil && sameJSON(before.Config, s.Config) {
-		return nil
+	if before := e.site; before == nil || !sameJSON(before.Config, s.Config) {
+		if err := e.take(ctx, before, s); err != nil {
+			e.site = before
+			e.writeStatus(err.Error())
+			return err
+		}
 	}
+	return nil
+}
+
+// take puts a site in the place of the one before; the caller holds the lock.
+func (e *Engine) take(ctx context.Context, before, s *site) error {
 	if e.plane == nil || before != nil && before.Capacity != s.Capacity {
 		p, err := openPlane(e.programs, e.pins, s.Capacity)
 		if err != nil {
@@ -90,25 +124,16 @@ func (e *Engine) Configure(ctx context.Context) error {
 		}
 		e.plane = p
 	}
+	if before != nil {
+		e.letGo(before, s)
+	}
 	e.site = s
-	if err := e.tellSite(before); err != nil {
+	if err := e.tellSite(); err != nil {
 		return err
 	}
 	if e.registry == nil || before == nil || !sameJSON(before.Endpoints, s.Endpoints) || before.Root != s.Root || before.LeaseSeconds != s.LeaseSeconds {
-		if e.registry != nil {
-			e.registry.Close()
-		}
-		r, err := e.open(s)
-		if err != nil {
+		if err := e.openRegistry(ctx); err != nil {
 			return err
-		}
-		e.registry = r
-		if fixed, is := r.(*staticRegistry); is {
-			e.told = fixed.told
-		}
-		r.Start(ctx, e.onRecord, e.onAll, e.writeStatus)
-		for _, p := range e.ports {
-			r.Claim(p.sir, e.record(p), false)
 		}
 	}
 	e.applied = map[Address]string{}
@@ -124,6 +149,79 @@ func (e *Engine) Configure(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (e *Engine) openRegistry(ctx context.Context) error {
+	if e.registry != nil {
+		e.registry.Close()
+		e.registry = nil
+	}
+	e.writeStatus("starting")
+	r, err := e.open(e.site)
+	if err != nil {
+		return err
+	}
+	e.registry, e.hasAll = r, false
+	known := e.fromKernel()
+	for address, record := range known {
+		if _, is := e.told[address]; !is {
+			e.told[address] = record
+		}
+	}
+	if fixed, is := r.(*staticRegistry); is {
+		e.told = fixed.told
+	}
+	r.Start(ctx, known, e.onRecord, e.onAll, e.writeStatus)
+	for _, p := range e.ports {
+		r.Claim(p.sir, e.record(p), false)
+	}
+	return nil
+}
+
+// fromKernel reads what an agent before has told the programs of systems elsewhere: it holds until the registry says more.
+func (e *Engine) fromKernel() map[Address]Record {
+	known := map[Address]Record{}
+	var key Address
+	var mapping mappingValue
+	for entries := e.plane.Mappings.Iterate(); entries.Next(&key, &mapping); {
+		for _, one := range e.site.servers {
+			if mapping.Place == placeElsewhere && one != e.site.self && (mapping.Wire.Locator == one.locator || mapping.Wire == key && mapping.Server == one.index) {
+				known[key] = Record{Server: one.Name}
+			}
+		}
+	}
+	return known
+}
+
+// letGo takes back what only the site before wants: addresses on the wire, locator addresses, the other backend's part; the
+// caller holds the lock, and e.site is still the one before.
+func (e *Engine) letGo(before, s *site) {
+	for _, p := range e.ports {
+		n, now := before.networks[p.Network], s.networks[p.Network]
+		if n == nil || now == nil {
+			continue
+		}
+		wire, _ := s.wire(now, p.sir, s.self)
+		if wire != p.wire || n.Backend != now.Backend || before.LocatorAddresses != s.LocatorAddresses {
+			e.dropArrival(p)
+		}
+	}
+	for name, n := range before.networks {
+		if now := s.networks[name]; now != nil && now.Backend == n.Backend && now.sir == n.sir {
+			continue
+		}
+		for address := range e.all() {
+			if address.Locator != n.sir {
+				continue
+			}
+			_ = e.plane.Mappings.Delete(address)
+			if e.ports[address] == nil {
+				if err := dropRoute(address, 0); err != nil {
+					log.Printf("ila: route %s: %v", address, err)
+				}
+			}
+		}
+	}
 }
 
 func sameJSON(a, b any) bool {
@@ -154,7 +252,7 @@ func (s *site) hasEBPF() bool {
 }
 
 // tellSite gives the kernel prefixes, servers, and the uplink its programs; the caller holds the lock.
-func (e *Engine) tellSite(before *site) error {
+func (e *Engine) tellSite() error {
 	s := e.site
 	uplink, err := netlink.LinkByName(s.Uplink)
 	if err != nil {
@@ -197,24 +295,34 @@ func (e *Engine) tellSite(before *site) error {
 			}
 		}
 	}
-	if before != nil {
-		for name, n := range before.networks {
-			if now := s.networks[name]; now == nil || now.mode != n.mode || now.Backend != n.Backend {
-				if n.Backend == "kernel" && n.mode == neutral && n.Translate {
-					if err := translateAll(before.self.locator, n.sir, n.mode, false); err != nil {
-						return err
-					}
-				}
-			}
-		}
-	}
+	return e.tellTables()
+}
+
+// tellTables keeps the kernel's own table: an entry for each network that needs one. Its key is the locator alone, so an
+// entry that is not ours to know goes first.
+func (e *Engine) tellTables() error {
+	s := e.site
+	wanted := map[string]string{}
 	for _, n := range s.networks {
 		if n.Backend == "kernel" && n.mode == neutral && n.Translate {
-			if err := translateAll(s.self.locator, n.sir, n.mode, true); err != nil {
-				return err
-			}
+			wanted[n.Name] = s.self.Locator + " " + n.SIR
 		}
 	}
+	if sameJSON(wanted, e.tables) {
+		return nil
+	}
+	if len(wanted)+len(e.tables) > 0 {
+		if err := translateAll(s.self.locator, [8]byte{}, neutral, false); err != nil {
+			return err
+		}
+	}
+	for name := range wanted {
+		n := s.networks[name]
+		if err := translateAll(s.self.locator, n.sir, n.mode, true); err != nil {
+			return err
+		}
+	}
+	e.tables = wanted
 	return nil
 }
 
@@ -243,6 +351,21 @@ func (e *Engine) tellServers(uplink netlink.Link) error {
 			value.HasMAC = 1
 		}
 		if err := e.plane.Servers.Put(one.index, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Guard puts the programs on a port before it is up: one that is not told lets nothing pass.
+func (e *Engine) Guard(device netlink.Link) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.plane == nil {
+		return errors.New("this server's part of ILA is not told yet")
+	}
+	for _, h := range e.plane.portHooks() {
+		if err := e.plane.attach(h, device); err != nil {
 			return err
 		}
 	}
@@ -295,11 +418,6 @@ func (e *Engine) Attach(p Port, fresh bool) error {
 	}
 	if err := e.plane.Ports.Put(uint32(index), value); err != nil {
 		return fmt.Errorf("port: %w", err)
-	}
-	for _, h := range e.plane.portHooks() {
-		if err := e.plane.attach(h, p.Device); err != nil {
-			return err
-		}
 	}
 	if err := netlink.NeighSet(&netlink.Neigh{LinkIndex: index, State: netlink.NUD_PERMANENT, IP: host(sir).IP, HardwareAddr: p.MAC}); err != nil {
 		return fmt.Errorf("neighbour: %w", err)
@@ -372,10 +490,13 @@ func (e *Engine) Detach(address string, device netlink.Link, deviceName string) 
 	} else if one != nil {
 		_ = e.plane.Ports.Delete(uint32(one.Device.Attrs().Index))
 	}
-	for _, h := range e.plane.portHooks() {
-		e.plane.forget(h, deviceName)
+	// As long as the port is there its programs are: one that is not told lets nothing pass.
+	if device == nil {
+		for _, h := range e.plane.portHooks() {
+			e.plane.forget(h, deviceName)
+		}
 	}
-	if one != nil {
+	if one != nil && e.site != nil {
 		e.dropArrival(one)
 		if e.registry != nil {
 			e.registry.Release(sir, e.record(one))
@@ -410,6 +531,9 @@ func (e *Engine) apply(sir Address) error {
 	}
 	if done, is := e.applied[sir]; is && done == text {
 		return nil
+	}
+	if text == "" && at == e.site.self && at != nil && !e.isSettled {
+		return nil // it runs here, and is still to be attached
 	}
 	if err := e.give(sir, n, here, at, text); err != nil {
 		return err
@@ -455,6 +579,9 @@ func (e *Engine) onRecord(address Address, record *Record) {
 	defer e.mu.Unlock()
 	if record == nil {
 		delete(e.told, address)
+		if e.ports[address] != nil && e.registry != nil {
+			e.registry.Again(address)
+		}
 	} else {
 		e.told[address] = *record
 	}
@@ -467,8 +594,16 @@ func (e *Engine) onRecord(address Address, record *Record) {
 func (e *Engine) onAll(all map[Address]Record) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.site == nil {
+		return
+	}
 	before := e.told
-	e.told = all
+	e.told, e.hasAll = all, true
+	for address := range e.ports {
+		if _, is := all[address]; !is && e.registry != nil {
+			e.registry.Again(address)
+		}
+	}
 	for address := range before {
 		if _, is := all[address]; !is {
 			if err := e.apply(address); err != nil {
@@ -480,6 +615,9 @@ func (e *Engine) onAll(all map[Address]Record) {
 		if err := e.apply(address); err != nil {
 			log.Printf("ila %s: %v", address, err)
 		}
+	}
+	if !e.isSettled {
+		return
 	}
 	if err := e.sweep(); err != nil {
 		log.Printf("ila: %v", err)
@@ -543,7 +681,7 @@ func (e *Engine) Again() {
 	if e.site == nil {
 		return
 	}
-	if err := e.tellSite(nil); err != nil {
+	if err := e.tellSite(); err != nil {
 		log.Printf("ila: %v", err)
 	}
 	e.applied = map[Address]string{}

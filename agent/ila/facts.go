@@ -18,8 +18,10 @@ type NetworkFacts struct {
 	Name     string
 	SIR      string
 	MTUBytes int
-	sir      [8]byte
-	vn       uint32
+	// Whether systems may leave checksums to a NIC.
+	ChecksumOffload bool
+	sir             [8]byte
+	vn              uint32
 }
 
 // Network gives a network of this server.
@@ -30,19 +32,20 @@ func (e *Engine) Network(name string) (NetworkFacts, bool) {
 		return NetworkFacts{}, false
 	}
 	n := e.site.networks[name]
-	return NetworkFacts{n.Name, n.SIR, n.MTUBytes, n.sir, n.VN}, true
+	return NetworkFacts{n.Name, n.SIR, n.MTUBytes, n.ChecksumOffload, n.sir, n.VN}, true
 }
 
-// IsTaken: some system has the address.
-func (e *Engine) IsTaken(text string) bool {
+// IsTaken: another system has the address.
+func (e *Engine) IsTaken(text, system string) bool {
 	a, err := ParseAddress(text)
 	if err != nil {
 		return true
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_, isTold := e.told[a]
-	return isTold || e.ports[a] != nil
+	record, isTold := e.told[a]
+	p := e.ports[a]
+	return isTold && record.System != system || p != nil && p.System != system
 }
 
 // ByHand chooses an address for a container that is not declared: type LUID, the network's VNID, and a number over 16 bits;

@@ -57,6 +57,9 @@ type serverValue struct {
 	HasMAC   uint32
 }
 
+// serversMost is the size of the map of servers.
+const serversMost = 4096
+
 const (
 	prefixLocator uint32 = 1
 	prefixSIR     uint32 = 2

@@ -26,10 +26,13 @@ type Record struct {
 
 // Registry is the authority on where identifiers are (the NVA).
 type Registry interface {
-	Start(ctx context.Context, one func(Address, *Record), all func(map[Address]Record), state func(string))
+	// known is what the kernel holds of before.
+	Start(ctx context.Context, known map[Address]Record, one func(Address, *Record), all func(map[Address]Record), state func(string))
 	// Claim is answered by what is told later. fresh: take it from whoever has it.
 	Claim(address Address, record Record, fresh bool)
 	Release(address Address, record Record)
+	// Again brings a claim once more: it is not there any more.
+	Again(address Address)
 	Close()
 }
 
@@ -43,6 +46,7 @@ type etcdRegistry struct {
 	mu     sync.Mutex
 	claims map[Address]*claim
 	wake   chan struct{}
+	reread chan struct{} // a lease that ended may mean a store that began anew
 	cancel context.CancelFunc
 }
 
@@ -82,7 +86,7 @@ func openEtcd(s *site, bundle string) (Registry, error) {
 	}
 	return &etcdRegistry{
 		client: client, prefix: s.Root + "/systems/", lease: s.LeaseSeconds, grace: time.Duration(s.LeaseSeconds) * time.Second,
-		claims: map[Address]*claim{}, wake: make(chan struct{}, 1),
+		claims: map[Address]*claim{}, wake: make(chan struct{}, 1), reread: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -110,11 +114,23 @@ func (r *etcdRegistry) signal() {
 func (r *etcdRegistry) Claim(a Address, record Record, fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if old := r.claims[a]; old != nil && old.record == record && !old.isGone && old.isDone && !fresh {
-		return
+	if old := r.claims[a]; old != nil && old.record == record && !old.isGone {
+		if old.isDone && !fresh {
+			return
+		}
+		fresh = fresh || old.fresh
 	}
 	r.claims[a] = &claim{record: record, fresh: fresh}
 	r.signal()
+}
+
+func (r *etcdRegistry) Again(a Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.claims[a]; c != nil && !c.isGone && c.isDone {
+		r.claims[a] = &claim{record: c.record}
+		r.signal()
+	}
 }
 
 func (r *etcdRegistry) Release(a Address, record Record) {
@@ -124,10 +140,10 @@ func (r *etcdRegistry) Release(a Address, record Record) {
 	r.signal()
 }
 
-func (r *etcdRegistry) Start(ctx context.Context, one func(Address, *Record), all func(map[Address]Record), state func(string)) {
+func (r *etcdRegistry) Start(ctx context.Context, known map[Address]Record, one func(Address, *Record), all func(map[Address]Record), state func(string)) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	go r.hold(ctx, state)
-	go r.follow(ctx, one, all)
+	go r.follow(ctx, known, one, all)
 }
 
 // hold keeps a lease, and all claims under it. A new lease claims everything anew, and takes nothing from others.
@@ -141,7 +157,13 @@ func (r *etcdRegistry) hold(ctx context.Context, state func(string)) {
 		}
 	}
 	for ctx.Err() == nil {
-		err := r.holdOne(ctx, func() { say("connected") })
+		err := r.holdOne(ctx, func() {
+			say("connected")
+			select {
+			case r.reread <- struct{}{}:
+			default:
+			}
+		})
 		if ctx.Err() != nil {
 			return
 		}
@@ -247,9 +269,8 @@ const pageSize = 10_000
 
 // follow reads everything, then what changes. What is missing after a disconnect is forgotten when the others have had
 // the time to claim it again: an etcd that lost its data does not stop the traffic.
-func (r *etcdRegistry) follow(ctx context.Context, one func(Address, *Record), all func(map[Address]Record)) {
-	known := map[Address]Record{}
-	for isFirst := true; ctx.Err() == nil; isFirst = false {
+func (r *etcdRegistry) follow(ctx context.Context, known map[Address]Record, one func(Address, *Record), all func(map[Address]Record)) {
+	for ctx.Err() == nil {
 		found, revision, err := r.readAll(ctx)
 		if err == nil {
 			missing := false
@@ -258,7 +279,7 @@ func (r *etcdRegistry) follow(ctx context.Context, one func(Address, *Record), a
 					missing = true
 				}
 			}
-			if missing && !isFirst {
+			if missing {
 				select {
 				case <-ctx.Done():
 					return
@@ -328,12 +349,23 @@ func (r *etcdRegistry) parse(key string, value []byte) (Address, Record, bool) {
 	return a, record, true
 }
 
-// watch ends with the watch, or when etcd does not answer any more.
+// watch ends with the watch, or with a new lease: the client takes a watch up again by itself, also at a store that began
+// anew, where the revisions that it waits for are long in coming.
 func (r *etcdRegistry) watch(ctx context.Context, from int64, known map[Address]Record, one func(Address, *Record)) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	changes := r.client.Watch(ctx, r.prefix, clientv3.WithPrefix(), clientv3.WithRev(from), clientv3.WithProgressNotify())
-	for answer := range changes {
+	changes := r.client.Watch(ctx, r.prefix, clientv3.WithPrefix(), clientv3.WithRev(from))
+	for {
+		var answer clientv3.WatchResponse
+		var open bool
+		select {
+		case <-r.reread:
+			return errors.New("there is a new lease")
+		case answer, open = <-changes:
+			if !open {
+				return errors.New("the watch ended")
+			}
+		}
 		if err := answer.Err(); err != nil {
 			return err
 		}
@@ -351,5 +383,4 @@ func (r *etcdRegistry) watch(ctx context.Context, from int64, known map[Address]
 			}
 		}
 	}
-	return errors.New("the watch ended")
 }

@@ -35,9 +35,10 @@ func OpenStatic(path string) Opener {
 }
 
 // Start does not call back: Configure gives what is told to the kernel.
-func (r *staticRegistry) Start(context.Context, func(Address, *Record), func(map[Address]Record), func(string)) {
+func (r *staticRegistry) Start(context.Context, map[Address]Record, func(Address, *Record), func(map[Address]Record), func(string)) {
 }
 
 func (r *staticRegistry) Claim(Address, Record, bool) {}
 func (r *staticRegistry) Release(Address, Record)     {}
+func (r *staticRegistry) Again(Address)               {}
 func (r *staticRegistry) Close()                      {}

@@ -38,12 +38,15 @@ function containerPlan(hub: ServerDeclaration): ContainerPlan {
   return {
     container: ownContainers.etcd,
     image: "etcd",
+    // Always on nothing: what is in it is told again, and a store that was cut off may not open.
     command: [
+      "sh",
+      "-c",
+      'rm -rf /data; exec etcd "$@"',
       "etcd",
       ...["--name=hub", "--data-dir=/data", "--logger=zap", "--log-level=warn"],
       ...[`--listen-client-urls=${client}`, `--advertise-client-urls=${client}`, ...tls("")],
       ...[`--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`, `--initial-cluster=hub=${peer}`, ...tls("peer-")],
-      // All of it is under leases of who runs now: what a crash loses is told again.
       "--unsafe-no-fsync",
       ...["--auto-compaction-mode=periodic", "--auto-compaction-retention=5m"],
     ],

@@ -46,7 +46,7 @@ export class Testbed extends pulumi.ComponentResource {
     const made = [...authorities.values()].flat();
     secrets.readFiles(site, made);
     const agent = new Agent(`${stack}-agent`, { plan, server, site: partsSite, after: made }, parent);
-    const ready = this.networks(plan, partsSite, authorities, server.ready);
+    const ready = this.networks(plan, partsSite, authorities, server.ready, agent.ready);
     const systems = plan.systems.map((system) => {
       const networks = system.members.flatMap((member) => ready.get(member.network) ?? []);
       const after = [...agent.ready, ...new Set(networks)];
@@ -77,6 +77,7 @@ export class Testbed extends pulumi.ComponentResource {
     site: PartsSite,
     authorities: ReadonlyMap<string, pulumi.Resource[]>,
     after: readonly pulumi.Resource[],
+    agent: readonly pulumi.Resource[],
   ): Map<string, pulumi.Resource[]> {
     const parent = { parent: this };
     const ready = new Map<string, pulumi.Resource[]>();
@@ -94,7 +95,7 @@ export class Testbed extends pulumi.ComponentResource {
         );
         for (const { network } of own) ready.set(network.name, made.ready);
       }
-      for (const object of settled) renderObject(`${kind}_edge`, object, site, { parent: this, dependsOn: [...shore] });
+      for (const object of settled) renderObject(`${kind}_edge`, object, site, { parent: this, dependsOn: [...shore, ...agent] });
     }
     return ready;
   }

@@ -100,7 +100,7 @@ function objects(name: string): HostObject[] {
       capacity: 1024,
       locatorAddresses: false,
       servers: [{ name, locator: name, nextHop: name }],
-      networks: [{ name, vn: 7, sir: name, backend: "ebpf", csum: "neutral", translate: true, mtuBytes: 9000 }],
+      networks: [{ name, vn: 7, sir: name, backend: "ebpf", csum: "neutral", translate: true, mtuBytes: 9000, checksumOffload: true }],
     }),
     declare(t.serviceAddress, name, { address: name }),
     declare(t.bridgeGuard, name, { bridge: name }),

@@ -2,6 +2,7 @@
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { sh } from "../sh";
 import { specsFolder } from "./agentFolders";
+import { routeProtocol } from "./route";
 
 /** The contract with agent/ila/config.go: the same names. */
 export interface IlaSiteSpec {
@@ -21,6 +22,7 @@ export interface IlaSiteSpec {
     readonly csum: string;
     readonly translate: boolean;
     readonly mtuBytes: number;
+    readonly checksumOffload: boolean;
   }[];
 }
 
@@ -58,8 +60,22 @@ export const ilaSite: ObjectType<IlaSiteSpec> = {
     printf '%s\n' ${JSON.stringify(spec, null, 1)} >"$file.new"
     mv "$file.new" "$file"
   `,
-  remove: ({ uplink }, owner) => sh`
+  remove: ({ uplink, server, servers, networks }, owner) => sh`
     rm -f ${file(owner)}
+    # What the agent put there: a route for each system, by the kernel's ILA too, and report S0's addresses.
+    for prefix in ${[...networks.map(({ sir }) => sir), ...servers.filter((one) => one.name === server).map(({ locator }) => locator)]}; do
+      for to in $(ip -6 route show root "$prefix" proto ${routeProtocol} type unicast 2>/dev/null | awk '$1 !~ /\// { print $1 }'); do
+        ip -6 route del "$to" proto ${routeProtocol}
+      done
+    done
+    ${servers
+      .filter((one) => one.name === server)
+      .flatMap(({ locator }) => [
+        sh`if has_link ${uplink}; then ip -6 addr flush dev ${uplink} to ${locator} deprecated; fi`,
+        ...(networks.some((network) => network.backend === "kernel" && network.csum === "neutral")
+          ? [sh`ip ila del loc_match ${locator.replace(/::\/64$/, "")} 2>/dev/null || :`]
+          : []),
+      ])}
     if [ -d ${pins(owner)} ]; then rm -rf ${pins(owner)}; fi
     for hook in ingress egress; do
       if has_link ${uplink} && tc filter show dev ${uplink} $hook 2>/dev/null | grep -q flipflap-; then tc filter del dev ${uplink} $hook pref ${filterPriority}; fi

@@ -64,6 +64,7 @@ function siteOf({ declaration, server, networks }: KindContext<IlaNetwork>): Ila
       csum: checksumOf(network),
       translate: isTranslated(network),
       mtuBytes,
+      checksumOffload: offloadsOn(network, server.name).txChecksum !== false,
     })),
   };
 }
