@@ -143,7 +143,20 @@ function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, decla
     `ip netns exec ${network}-flip ping -n -q -c 1 -W 1 -I ${to.replace(/:[^:]+$/, ":5a5a")} ${to} | grep received || :`,
     `echo "=== phase${index} facts"; on flip /job/agent ila -stack flip -specs /var/lib/flipflap/flip/attach -status /run/flipflap/flip -bpf /job/overlay.bpf.o`,
   );
-  // Gone before the next phase's servers are set up.
+  // Taken away in the opposite order, as a destroy does: the agent is gone, and what it left in the kernel with it.
+  lines.push(
+    ...names.map(
+      (name) => `for script in $(ls -r /job/${index}/${name}/*); do on ${name} sh "$script" remove || echo "$script failed"; done`,
+    ),
+    `echo "=== phase${index} leftovers"`,
+    ...names.flatMap((name) => [
+      `on ${name} ip -6 route show proto 240`,
+      `on ${name} ip -6 addr show dev up0 deprecated`,
+      `on ${name} tc filter show dev up0 ingress; on ${name} tc filter show dev up0 egress`,
+      `on ${name} tc qdisc show dev up0 | grep clsact || :`,
+      `on ${name} find /sys/fs/bpf /var/lib/flipflap/${name} -mindepth 1 2>/dev/null || :`,
+    ]),
+  );
   lines.push(...declaration.testbed.systems.map((system) => `ip netns del ${system.name}`));
   return lines.join("\n");
 }
@@ -180,7 +193,7 @@ describe.skipIf(impossible !== undefined)(`kind ila by the kernel${impossible ==
     const folder = mkdtempSync(join(tmpdir(), "flipflap-job-"));
     try {
       await makeJob(folder);
-      const { code, stdout, stderr } = await runInGuest(folder, 150);
+      const { code, stdout, stderr } = await runInGuest(folder, 220);
       if (process.env.FLIPFLAP_SHOW !== undefined) console.log(stdout, stderr);
       expect(code, `${stdout}\n${stderr}`).toBe(0);
       for (const part of stdout.split(/^=== /m).slice(1)) {
@@ -230,6 +243,10 @@ describe.skipIf(impossible !== undefined)(`kind ila by the kernel${impossible ==
   it("has switched checksum offload off where nobody makes checksums fit the wire", () => {
     const off = all.filter(({ name }) => output.get(`${name} offloads`) === "tx-checksum-ip-generic: off").map(({ name }) => name);
     expect(off.sort()).toEqual(["adjust-kernel", "none-kernel", "none-mixed"]);
+  });
+
+  it("leaves nothing behind when it is taken away", () => {
+    for (const [i] of phases.entries()) expect(output.get(`phase${i} leftovers`)).toBe("");
   });
 
   it("drops a spoofed identifier at the system's own port, and counts it", () => {
