@@ -1,10 +1,10 @@
 package ila
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -154,18 +154,29 @@ func showLocator(wire Address, uplink netlink.Link, on bool) error {
 	if !on {
 		return ignoreGone(netlink.AddrDel(uplink, address))
 	}
+	present, err := netlink.AddrList(uplink, netlink.FAMILY_V6)
+	if err != nil {
+		return err
+	}
+	for _, one := range present {
+		if one.IP.Equal(address.IP) {
+			return dropLocalRoute(wire, uplink, 1)
+		}
+	}
 	if err := netlink.AddrReplace(uplink, address); err != nil {
 		return err
 	}
-	return ignoreGone(netlink.RouteDel(&netlink.Route{Dst: host(wire), LinkIndex: uplink.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}))
+	// The kernel makes the local route a little later, by a work queue.
+	return dropLocalRoute(wire, uplink, 100)
 }
 
-// bigEndianWords is how tests write addresses.
-func bigEndianWords(a Address) [8]uint16 {
-	bytes := a.bytes()
-	var words [8]uint16
-	for i := range words {
-		words[i] = binary.BigEndian.Uint16(bytes[2*i:])
+func dropLocalRoute(wire Address, uplink netlink.Link, tries int) error {
+	route := &netlink.Route{Dst: host(wire), LinkIndex: uplink.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}
+	for ; ; tries-- {
+		err := netlink.RouteDel(route)
+		if err == nil || ignoreGone(err) != nil || tries <= 1 {
+			return ignoreGone(err)
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
-	return words
 }
