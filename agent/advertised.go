@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -132,7 +133,7 @@ func (advertisedHook) attached(at attachment, args json.RawMessage) error {
 		// zebra leaves the tunnel's own entry for the old place behind. After the step above it is nobody's; 0.0.0.0
 		// stands for any place.
 		old := &netlink.Neigh{LinkIndex: t.tunnel, Family: unix.AF_BRIDGE, Flags: netlink.NTF_SELF, HardwareAddr: t.mac, IP: net.IPv4zero}
-		if err := ignoreGone(netlink.NeighDel(old)); err != nil {
+		if err := kernel.IgnoreGone(netlink.NeighDel(old)); err != nil {
 			return fmt.Errorf("the tunnel's entry of %s: %w", t.mac, err)
 		}
 	}
@@ -151,7 +152,7 @@ func (advertisedHook) attached(at attachment, args json.RawMessage) error {
 		if wanted[ip] || isTold(n) || n.State&netlink.NUD_PERMANENT == 0 {
 			continue
 		}
-		if err := ignoreGone(netlink.NeighDel(&n)); err != nil {
+		if err := kernel.IgnoreGone(netlink.NeighDel(&n)); err != nil {
 			return fmt.Errorf("neighbour %s: %w", ip, err)
 		}
 	}
@@ -180,7 +181,7 @@ func (advertisedHook) detached(at attachment, args json.RawMessage) error {
 		if at.shortcut != nil {
 			at.shortcut.remove(port)
 		}
-		if err := ignoreGone(netlink.NeighDel(forwardingEntry(port, t.mac))); err != nil {
+		if err := kernel.IgnoreGone(netlink.NeighDel(forwardingEntry(port, t.mac))); err != nil {
 			return err
 		}
 	}
@@ -194,7 +195,7 @@ func (advertisedHook) detached(at attachment, args json.RawMessage) error {
 	var failed []error
 	for _, n := range present {
 		if !isTold(n) && n.State&netlink.NUD_PERMANENT != 0 {
-			failed = append(failed, ignoreGone(netlink.NeighDel(&n)))
+			failed = append(failed, kernel.IgnoreGone(netlink.NeighDel(&n)))
 		}
 	}
 	return errors.Join(failed...)

@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
+	"flipflap.local/agent/kernel"
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -17,13 +17,6 @@ import (
 )
 
 func asLinkNotFound(err error, target *netlink.LinkNotFoundError) bool { return errors.As(err, target) }
-
-func ignoreGone(err error) error {
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EADDRNOTAVAIL) {
-		return nil
-	}
-	return err
-}
 
 // alias marks the server's end of an interface as ours.
 func alias(stack, system, network string) string {
@@ -71,7 +64,7 @@ func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
 		}
 		peer, err := inside.LinkByIndex(link.Attrs().ParentIndex)
 		if err != nil || peer.Attrs().Name != wanted[link.Attrs().Name] {
-			if err := ignoreGone(netlink.LinkDel(link)); err != nil {
+			if err := kernel.IgnoreGone(netlink.LinkDel(link)); err != nil {
 				return err
 			}
 		}
@@ -210,7 +203,7 @@ func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.
 		if peer, peerErr := inside.LinkByIndex(host.Attrs().ParentIndex); peerErr == nil && host.Attrs().Alias == mark && peer.Attrs().Name == want.Name && peer.Type() == "veth" && peer.Attrs().ParentIndex == host.Attrs().Index {
 			return host, nil
 		}
-		if err := ignoreGone(netlink.LinkDel(host)); err != nil {
+		if err := kernel.IgnoreGone(netlink.LinkDel(host)); err != nil {
 			return nil, err
 		}
 	}
@@ -270,7 +263,7 @@ func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string) er
 		if keep[address.IPNet.String()] != nil || address.IP.IsLinkLocalUnicast() {
 			continue
 		}
-		if err := ignoreGone(inside.AddrDel(link, &address)); err != nil {
+		if err := kernel.IgnoreGone(inside.AddrDel(link, &address)); err != nil {
 			return fmt.Errorf("address %s: %w", address.IPNet, err)
 		}
 	}
@@ -282,13 +275,10 @@ func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string) er
 	return nil
 }
 
-// routeProtocol marks our routes (rtnetlink(7): numbers above RTPROT_STATIC are free for use; components/host/objects/route.ts says why this one).
-const routeProtocol = 240
-
 func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) error {
 	keep := map[string]bool{}
 	for _, want := range wanted {
-		route := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeProtocol, Gw: net.ParseIP(want.Via)}
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: kernel.RouteProtocol, Gw: net.ParseIP(want.Via)}
 		to := want.To
 		if to == "default" {
 			if route.Gw.To4() == nil {
@@ -307,7 +297,7 @@ func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) er
 			return fmt.Errorf("route %s via %s: %w", want.To, want.Via, err)
 		}
 	}
-	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeProtocol}
+	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: kernel.RouteProtocol}
 	present, err := inside.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return err
@@ -316,7 +306,7 @@ func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) er
 		if route.Dst != nil && keep[route.Dst.String()] {
 			continue
 		}
-		if err := ignoreGone(inside.RouteDel(&route)); err != nil {
+		if err := kernel.IgnoreGone(inside.RouteDel(&route)); err != nil {
 			return err
 		}
 	}
@@ -440,7 +430,7 @@ func (a *agent) detach(s *spec) error {
 	for _, iface := range s.Interfaces {
 		link, err := netlink.LinkByName(iface.HostName)
 		if err == nil && link.Attrs().Alias == alias(a.stack, s.System, iface.Network) {
-			failed = append(failed, ignoreGone(netlink.LinkDel(link)))
+			failed = append(failed, kernel.IgnoreGone(netlink.LinkDel(link)))
 		}
 	}
 	return errors.Join(failed...)

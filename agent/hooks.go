@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"flipflap.local/agent/ila"
+	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 )
 
@@ -86,7 +87,7 @@ func (h neighbourHook) attached(at attachment, args json.RawMessage) error {
 
 func (h neighbourHook) detached(at attachment, args json.RawMessage) error {
 	var missing netlink.LinkNotFoundError
-	err := h.each(at, args, func(n *netlink.Neigh) error { return ignoreGone(netlink.NeighDel(n)) })
+	err := h.each(at, args, func(n *netlink.Neigh) error { return kernel.IgnoreGone(netlink.NeighDel(n)) })
 	if asLinkNotFound(err, &missing) {
 		return nil
 	}

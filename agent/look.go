@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"flipflap.local/agent/ila"
+	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/safchain/ethtool"
@@ -157,7 +158,7 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 			found.Addresses = append(found.Addresses, address.IPNet.String())
 		}
 	}
-	filter := &netlink.Route{LinkIndex: at.Index, Protocol: routeProtocol}
+	filter := &netlink.Route{LinkIndex: at.Index, Protocol: kernel.RouteProtocol}
 	routes, err := inside.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return nil, err

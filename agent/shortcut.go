@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"log"
 	"net"
-	"os"
 	"sync"
 	"time"
 
+	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
@@ -66,12 +66,7 @@ func newShortcut(path string) (*shortcut, error) {
 	if err := features.HaveProgramType(ebpf.SchedCLS); err != nil {
 		return nil, err
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	spec, err := ebpf.LoadCollectionSpecFromReader(file)
+	spec, err := kernel.ReadPrograms(path)
 	if err != nil {
 		return nil, err
 	}

@@ -55,8 +55,9 @@ func TestSpelledAddresses(t *testing.T) {
 }
 
 func TestByHandAddresses(t *testing.T) {
-	n := NetworkFacts{Name: "red", SIR: "face:b00c:0:7::/64", vn: 7}
-	n.sir, _ = parsePrefix(n.SIR)
+	of := &network{NetworkConfig: NetworkConfig{VN: 7}}
+	of.sir, _ = parsePrefix("face:b00c:0:7::/64")
+	n := NetworkFacts{network: of}
 	taken := map[string]bool{}
 	for range 100 {
 		// All from one seed: what is taken is passed over.

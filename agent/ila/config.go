@@ -1,6 +1,7 @@
 package ila
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -54,6 +55,17 @@ type network struct {
 	NetworkConfig
 	sir  [8]byte
 	mode Mode
+}
+
+// luid is the type of systems' identifiers (components/net/ila.ts), where it stands in their first 32 bits.
+const luid = 1 << 29
+
+// address is that of the network's system with a number.
+func (n *network) address(number uint32) Address {
+	a := Address{Locator: n.sir}
+	binary.BigEndian.PutUint32(a.Identifier[:], luid|n.VN)
+	binary.BigEndian.PutUint32(a.Identifier[4:], number)
+	return a
 }
 
 // site is a Config whose texts are read.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -79,11 +80,7 @@ func (e *Engine) Settled() {
 	if e.site == nil || !e.hasAll {
 		return
 	}
-	for address := range e.all() {
-		if err := e.apply(address); err != nil {
-			log.Printf("ila %s: %v", address, err)
-		}
-	}
+	e.applyAll()
 	if err := e.sweep(); err != nil {
 		log.Printf("ila: %v", err)
 	}
@@ -143,11 +140,7 @@ func (e *Engine) take(ctx context.Context, before, s *site) error {
 			p.wire, p.mode = s.wire(n, p.sir, s.self)
 		}
 	}
-	for address := range e.all() {
-		if err := e.apply(address); err != nil {
-			log.Printf("ila %s: %v", address, err)
-		}
-	}
+	e.applyAll()
 	return nil
 }
 
@@ -546,6 +539,19 @@ func (e *Engine) apply(sir Address) error {
 	return nil
 }
 
+// applyOne is for what nobody waits for: the log has the error.
+func (e *Engine) applyOne(sir Address) {
+	if err := e.apply(sir); err != nil {
+		log.Printf("ila %s: %v", sir, err)
+	}
+}
+
+func (e *Engine) applyAll() {
+	for address := range e.all() {
+		e.applyOne(address)
+	}
+}
+
 func (e *Engine) give(sir Address, n *network, here *port, at *server, text string) error {
 	if text == "" {
 		if err := e.plane.Mappings.Delete(sir); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -585,9 +591,7 @@ func (e *Engine) onRecord(address Address, record *Record) {
 	} else {
 		e.told[address] = *record
 	}
-	if err := e.apply(address); err != nil {
-		log.Printf("ila %s: %v", address, err)
-	}
+	e.applyOne(address)
 }
 
 // onAll is all that the registry knows.
@@ -606,15 +610,11 @@ func (e *Engine) onAll(all map[Address]Record) {
 	}
 	for address := range before {
 		if _, is := all[address]; !is {
-			if err := e.apply(address); err != nil {
-				log.Printf("ila %s: %v", address, err)
-			}
+			e.applyOne(address)
 		}
 	}
 	for address := range all {
-		if err := e.apply(address); err != nil {
-			log.Printf("ila %s: %v", address, err)
-		}
+		e.applyOne(address)
 	}
 	if !e.isSettled {
 		return
@@ -651,7 +651,7 @@ func (e *Engine) sweep() error {
 }
 
 func (e *Engine) sweepRoutes() error {
-	routes, err := netlink.RouteListFiltered(unix.AF_INET6, &netlink.Route{Protocol: RouteProtocol}, netlink.RT_FILTER_PROTOCOL)
+	routes, err := netlink.RouteListFiltered(unix.AF_INET6, &netlink.Route{Protocol: kernel.RouteProtocol}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return err
 	}
@@ -667,7 +667,7 @@ func (e *Engine) sweepRoutes() error {
 		if n == nil || e.applied[address] != "" || e.ports[address] != nil {
 			continue
 		}
-		if err := ignoreGone(netlink.RouteDel(&r)); err != nil {
+		if err := kernel.IgnoreGone(netlink.RouteDel(&r)); err != nil {
 			return err
 		}
 	}
@@ -685,11 +685,7 @@ func (e *Engine) Again() {
 		log.Printf("ila: %v", err)
 	}
 	e.applied = map[Address]string{}
-	for address := range e.all() {
-		if err := e.apply(address); err != nil {
-			log.Printf("ila %s: %v", address, err)
-		}
-	}
+	e.applyAll()
 }
 
 // status is what `agent ila` adds its counters to.

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sort"
@@ -20,8 +19,7 @@ type NetworkFacts struct {
 	MTUBytes int
 	// Whether systems may leave checksums to a NIC.
 	ChecksumOffload bool
-	sir             [8]byte
-	vn              uint32
+	network         *network
 }
 
 // Network gives a network of this server.
@@ -32,7 +30,7 @@ func (e *Engine) Network(name string) (NetworkFacts, bool) {
 		return NetworkFacts{}, false
 	}
 	n := e.site.networks[name]
-	return NetworkFacts{n.Name, n.SIR, n.MTUBytes, n.ChecksumOffload, n.sir, n.VN}, true
+	return NetworkFacts{n.Name, n.SIR, n.MTUBytes, n.ChecksumOffload, n}, true
 }
 
 // IsTaken: another system has the address.
@@ -55,11 +53,7 @@ func (n NetworkFacts) ByHand(seed []byte, isTaken func(string) bool) string {
 	for {
 		low := number & 0xffff
 		if number>>16 != 0 && low != 0 && low != 0xffff {
-			var bytes [16]byte
-			copy(bytes[:], n.sir[:])
-			binary.BigEndian.PutUint32(bytes[8:], 1<<29|n.vn)
-			binary.BigEndian.PutUint32(bytes[12:], number)
-			if text := netip.AddrFrom16(bytes).String(); !isTaken(text) {
+			if text := n.network.address(number).String(); !isTaken(text) {
 				return text
 			}
 		}

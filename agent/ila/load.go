@@ -2,7 +2,6 @@ package ila
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,95 +22,90 @@ type Load struct {
 	Seconds              int
 }
 
-// number is past those that containers started by hand get first.
+// address is past those that containers started by hand get first.
 func (l Load) address(n *network, number int) Address {
-	a := Address{Locator: n.sir}
-	binary.BigEndian.PutUint32(a.Identifier[:], 1<<29|n.VN)
-	binary.BigEndian.PutUint32(a.Identifier[4:], 0x8000_0000+uint32(number)/0xfffe<<16|uint32(number%0xfffe+1))
-	return a
+	return n.address(0x8000_0000 + uint32(number)/0xfffe<<16 | uint32(number%0xfffe+1))
 }
 
-func (l Load) open() (*site, *network, *etcdRegistry, error) {
+func (l Load) network() (*site, *network, error) {
 	s, err := readSite(l.Config)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	n := s.networks[l.Network]
 	if n == nil {
-		return nil, nil, nil, fmt.Errorf("network %q is not of this server", l.Network)
+		return nil, nil, fmt.Errorf("network %q is not of this server", l.Network)
 	}
-	r, err := openEtcd(s, l.Bundle)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return s, n, r.(*etcdRegistry), nil
+	return s, n, nil
 }
 
-// Fill registers Count systems and holds them until its input ends.
-func (l Load) Fill(ctx context.Context, out io.Writer) error {
-	s, n, r, err := l.open()
+// underLease does its work with a registry, a lease, and what is written for each system; the lease goes afterwards.
+func (l Load) underLease(ctx context.Context, work func(*network, *etcdRegistry, clientv3.LeaseID, string) error) error {
+	s, n, err := l.network()
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	opened, err := openEtcd(s, l.Bundle)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	r := opened.(*etcdRegistry)
 	lease, err := r.client.Grant(ctx, 600)
 	if err != nil {
 		return err
 	}
 	value, _ := json.Marshal(Record{Server: s.Server, System: "load", Instance: "0"})
-	const batch = 100
-	for i := 0; i < l.Count; i += batch {
-		var puts []clientv3.Op
-		for k := i; k < min(i+batch, l.Count); k++ {
-			puts = append(puts, clientv3.OpPut(r.key(l.address(n, k)), string(value), clientv3.WithLease(lease.ID)))
-		}
-		if _, err := r.client.Txn(ctx).Then(puts...).Commit(); err != nil {
-			return err
-		}
+	if err := work(n, r, lease.ID, string(value)); err != nil {
+		return err
 	}
-	fmt.Fprintln(out, "filled")
-	_, _ = io.Copy(io.Discard, os.Stdin)
 	_, err = r.client.Revoke(context.Background(), lease.ID)
 	return err
 }
 
+// Fill registers Count systems and holds them until its input ends.
+func (l Load) Fill(ctx context.Context, out io.Writer) error {
+	return l.underLease(ctx, func(n *network, r *etcdRegistry, lease clientv3.LeaseID, value string) error {
+		const batch = 100
+		for i := 0; i < l.Count; i += batch {
+			var puts []clientv3.Op
+			for k := i; k < min(i+batch, l.Count); k++ {
+				puts = append(puts, clientv3.OpPut(r.key(l.address(n, k)), value, clientv3.WithLease(lease)))
+			}
+			if _, err := r.client.Txn(ctx).Then(puts...).Commit(); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintln(out, "filled")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return nil
+	})
+}
+
 // Register registers one system and lets it go, Count times, and prints when it began each, in nanoseconds.
 func (l Load) Register(ctx context.Context, out io.Writer) error {
-	s, n, r, err := l.open()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	lease, err := r.client.Grant(ctx, 600)
-	if err != nil {
-		return err
-	}
-	value, _ := json.Marshal(Record{Server: s.Server, System: "load", Instance: "0"})
-	key := r.key(l.address(n, 0))
-	for range l.Count {
-		fmt.Fprintln(out, time.Now().UnixNano())
-		if _, err := r.client.Put(ctx, key, string(value), clientv3.WithLease(lease.ID)); err != nil {
-			return err
+	return l.underLease(ctx, func(n *network, r *etcdRegistry, lease clientv3.LeaseID, value string) error {
+		key := r.key(l.address(n, 0))
+		for range l.Count {
+			fmt.Fprintln(out, time.Now().UnixNano())
+			if _, err := r.client.Put(ctx, key, value, clientv3.WithLease(lease)); err != nil {
+				return err
+			}
+			time.Sleep(l.Interval)
+			if _, err := r.client.Delete(ctx, key); err != nil {
+				return err
+			}
+			time.Sleep(l.Interval)
 		}
-		time.Sleep(l.Interval)
-		if _, err := r.client.Delete(ctx, key); err != nil {
-			return err
-		}
-		time.Sleep(l.Interval)
-	}
-	_, err = r.client.Revoke(ctx, lease.ID)
-	return err
+		return nil
+	})
 }
 
 // Watch prints when that system came into this server's map, in nanoseconds, for a while.
 func (l Load) Watch(ctx context.Context, out io.Writer) error {
-	s, err := readSite(l.Config)
+	_, n, err := l.network()
 	if err != nil {
 		return err
-	}
-	n := s.networks[l.Network]
-	if n == nil {
-		return fmt.Errorf("network %q is not of this server", l.Network)
 	}
 	mappings, err := ebpf.LoadPinnedMap(filepath.Join(l.Pins, "mappings"), &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {

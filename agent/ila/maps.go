@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 
+	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
@@ -79,7 +80,10 @@ type objects struct {
 	Drops     *ebpf.Map     `ebpf:"drops"`
 }
 
-var mapNames = []string{"mappings", "arrivals", "ports", "servers", "prefixes", "drops"}
+// maps by their names, which are those of their pins too.
+func (o *objects) maps() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{"mappings": o.Mappings, "arrivals": o.Arrivals, "ports": o.Ports, "servers": o.Servers, "prefixes": o.Prefixes, "drops": o.Drops}
+}
 
 // plane is the programs and maps of a server. Both are pinned: packets go on while no agent runs.
 type plane struct {
@@ -101,12 +105,7 @@ func checkLayout(spec *ebpf.CollectionSpec) error {
 }
 
 func loadSpec(path string) (*ebpf.CollectionSpec, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	spec, err := ebpf.LoadCollectionSpecFromReader(file)
+	spec, err := kernel.ReadPrograms(path)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +126,7 @@ func openPlane(path, pins string, capacity int) (*plane, error) {
 	}
 	p := &plane{pins: pins}
 	replacements := map[string]*ebpf.Map{}
-	for _, name := range mapNames {
+	for name := range p.maps() {
 		pin := filepath.Join(pins, name)
 		old, err := ebpf.LoadPinnedMap(pin, nil)
 		if err != nil {
@@ -145,7 +144,7 @@ func openPlane(path, pins string, capacity int) (*plane, error) {
 	if err := spec.LoadAndAssign(&p.objects, &ebpf.CollectionOptions{MapReplacements: replacements}); err != nil {
 		return nil, err
 	}
-	for name, m := range map[string]*ebpf.Map{"mappings": p.Mappings, "arrivals": p.Arrivals, "ports": p.Ports, "servers": p.Servers, "prefixes": p.Prefixes, "drops": p.Drops} {
+	for name, m := range p.maps() {
 		if replacements[name] != nil {
 			continue
 		}

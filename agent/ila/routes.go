@@ -6,13 +6,11 @@ import (
 	"net"
 	"time"
 
+	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
-
-// RouteProtocol marks our routes; components/host/objects/route.ts says why this one.
-const RouteProtocol = 240
 
 // encap is the kernel's light-weight tunnel of type ILA (include/uapi/linux/ila.h), which the netlink library does not know.
 type encap struct {
@@ -64,20 +62,13 @@ func (e *encap) Decode([]byte) error            { return nil }
 func (e *encap) String() string                 { return fmt.Sprintf("ila %x", e.locator) }
 func (e *encap) Equal(other netlink.Encap) bool { o, is := other.(*encap); return is && *o == *e }
 
-func ignoreGone(err error) error {
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) {
-		return nil
-	}
-	return err
-}
-
 func host(a Address) *net.IPNet {
 	bytes := a.bytes()
 	return &net.IPNet{IP: net.IP(bytes[:]), Mask: net.CIDRMask(128, 128)}
 }
 
 func replaceRoute(r *netlink.Route, e *encap) error {
-	r.Protocol = RouteProtocol
+	r.Protocol = kernel.RouteProtocol
 	if e != nil {
 		r.Encap = e
 	}
@@ -114,7 +105,7 @@ func routeHere(to Address, device int) error {
 
 // dropRoute takes a route of ours away; device 0 stands for any.
 func dropRoute(to Address, device int) error {
-	return ignoreGone(netlink.RouteDel(&netlink.Route{Dst: host(to), LinkIndex: device, Protocol: RouteProtocol}))
+	return kernel.IgnoreGone(netlink.RouteDel(&netlink.Route{Dst: host(to), LinkIndex: device, Protocol: kernel.RouteProtocol}))
 }
 
 // The kernel's translation table (genetlink family "ila"), for mode neutral.
@@ -152,7 +143,7 @@ func translateAll(locator, sir [8]byte, mode Mode, add bool) error {
 func showLocator(wire Address, uplink netlink.Link, on bool) error {
 	address := &netlink.Addr{IPNet: host(wire), PreferedLft: 0, ValidLft: int(^uint32(0) >> 1), Flags: unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE}
 	if !on {
-		return ignoreGone(netlink.AddrDel(uplink, address))
+		return kernel.IgnoreGone(netlink.AddrDel(uplink, address))
 	}
 	present, err := netlink.AddrList(uplink, netlink.FAMILY_V6)
 	if err != nil {
@@ -174,8 +165,8 @@ func dropLocalRoute(wire Address, uplink netlink.Link, tries int) error {
 	route := &netlink.Route{Dst: host(wire), LinkIndex: uplink.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}
 	for ; ; tries-- {
 		err := netlink.RouteDel(route)
-		if err == nil || ignoreGone(err) != nil || tries <= 1 {
-			return ignoreGone(err)
+		if err == nil || kernel.IgnoreGone(err) != nil || tries <= 1 {
+			return kernel.IgnoreGone(err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

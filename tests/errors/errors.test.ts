@@ -20,25 +20,14 @@ const real = (more: string): string => `config:
     uplink: enp5s0
 ${more}`;
 
-const evpn = (more: string, systems = ""): Files => ({
-  testbed: `
-tenants: [{ name: red }]
-networks:
-  - { name: one, tenant: red, kind: evpn, vn: 136, subnet: 10.1.2.0/24 }
-${more}
-systems:
-  - { name: web, tenant: red, server: flip, networks: [{ name: one }] }
-  - { name: db, tenant: red, server: flap, networks: [{ name: one }] }
-${systems}
-links: [{ between: [flip, flap] }]
-`,
-});
-
-const ila = (more: string, systems = ""): Files => ({
-  testbed: `
+/** Two systems in network `one`, and what else is said. */
+const around =
+  (one: string) =>
+  (more: string, systems = ""): Files => ({
+    testbed: `
 tenants: [{ name: red }, { name: blue }]
 networks:
-  - { name: one, tenant: red, kind: ila, vn: 7, sir: "face:b00c:0:7::/64" }
+  - { name: one, tenant: red, ${one} }
 ${more}
 systems:
   - { name: web, tenant: red, server: flip, networks: [{ name: one }] }
@@ -46,7 +35,10 @@ systems:
 ${systems}
 links: [{ between: [flip, flap] }]
 `,
-});
+  });
+
+const evpn = around("kind: evpn, vn: 136, subnet: 10.1.2.0/24");
+const ila = around('kind: ila, vn: 7, sir: "face:b00c:0:7::/64"');
 
 const withoutHub = { flip: goodStacks.flap, flap: goodStacks.flap };
 
