@@ -1,7 +1,7 @@
 /** Calling Pulumi for a project, and reading its state. */
-import { createWriteStream, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { DeployedObject } from "../components/host/objectType";
 import { run, tryRun } from "../support/process";
 import { codeRoot, projectFiles, stacksFolder, stateFolder } from "../support/project";
@@ -63,6 +63,12 @@ export interface Operation {
   readonly log: string;
 }
 
+/**
+ * Says that a stack's last operation ended with an error. Cut off from the server meanwhile, Pulumi notes nothing of what
+ * dockerd was making for it: the container is there, no state knows of it, and its name is taken.
+ */
+export const failureMark = (root: string, stack: string): string => join(stateFolder(root), "failed", stack);
+
 /** Runs `pulumi up` or `destroy` to its end; its whole output goes to a log, `onLine` shows how far it is. */
 export function operate(
   root: string,
@@ -99,6 +105,12 @@ export function operate(
     child.on("error", reject);
     child.on("close", (code) => {
       file.end();
+      const mark = failureMark(root, stack);
+      if (code === 0) rmSync(mark, { force: true });
+      else {
+        mkdirSync(dirname(mark), { recursive: true });
+        writeFileSync(mark, "");
+      }
       resolve({ code: code ?? 255, output, log });
     });
   });

@@ -14,7 +14,16 @@ import { run, sleep } from "../support/process";
 import { stacksFolder, stateFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
 import { type Context, runScript, sshCommand } from "./context";
-import { deployedStack, exportStack, type ExportedStack, forgetPending, type PendingOperation, pulumiEnvironment, urnName } from "./pulumi";
+import {
+  deployedStack,
+  exportStack,
+  type ExportedStack,
+  failureMark,
+  forgetPending,
+  type PendingOperation,
+  pulumiEnvironment,
+  urnName,
+} from "./pulumi";
 
 interface Lock {
   readonly file: string;
@@ -164,7 +173,8 @@ async function recoverStack(context: Context, server: ServerDeclaration, thoroug
       `pulumi (PID ${alive.pid} on ${alive.hostname}, since ${alive.timestamp}) works on it`,
       `Wait for it, or end it and run this again; one on a machine that is gone: pulumi cancel -s ${stack}`,
     );
-  if (!thorough && locks.length === 0 && !hasPending(root, stack)) return;
+  const hasFailed = existsSync(failureMark(root, stack));
+  if (!thorough && !hasFailed && locks.length === 0 && !hasPending(root, stack)) return;
   await endOrphans(root);
   for (const { file } of locks) rmSync(file, { force: true });
   const state = await exportStack(root, stack);
@@ -187,7 +197,7 @@ async function recoverStack(context: Context, server: ServerDeclaration, thoroug
   });
 }
 
-/** For `up` and `down`: costs nothing where the last Pulumi ended by itself. Thorough (`repair`): looks at the servers whatever the locks say. */
+/** For `up` and `down`: costs nothing where the last Pulumi ended well. Thorough (`repair`): looks at the servers whatever the locks say. */
 export async function recover(context: Context, servers: readonly ServerDeclaration[], thorough = false): Promise<void> {
   dropCutAttributes(context.root);
   await Promise.all(servers.map((server) => recoverStack(context, server, thorough)));

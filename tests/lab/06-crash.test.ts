@@ -120,6 +120,18 @@ describe("after a crash", () => {
     expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
   });
 
+  it("takes away what dockerd made for an up that was cut off from it", async () => {
+    succeeded(await up());
+    project.edit("testbeds/crash.yaml", "name: here,", "name: hence,");
+    // Nobody can tell the two apart: a container with the stack's mark that no state knows of.
+    await onServer("flip", "docker create --name ff-hence --label flipflap.stack=flip $(docker inspect -f '{{.Image}}' ff-here) sleep 1d");
+    expect((await up()).stderr).toContain("is already in use");
+    succeeded(await up());
+    project.edit("testbeds/crash.yaml", "name: hence,", "name: here,");
+    succeeded(await up());
+    expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+  });
+
   it("refuses a second up while one works, naming it, and loses nothing", async () => {
     change();
     const [one, two] = await Promise.all([up(), sleep(1500).then(up)]);
