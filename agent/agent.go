@@ -57,7 +57,11 @@ func (a *agent) run(ctx context.Context) error {
 	a.configureILA(ctx)
 	go func() {
 		for ctx.Err() == nil {
-			_ = a.docker.follow(ctx, networkLabel, wake, func(event) { wake() })
+			_ = a.docker.follow(ctx, networkLabel, wake, func(event) {
+				wake()
+				// At the event itself docker may still call it running.
+				time.AfterFunc(time.Second, wake)
+			})
 			time.Sleep(time.Second)
 		}
 	}()

@@ -67,12 +67,12 @@ func (a *agent) reconcileByHand(ctx context.Context) {
 			a.refused[c.ID] = true
 			continue
 		}
-		here[name] = true
 		// The same plan as long as it runs, also where the attach failed.
 		if a.byHand[name] == nil {
 			a.byHand[name] = byHandSpec(c.ID, network, func(address string) bool { return a.ila.IsTaken(address, name) })
 		}
-		a.reconcile(ctx, a.byHand[name])
+		// The list may still have one that has just stopped; what docker says of it alone is newer.
+		_, here[name] = a.reconcile(ctx, a.byHand[name])
 	}
 	for name, s := range a.byHand {
 		if here[name] {

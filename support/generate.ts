@@ -1,8 +1,9 @@
-/** Writes what follows from the schemas of testbeds and of experiments: their types and docs. `--check` only compares. */
+/** Writes what follows from the schemas of testbeds, policies and experiments: their types and docs. `--check` only compares. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compile, type JSONSchema } from "json-schema-to-typescript";
 import testbed from "../components/config/schema.json";
+import policies from "../components/net/policy/schema.json";
 import experiment from "../experiments/schema.json";
 import { codeRoot } from "./project";
 
@@ -42,6 +43,17 @@ const sources: readonly Source[] = [
       "# Configuration",
       "Made from `components/config/schema.json` by `npm run generate`; do not edit by hand.",
       "A testbed is `testbeds/<name>.yaml`. A server is a stack file `Pulumi.<server>.yaml`, whose `flipflap:` values are those of [StackFile](#stackfile).",
+    ],
+  },
+  {
+    name: "Policies",
+    schema: policies as unknown as Source["schema"],
+    typesFile: "components/net/policy/types.gen.ts",
+    docsFile: "docs/policy-schema.md",
+    introduction: [
+      "# Policy files",
+      "Made from `components/net/policy/schema.json` by `npm run generate`; do not edit by hand. What policies mean, and what enforces them: [policies.md](policies.md).",
+      "A policy file is a list of [Policy](#policy). A testbed names its files in `policies`.",
     ],
   },
   {

@@ -1,4 +1,5 @@
 /** What is declared, of all servers: the testbed and the stack files, schema-checked. */
+import type { PolicyFile } from "../net/policy/resolve";
 import type { Link, Network, System, Testbed, Underlay } from "./types.gen";
 
 export interface ServerDeclaration {
@@ -23,6 +24,8 @@ export interface Declaration {
   readonly testbed: Testbed;
   /** In the order of their names: what derives from it is the same for every stack. */
   readonly servers: readonly ServerDeclaration[];
+  /** The files that the testbed names. */
+  readonly policies: readonly PolicyFile[];
 }
 
 export const defaultLinkMtuBytes = 9000;

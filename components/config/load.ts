@@ -1,6 +1,7 @@
 /** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
 import { homedir } from "node:os";
 import { canonicalInterfaceAddress } from "../net/cidr";
+import { readPolicyFile } from "../net/policy/load";
 import type { LabState } from "../../lab/state";
 import { type Declaration, defaultUplink, type ServerDeclaration } from "./declaration";
 import type { Fault } from "./faults";
@@ -102,6 +103,8 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
   if (data === undefined) return { declaration: undefined, faults };
   const own = validateTestbed(data);
   faults.push(...own);
-  const declaration = own.length > 0 ? undefined : { name, testbed: data as Testbed, servers };
-  return { declaration, faults };
+  if (own.length > 0) return { declaration: undefined, faults };
+  const testbed = data as Testbed;
+  const policies = (testbed.policies ?? []).flatMap((path) => readPolicyFile(root, path, faults) ?? []);
+  return { declaration: { name, testbed, servers, policies }, faults };
 }

@@ -6,7 +6,7 @@
  * This interface was referenced by `Testbed`'s JSON-Schema
  * via the `definition` "Network".
  */
-export type Network = (BridgeNetwork | EvpnNetwork | IlaNetwork | NetnsNetwork)
+export type Network = (BridgeNetwork | EvpnNetwork | IlaNetwork | NetnsNetwork | SwarmNetwork)
 /**
  * Lower-case letters, digits and inner hyphens; starts with a letter.
  * 
@@ -37,6 +37,10 @@ systems: System[]
  * Which servers a cable or switch joins.
  */
 links: Link[]
+/**
+ * Files of policies, relative to the project: policies/web.json. See docs/policies.md.
+ */
+policies?: string[]
 /**
  * Random secrets that arise at `up` on the hub and reach the systems that name them in `files`; kept encrypted in the state.
  */
@@ -79,7 +83,7 @@ kind: "bridge"
 /**
  * `l2`: one segment, no gateway; spans servers where `port` names a NIC. `routed`: the bridge is the gateway, static routes lead to the other servers' bridges. `nat`: the bridge is the gateway, what leaves the server has the server's underlay address. `router`: as routed, but the gateway is a router namespace between bridge and server.
  */
-mode: ("l2" | "routed" | "nat" | "router")
+mode?: ("l2" | "routed" | "nat" | "router")
 /**
  * The IPv4 prefix of mode l2, and of mode nat where every server uses the same.
  */
@@ -249,6 +253,38 @@ subnet?: string
 subnet6?: string
 /**
  * MTU of the systems' interfaces. Default: what the link carries, to compare with what crosses one.
+ */
+mtuBytes?: number
+}
+/**
+ * An attachable overlay network of Docker Swarm (report S0): VXLAN, with the swarm telling each server where the systems are. The hub is the manager.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "SwarmNetwork".
+ */
+export interface SwarmNetwork {
+/**
+ * The network's name, unique in the testbed.
+ */
+name: string
+/**
+ * The tenant that the network belongs to.
+ */
+tenant: string
+/**
+ * `swarm`: a Docker Swarm overlay.
+ */
+kind: "swarm"
+/**
+ * The IPv4 prefix of its systems, a /26 or larger. The first host is docker's, and the last quarter is what the swarm gives to itself.
+ */
+subnet: string
+/**
+ * What enforces policies in the overlay's own network namespace.
+ */
+filter?: ("iptables" | "iptables-legacy")
+/**
+ * MTU of the systems' interfaces. Default: what the link carries less 50 bytes.
  */
 mtuBytes?: number
 }

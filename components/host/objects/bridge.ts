@@ -12,6 +12,8 @@ export interface BridgeSpec {
   readonly addresses: readonly string[];
   /** Its entries are told, not learnt, and stay until they are taken away. Default: as the kernel does. */
   readonly entriesAreTold?: boolean;
+  /** What stays on it passes by iptables too: this bridge alone, whatever the server's bridge-nf-call-iptables says. */
+  readonly isFiltered?: boolean;
 }
 
 /** In hundredths of a second, a year: an entry that is not `static` ages, and BGP takes static ones for systems that never move. */
@@ -39,6 +41,7 @@ export const bridge: ObjectType<BridgeSpec> = {
     # In this order: a bridge that does spanning tree takes no delay of 0.
     ip link set dev "$device" type bridge stp_state 0
     ip link set dev "$device" type bridge forward_delay 0 mcast_snooping 0
+    ${spec.isFiltered === undefined ? nothing : sh`ip link set dev "$device" type bridge nf_call_iptables ${spec.isFiltered ? 1 : 0} nf_call_ip6tables ${spec.isFiltered ? 1 : 0}`}
     set_addresses "$device" ip "$@"
   `,
   remove: ({ device }, owner, name) => sh`drop_link ${device} ${ownerMark(owner, name)}`,
@@ -55,6 +58,7 @@ export const bridge: ObjectType<BridgeSpec> = {
     stp: false,
     addresses: [...spec.addresses].sort(),
     ...(spec.entriesAreTold === true ? { ageingSeconds: toldAgeing / 100, addressGeneration: "none" } : {}),
+    ...(spec.isFiltered === undefined ? {} : { isFiltered: spec.isFiltered }),
   }),
   found: (output, { device }) => {
     const parts = sections(output);
@@ -67,6 +71,7 @@ export const bridge: ObjectType<BridgeSpec> = {
       stp: link.linkinfo.info_data?.stp_state !== 0,
       addresses: addressesOf(jsonList<IpAddresses>(parts.get("addresses")), device),
       ageingSeconds: Number(link.linkinfo.info_data?.ageing_time) / 100,
+      isFiltered: link.linkinfo.info_data?.nf_call_iptables === 1 && link.linkinfo.info_data.nf_call_ip6tables === 1,
       addressGeneration: link.inet6_addr_gen_mode ?? "",
     };
   },

@@ -1,8 +1,19 @@
 /** A filter chain of ours in the server's FORWARD, replaced at once when it changes. */
 import { sections } from "../json";
 import type { ObjectType, Properties } from "../objectType";
-import { type Script, sh } from "../sh";
-import { type FilterSpec, type Family, iptablesMasquerade, iptablesRules, nftMasquerade, nftRules } from "./filterRules";
+import { nothing, type Script, sh } from "../sh";
+import type { Family } from "../../net/policy/netfilter";
+import {
+  type FilterSpec,
+  iptablesMasquerade,
+  iptablesRules,
+  nftMasquerade,
+  nftRules,
+  policyChain,
+  policyRules,
+  policySetPrefix,
+} from "./filterRules";
+import { dropSets, foundSets, listSets, putSets, wantedSets } from "./policySets";
 
 const families: readonly Family[] = ["ipv4", "ipv6"];
 
@@ -49,6 +60,7 @@ function removeIptables(spec: FilterSpec): Script {
   return sh`
     chain=${spec.chain}
     ${tables}
+    ${dropPolicy}
     drop() {
       if ! command -v "$1" >/dev/null; then return 0; fi
       if "$1" -w -t "$2" -S "$chain" >/dev/null 2>&1; then
@@ -56,13 +68,31 @@ function removeIptables(spec: FilterSpec): Script {
         "$1" -w -t "$2" -F "$chain"
         "$1" -w -t "$2" -X "$chain"
       fi
+      drop_policy "$1"
       drop_empty "$1" "$4"
     }
     ${families.flatMap((family) =>
       hooks(spec, family).map(({ table, hook }) => sh`drop ${tool(spec, family)} ${table} ${hook} ${nftTable(family, table)}`),
     )}
+    ${dropSets(policySetPrefix(spec.chain))}
   `;
 }
+
+/** The policies' chain of this chain, which nothing leads to any more. */
+const dropPolicy = sh`
+  drop_policy() {
+    policy=FP-\${chain#FF-}
+    if "$1" -w -S "$policy" >/dev/null 2>&1; then "$1" -w -F "$policy"; "$1" -w -X "$policy"; fi
+  }
+`;
+
+/** What one iptables-restore puts in place of what is there: the chain, and the policies' own before it. */
+function tableText(spec: FilterSpec, family: Family, table: string, rules: readonly string[]): string {
+  const own = spec.policy === undefined || table !== "filter" ? [] : [`:${policyChain(spec.chain)} - [0:0]`, ...policyRules(spec, family)];
+  return [...own, ...rules].join("\n");
+}
+
+const setsOf = ({ policy }: FilterSpec) => (policy === undefined ? [] : families.flatMap((family) => policy[family].sets));
 
 function ensureIptables(spec: FilterSpec): Script {
   const chains = families.flatMap((family) => hooks(spec, family).map(({ table }): [string, string] => [tool(spec, family), table]));
@@ -77,14 +107,18 @@ function ensureIptables(spec: FilterSpec): Script {
     command -v ${tool(spec, "ipv4")} >/dev/null || fail ${`${tool(spec, "ipv4")}: not on this server; install the package iptables or choose another filter`}
     there() { ${chains.flatMap(([of, table]) => [sh`if ${of} -w -t ${table} -S "$chain"; then return 0; fi`])}; return 1; }
     own_name ${mark(spec)} "$chain: there is a chain of iptables" there
+    ${putSets(setsOf(spec))}
     ${families.flatMap((family) =>
       hooks(spec, family).flatMap(({ table, hook, rules }) =>
         rules.length === 0
           ? []
           : // One word with line ends: a preview shows which rule changes.
-            [sh`put ${tool(spec, family)} ${table} ${hook} ${nftTable(family, table)} ${rules.join("\n")}`],
+            [sh`put ${tool(spec, family)} ${table} ${hook} ${nftTable(family, table)} ${tableText(spec, family, table, rules)}`],
       ),
     )}
+    ${spec.policy === undefined ? sh`${dropPolicy}
+${families.map((family) => sh`drop_policy ${tool(spec, family)}`)}` : nothing}
+    ${dropSets(policySetPrefix(spec.chain), setsOf(spec))}
   `;
 }
 
@@ -137,6 +171,12 @@ export const filter: ObjectType<FilterSpec> = {
             if "$1" -w -t "$2" -C "$3" -j ${spec.chain} 2>/dev/null; then echo "hooked"; fi
           fi
         }
+        ${spec.policy === undefined ? nothing : sh`
+          for tool in ${families.map((family) => tool(spec, family))}; do
+            echo "=== $tool policies"; "$tool" -w -S ${policyChain(spec.chain)} 2>/dev/null || :
+          done
+          echo "=== sets"; ${listSets(policySetPrefix(spec.chain))}
+        `}
         ${families.flatMap((family) => hooks(spec, family).map(({ table, hook }) => sh`show ${tool(spec, family)} ${table} ${hook}`))}
       `,
   wanted: (spec): Properties => {
@@ -144,7 +184,14 @@ export const filter: ObjectType<FilterSpec> = {
     const lists = families.flatMap((family) =>
       hooks(spec, family).map(({ table, rules }) => [`${tool(spec, family)} ${table}`, rules.length === 0 ? [] : [...rules, "hooked"]]),
     );
-    return Object.fromEntries(lists);
+    const policies =
+      spec.policy === undefined
+        ? []
+        : [
+            ...families.map((family) => [`${tool(spec, family)} policies`, policyRules(spec, family)]),
+            ["sets", wantedSets(setsOf(spec))],
+          ];
+    return Object.fromEntries([...lists, ...policies]);
   },
   found: (output, spec) => {
     const parts = sections(output);
@@ -164,6 +211,12 @@ export const filter: ObjectType<FilterSpec> = {
         return [name, lines(parts.get(name)).filter((line) => !line.startsWith("-N "))];
       }),
     );
-    return Object.fromEntries(lists);
+    const policies = families.map((family) => {
+      const name = `${tool(spec, family)} policies`;
+      return [name, lines(parts.get(name)).filter((line) => !line.startsWith("-N "))];
+    });
+    // Sets and policies alone are no filter.
+    if (lists.every(([, found]) => found?.length === 0)) return undefined;
+    return Object.fromEntries([...lists, ...policies, ["sets", foundSets(parts.get("sets"))]]);
   },
 };

@@ -1,4 +1,6 @@
 /** What keeps the systems of other tenants away from a bridge, as rules of iptables and of nft, spelled as both print them. Pure. */
+import { hash32 } from "../../net/names";
+import type { Family, NetfilterPolicy } from "../../net/policy/netfilter";
 
 export interface FilterSpec {
   /** The chain's (iptables) and table's (nft) name. */
@@ -12,7 +14,12 @@ export interface FilterSpec {
   readonly ipv6: FilterPrefixes;
   /** Everything outside may be reached, from the server's own address. */
   readonly masquerade: boolean;
+  /** What reaches the systems is looked at by policies first, on the bridge too (iptables). */
+  readonly policy?: { readonly bridge: string } & Readonly<Record<Family, NetfilterPolicy>>;
 }
+
+export const policyChain = (chain: string): string => chain.replace(/^FF-/, "FP-");
+export const policySetPrefix = (chain: string): string => `ff${hash32(chain).toString(16).padStart(8, "0")}-`;
 
 export interface FilterPrefixes {
   /** This device's prefix, if it has one in the family. */
@@ -22,8 +29,6 @@ export interface FilterPrefixes {
   /** Prefixes of other tenants. */
   readonly foreign: readonly string[];
 }
-
-export type Family = "ipv4" | "ipv6";
 
 interface Rule {
   readonly source?: string;
@@ -54,8 +59,19 @@ function rulesOf(spec: FilterSpec, family: Family): Rule[] {
   ];
 }
 
+/** The rules of the policies' own chain. */
+export function policyRules({ chain, policy }: FilterSpec, family: Family): string[] {
+  return (policy?.[family].rules ?? []).map((rule) => `-A ${policyChain(chain)} ${rule}`);
+}
+
 /** In the order in which `iptables -S` prints. */
 export function iptablesRules(spec: FilterSpec, family: Family): string[] {
+  const { chain, policy } = spec;
+  const first = policy === undefined ? [] : [`-A ${chain} -o ${policy.bridge} -j ${policyChain(chain)}`];
+  return [...first, ...tenantRules(spec, family)];
+}
+
+function tenantRules(spec: FilterSpec, family: Family): string[] {
   return rulesOf(spec, family).map((rule) => {
     const words = ["-A", spec.chain];
     if (rule.notSource !== undefined) words.push("!", "-s", rule.notSource);

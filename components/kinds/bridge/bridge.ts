@@ -9,7 +9,7 @@ import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { type Script, sh } from "../../host/sh";
 import { deviceName, macFor, systemContainer } from "../../net/names";
 import { type Member, type NetworkContext, type NetworkKind, nothingShared, type Requirement } from "../kind";
-import { bridgeGateways, bridgePrefixes, prefixTexts, routedPrefixes } from "./prefixes";
+import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
 
 const { bridge, bridgePort, filter, route, router } = objectTypes;
@@ -21,7 +21,7 @@ const transitDevice = (network: BridgeNetwork): string => deviceName("rt-", netw
 
 /** The device by which the server itself sees the systems: what it routes to and filters at. */
 function serverDevice(network: BridgeNetwork): string {
-  return network.mode === "router" ? transitDevice(network) : bridgeDevice(network);
+  return modeOf(network) === "router" ? transitDevice(network) : bridgeDevice(network);
 }
 
 function gatewayTexts(network: BridgeNetwork, server: string): string[] {
@@ -34,7 +34,7 @@ function gatewayTexts(network: BridgeNetwork, server: string): string[] {
 }
 
 function bridgeObject({ network, server, mtuBytes }: Context): HostObject {
-  const ownsGateway = network.mode === "routed" || network.mode === "nat";
+  const ownsGateway = modeOf(network) === "routed" || modeOf(network) === "nat";
   return declare(bridge, "bridge", {
     device: bridgeDevice(network),
     mac: macFor(`bridge ${network.name} ${server.name}`),
@@ -90,7 +90,7 @@ function filterObject({ declaration, network, server }: Context): HostObject {
     foreign: prefixTexts(routed, number, (r) => r.network.tenant !== network.tenant),
   });
   // An l2 bridge is in the server's routing too, by its MAC: what is not for the segment itself is dropped.
-  const { ipv4, ipv6 } = network.mode === "l2" ? {} : bridgePrefixes(network, server.name);
+  const { ipv4, ipv6 } = modeOf(network) === "l2" ? {} : bridgePrefixes(network, server.name);
   const here = new Set(routed.filter((r) => r.server === server.name).map((r) => r.network));
   const local = [...here].filter((other) => other !== network && other.tenant === network.tenant).map(serverDevice);
   return declare(filter, "filter", {
@@ -100,21 +100,21 @@ function filterObject({ declaration, network, server }: Context): HostObject {
     inputs: [server.uplink, ...local.sort()],
     ipv4: family(4, ipv4),
     ipv6: family(6, ipv6),
-    masquerade: network.mode === "nat",
+    masquerade: modeOf(network) === "nat",
   }) as HostObject;
 }
 
 function nve(context: Context): HostObject[] {
   const { network } = context;
-  if (network.mode === "l2") {
+  if (modeOf(network) === "l2") {
     const port =
       network.port === undefined
         ? []
         : [declare(bridgePort, "port", { device: network.port, bridge: bridgeDevice(network) }) as HostObject];
     return [filterObject(context), bridgeObject(context), ...port];
   }
-  const gateway = network.mode === "router" ? [routerObject(context), ...routerRoutes(context)] : [];
-  const peers = network.mode === "nat" ? [] : peerRoutes(context);
+  const gateway = modeOf(network) === "router" ? [routerObject(context), ...routerRoutes(context)] : [];
+  const peers = modeOf(network) === "nat" ? [] : peerRoutes(context);
   // The filter first: there is no moment in which systems are joined and nothing keeps them apart.
   return [filterObject(context), bridgeObject(context), ...gateway, ...peers];
 }
@@ -127,15 +127,15 @@ function requires(network: BridgeNetwork): Requirement[] {
     filtersBesideIptables: variant !== "iptables",
     why: `filter: ${variant}`,
   };
-  return network.mode === "nat" && variant === "nft"
+  return modeOf(network) === "nat" && variant === "nft"
     ? [bridges, filters, { kernelOption: "CONFIG_NFT_NAT", why: "mode: nat" }]
     : [bridges, filters];
 }
 
 function reaches({ network }: Context, from: Member, to: Member): boolean {
   if (from.server === to.server) return true;
-  if (network.mode === "l2") return network.port !== undefined;
-  return network.mode !== "nat";
+  if (modeOf(network) === "l2") return network.port !== undefined;
+  return modeOf(network) !== "nat";
 }
 
 /** Frames to all from the new place: every bridge of the segment learns at once where the MAC is now. */
@@ -150,7 +150,7 @@ function announce(member: Member): Script {
 export const bridgeKind: NetworkKind<BridgeNetwork> = {
   kind: "bridge",
   rules: bridgeRules,
-  variant: ({ mode }) => mode,
+  variant: modeOf,
   servers: serversOf,
   links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
   routesOnServer: true,
@@ -163,7 +163,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
   nve,
   shared: () => nothingShared,
   observations: () => [],
-  moved: ({ network }, member, moment) => (network.mode === "l2" && moment === "alone" ? announce(member) : undefined),
+  moved: ({ network }, member, moment) => (modeOf(network) === "l2" && moment === "alone" ? announce(member) : undefined),
   attach: ({ network, server }) => {
     const gateways = bridgeGateways(network, server.name);
     return {
@@ -174,7 +174,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
         ...(gateways.ipv6 ? [{ to: "default", via: formatAddress(gateways.ipv6) }] : []),
       ],
       // The server, where it is the gateway, need not ask for its systems.
-      hooks: network.mode === "routed" || network.mode === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
+      hooks: modeOf(network) === "routed" || modeOf(network) === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
     };
   },
   reaches,

@@ -4,6 +4,8 @@ import type { BridgeNetwork, Network } from "../../config/types.gen";
 import { formatPrefix, hostAddress, type Prefix, parsePrefix } from "../../net/cidr";
 import type { Addresses, Prefixes } from "../kind";
 
+export const modeOf = ({ mode }: BridgeNetwork): NonNullable<BridgeNetwork["mode"]> => mode ?? "routed";
+
 export function bridgePrefixes(network: BridgeNetwork, server: string): Prefixes {
   const ipv4 = parsePrefix(network.subnets?.[server] ?? network.subnet ?? "");
   const ipv6 = parsePrefix(network.subnets6?.[server] ?? network.subnet6 ?? "");
@@ -12,7 +14,7 @@ export function bridgePrefixes(network: BridgeNetwork, server: string): Prefixes
 
 /** The gateway is the first host of the prefix; an l2 network has none. */
 export function bridgeGateways(network: BridgeNetwork, server: string): Addresses {
-  if (network.mode === "l2") return {};
+  if (modeOf(network) === "l2") return {};
   const { ipv4, ipv6 } = bridgePrefixes(network, server);
   return { ...(ipv4 && { ipv4: hostAddress(ipv4, 1) }), ...(ipv6 && { ipv6: hostAddress(ipv6, 1) }) };
 }
@@ -26,7 +28,7 @@ export interface RoutedPrefix {
 
 /** Every prefix that a server's routing knows, with the path of its declaration. */
 export function routedPrefixes(declaration: Declaration): RoutedPrefix[] {
-  const networks = declaration.testbed.networks.filter((n: Network): n is BridgeNetwork => n.kind === "bridge" && n.mode !== "l2");
+  const networks = declaration.testbed.networks.filter((n: Network): n is BridgeNetwork => n.kind === "bridge" && modeOf(n) !== "l2");
   return networks.flatMap((network) =>
     declaration.servers.flatMap(({ name: server }) =>
       ([4, 6] as const).flatMap((family) => {

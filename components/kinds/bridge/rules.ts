@@ -5,7 +5,7 @@ import type { BridgeNetwork } from "../../config/types.gen";
 import { formatPrefix, overlaps, parseInterfaceAddress } from "../../net/cidr";
 import { checkPrefixText, checkUplinksJoined } from "../checks";
 import type { KindRuleContext } from "../kind";
-import { bridgePrefixes, routedPrefixes } from "./prefixes";
+import { bridgePrefixes, modeOf, routedPrefixes } from "./prefixes";
 
 type BridgeRule = Rule<KindRuleContext<BridgeNetwork>>;
 
@@ -99,7 +99,7 @@ const prefixOverlap: BridgeRule = {
         if (!overlaps(a.prefix, b.prefix)) continue;
         // One network's own prefix for all servers is another rule's.
         if (a.network === b.network && (a.server === b.server || a.path === b.path)) continue;
-        const bothLocal = a.network.mode === "nat" && b.network.mode === "nat" && a.server !== b.server;
+        const bothLocal = modeOf(a.network) === "nat" && modeOf(b.network) === "nat" && a.server !== b.server;
         if (bothLocal) continue;
         const what = `${formatPrefix(a.prefix)} overlaps ${formatPrefix(b.prefix)} of ${b.path}`;
         report(a.path, what, "servers route by prefix alone: give it another, or use mode l2");
@@ -134,7 +134,7 @@ const noUnderlay6: BridgeRule = {
   check: ({ networks, declaration }, report) => {
     for (const network of networks) {
       const servers = serversOf(declaration, network);
-      if (servers.length < 2 || network.mode === "l2" || network.mode === "nat") continue;
+      if (servers.length < 2 || modeOf(network) === "l2" || modeOf(network) === "nat") continue;
       for (const server of servers) {
         // A lab's server gets both families when the lab starts.
         if (server.underlay.ipv4 === "" || server.underlay.ipv6 !== undefined) continue;
@@ -157,7 +157,7 @@ const port: BridgeRule = {
       const servers = serversOf(declaration, network);
       const path = `networks.${network.name}.port`;
       if (network.port === undefined) {
-        if (network.mode === "l2" && servers.length > 1) {
+        if (modeOf(network) === "l2" && servers.length > 1) {
           report(
             path,
             `is missing: systems sit on ${servers.map((s) => s.name).join(" and ")}, and an l2 bridge ends at its server`,
@@ -167,7 +167,7 @@ const port: BridgeRule = {
         continue;
       }
       const nic = network.port;
-      if (network.mode !== "l2") report(path, `means nothing in mode ${network.mode}`, "leave it out, or use mode l2");
+      if (modeOf(network) !== "l2") report(path, `means nothing in mode ${modeOf(network)}`, "leave it out, or use mode l2");
       const other = users.get(nic);
       if (other !== undefined)
         report(path, `${nic} is already a port of network ${other}`, "a NIC is a port of one bridge only: name another");
@@ -190,7 +190,7 @@ const linkUplink: BridgeRule = {
   check: ({ networks, declaration }, report) => {
     for (const network of networks) {
       const servers = serversOf(declaration, network);
-      if (servers.length < 2 || network.mode === "l2" || network.mode === "nat") continue;
+      if (servers.length < 2 || modeOf(network) === "l2" || modeOf(network) === "nat") continue;
       checkUplinksJoined(report, declaration, network.name, servers, "routed");
     }
   },

@@ -27,6 +27,7 @@ class Master {
   private readonly attempts: number;
   private process: ChildProcess | undefined;
   private opening: Promise<void> | undefined;
+  private isClosed = false;
   private free = sessionsAtOnce;
   private readonly waiting: (() => void)[] = [];
 
@@ -59,7 +60,10 @@ class Master {
 
   private async open(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
+      if (this.isClosed) throw new Error(`ssh ${this.target}: the plugin ends`);
       const child = spawn("ssh", [...this.options, "-M", "-N", this.target], { stdio: ["ignore", "ignore", "pipe"] });
+      // Known before it is ready: a plugin that ends meanwhile must take it along.
+      this.process = child;
       let said = "";
       child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
       const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
@@ -68,7 +72,6 @@ class Master {
       })();
       await Promise.race([ended, ready]);
       if (child.exitCode === null && existsSync(join(this.folder, "s"))) {
-        this.process = child;
         child.once("close", () => (this.opening = undefined));
         return;
       }
@@ -94,6 +97,7 @@ class Master {
   }
 
   close(): void {
+    this.isClosed = true;
     this.process?.kill("SIGTERM");
   }
 }

@@ -1,0 +1,55 @@
+/** Policies as Cilium imports them. Pure. */
+import type { PolicyFile } from "./resolve";
+import type { Ingress, Policy, Selector, ToPorts } from "./types.gen";
+
+/** Of Cilium's own (pkg/policy/api, MaxPorts): more stand in several entries. */
+const maxPorts = 40;
+
+/** Systems' labels come from their containers. */
+const keyOf = (key: string): string => `container:${key.replace(/^(any|container)[.:]/, "")}`;
+
+const selectorOf = ({ matchLabels, matchExpressions }: Selector): Selector => ({
+  ...(matchLabels !== undefined && { matchLabels: Object.fromEntries(Object.entries(matchLabels).map(([key, v]) => [keyOf(key), v])) }),
+  ...(matchExpressions !== undefined && { matchExpressions: matchExpressions.map((one) => ({ ...one, key: keyOf(one.key) })) }),
+});
+
+const chunks = <T>(list: readonly T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+
+function portsOf({ ports, rules }: ToPorts): ToPorts[] {
+  const written = ports.map(({ port, endPort, protocol }) => ({
+    port: String(port),
+    ...(endPort !== undefined && { endPort }),
+    protocol: (protocol ?? "ANY").toUpperCase() as "ANY",
+  }));
+  return chunks(written, maxPorts).map((some) => ({ ports: some, ...(rules !== undefined && { rules }) }));
+}
+
+function ingressOf({ fromEndpoints, fromCIDR, fromCIDRSet, toPorts }: Ingress): Ingress {
+  return {
+    ...(fromEndpoints !== undefined && { fromEndpoints: fromEndpoints.map(selectorOf) }),
+    ...(fromCIDR !== undefined && { fromCIDR }),
+    ...(fromCIDRSet !== undefined && { fromCIDRSet }),
+    ...(toPorts !== undefined && { toPorts: toPorts.flatMap(portsOf) }),
+  };
+}
+
+interface CiliumPolicy extends Policy {
+  readonly labels: { key: string; value: string; source: string }[];
+}
+
+/** The label that all of ours have: what is imported anew goes in the place of what has it. */
+export const importLabel = { source: "flipflap", key: "testbed" } as const;
+
+export function compileCilium(files: readonly PolicyFile[], testbed: string): CiliumPolicy[] {
+  return files.flatMap(({ path, policies }) =>
+    policies.map((policy, index): CiliumPolicy => ({
+      endpointSelector: selectorOf(policy.endpointSelector),
+      ingress: policy.ingress.map(ingressOf),
+      labels: [
+        { ...importLabel, value: testbed },
+        { source: importLabel.source, key: "policy", value: `${path}[${index}]` },
+      ],
+    })),
+  );
+}

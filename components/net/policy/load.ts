@@ -1,0 +1,33 @@
+/** Reading a testbed's policy files, with every fault of their form. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import Ajv from "ajv";
+import type { Fault } from "../../config/faults";
+import { schemaFaults } from "../../config/validate";
+import type { PolicyFile } from "./resolve";
+import schema from "./schema.json";
+import type { Policies } from "./types.gen";
+
+const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true });
+ajv.addVocabulary(["x-instead"]);
+const validate = ajv.compile<Policies>(schema);
+
+export function readPolicyFile(root: string, path: string, faults: Fault[]): PolicyFile | undefined {
+  const full = join(root, path);
+  if (!existsSync(full)) {
+    faults.push({ rule: "policy-file", path: `policies: ${path}`, what: "there is no such file", fix: "make it, or leave it out" });
+    return undefined;
+  }
+  let data: unknown;
+  try {
+    data = JSON.parse(readFileSync(full, "utf8"));
+  } catch (error) {
+    faults.push({ rule: "policy-json", path, what: `is no JSON: ${(error as Error).message}`, fix: "mend it there" });
+    return undefined;
+  }
+  // Cilium's examples have one policy without a list, too.
+  const list = Array.isArray(data) ? data : [data];
+  const own = schemaFaults(validate, list, path);
+  faults.push(...own);
+  return own.length > 0 ? undefined : { path, policies: list as Policies };
+}
