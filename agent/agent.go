@@ -29,6 +29,11 @@ type agent struct {
 
 	known map[string]*spec // attached once: what to take back when the spec is gone
 	tried map[string]attachStatus
+
+	guarded map[string]string // docker networks whose guard stands, and where
+	stopped map[string]bool   // systems that somebody stopped
+
+	inSwarmAt time.Time // when docker last said that this server is in its swarm
 }
 
 // run follows docker's events and the folder of specs until ctx ends. A failed attach (a bridge that is
@@ -67,7 +72,12 @@ func (a *agent) run(ctx context.Context) error {
 	}()
 	go func() {
 		for ctx.Err() == nil {
-			err := a.docker.follow(ctx, "flipflap.stack="+a.stack, wake, func(e event) { a.onEvent(ctx, e) })
+			err := a.docker.follow(ctx, "flipflap.stack="+a.stack, func() {
+				a.mu.Lock()
+				clear(a.stopped)
+				a.mu.Unlock()
+				wake()
+			}, func(e event) { a.onEvent(ctx, e, wake) })
 			log.Printf("docker's events ended (%v); again in a second", err)
 			time.Sleep(time.Second)
 		}
@@ -81,10 +91,12 @@ func (a *agent) run(ctx context.Context) error {
 			return nil
 		case <-changed:
 			a.configureILA(ctx)
+			a.tell("swarm", a.joinSwarm(ctx))
 			a.ila.Again()
 			a.reconcileAll(ctx)
 		case <-again.C:
 			a.ila.FollowUplink()
+			a.tell("swarm", a.joinSwarm(ctx))
 			if a.ilaError != nil || a.anyFailed() {
 				a.configureILA(ctx)
 				a.reconcileAll(ctx)
@@ -113,6 +125,25 @@ func (a *agent) configureILA(ctx context.Context) {
 		log.Printf("ila: %v", err)
 	}
 	a.ilaError = err
+}
+
+// tell writes what keeps a part of this server from working where a check finds it, and logs it once.
+func (a *agent) tell(part string, err error) {
+	path, said := filepath.Join(a.statusDir, part), ""
+	if err != nil {
+		said = err.Error()
+	}
+	if before, _ := os.ReadFile(path); string(before) == said {
+		return
+	}
+	if said == "" {
+		os.Remove(path)
+		return
+	}
+	log.Printf("%s: %s", part, said)
+	if err := os.WriteFile(path, []byte(said), 0o644); err != nil {
+		log.Print(err)
+	}
 }
 
 // openShortcut makes the short cut where the server can have one, and says why where not.
@@ -145,8 +176,12 @@ func (a *agent) anyFailed() bool {
 }
 
 // onEvent is the short way of a container's start: its own spec and no other.
-func (a *agent) onEvent(ctx context.Context, e event) {
+func (a *agent) onEvent(ctx context.Context, e event, wake func()) {
 	system := e.Actor.Attributes["flipflap.system"]
+	if system == "" {
+		wake() // one of ours, that others may wait for
+		return
+	}
 	path := filepath.Join(a.specsDir, system+".json")
 	if system == "" || filepath.Base(path) != system+".json" {
 		return
@@ -157,14 +192,21 @@ func (a *agent) onEvent(ctx context.Context, e event) {
 	if err != nil {
 		return // its spec is still to come, and wakes us then
 	}
-	if e.Action == "die" {
+	switch e.Action {
+	case "kill": // by somebody, who will say when it is to run again
+		a.stopped[system] = true
+	case "die":
 		if err := a.detach(s); err != nil {
 			log.Printf("%s: stopped: %v", system, err)
 		}
 		a.forget(system)
-		return
+		if s.StartedByAgent {
+			time.AfterFunc(100*time.Millisecond, wake)
+		}
+	default:
+		delete(a.stopped, system)
+		a.reconcile(ctx, s)
 	}
-	a.reconcile(ctx, s)
 }
 
 func (a *agent) forget(system string) {
@@ -227,10 +269,24 @@ func (a *agent) lastAttached(system string) int {
 func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	begin := time.Now()
 	c, err := a.inspect(ctx, s.Container)
-	if err == nil && (c == nil || !c.State.Running) {
+	if err == nil && c == nil {
 		return attachStatus{}, false
 	}
+	if err == nil && !c.State.Running {
+		if err = a.start(ctx, s, c); err == errNotOurs {
+			return attachStatus{}, false
+		}
+		if err == nil {
+			c, err = a.inspect(ctx, s.Container)
+		}
+		if err == nil && c == nil {
+			return attachStatus{}, false
+		}
+	}
 	status := attachStatus{System: s.System, SpecHash: s.hash}
+	if err == nil {
+		err = a.joinDocker(ctx, s, c)
+	}
 	if err == nil && !s.isByHand && c.Config.Labels["flipflap.stack"] != a.stack {
 		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.stack)
 	}

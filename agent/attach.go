@@ -73,6 +73,12 @@ func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
 }
 
 func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, fresh bool) error {
+	if want.Docker != nil {
+		if _, err := inside.LinkByName(want.Name); err != nil {
+			return fmt.Errorf("docker did not make it: %w", err)
+		}
+		return inNamespace(ns, func() error { return setOffloads(want.Name, want.Offloads) })
+	}
 	mac, err := net.ParseMAC(want.MAC)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,13 +25,17 @@ func newDocker(socket string) *docker {
 }
 
 type container struct {
+	ID    string `json:"Id"`
 	Name  string
 	State struct {
 		Running   bool
 		Pid       int
 		StartedAt time.Time
 	}
-	Config struct{ Labels map[string]string }
+	Config          struct{ Labels map[string]string }
+	NetworkSettings struct {
+		Networks map[string]struct{ EndpointID, IPAddress string }
+	}
 }
 
 type event struct {
@@ -39,15 +44,38 @@ type event struct {
 }
 
 func (d *docker) get(ctx context.Context, path string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
+	return d.call(ctx, http.MethodGet, path, nil)
+}
+
+// post sends what a call needs, if it needs anything; its answer says nothing but that it was done.
+func (d *docker) post(ctx context.Context, path string, body any) error {
+	data := []byte{}
+	if body != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	response, err := d.call(ctx, http.MethodPost, path, data)
+	if err == nil {
+		response.Body.Close()
+	}
+	return err
+}
+
+func (d *docker) call(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if len(body) > 0 {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := d.client.Do(request)
 	if err != nil {
 		return nil, err
 	}
-	if response.StatusCode >= 300 {
+	if response.StatusCode >= 300 && response.StatusCode != http.StatusNotModified {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
 		response.Body.Close()
 		return response, fmt.Errorf("docker %s: %s: %s", path, response.Status, body)
@@ -69,12 +97,40 @@ func (d *docker) inspect(ctx context.Context, name string) (*container, error) {
 	return c, json.NewDecoder(response.Body).Decode(c)
 }
 
+// read decodes what a path gives.
+func (d *docker) read(ctx context.Context, path string, into any) error {
+	response, err := d.get(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return json.NewDecoder(response.Body).Decode(into)
+}
+
+// networkID gives the id of a network that this server knows; one of a swarm it knows once somebody here is in it.
+func (d *docker) networkID(ctx context.Context, name string) (string, error) {
+	network := struct {
+		ID string `json:"Id"`
+	}{}
+	err := d.read(ctx, "/networks/"+url.PathEscape(name), &network)
+	return network.ID, err
+}
+
+// swarmState gives docker's word for this server's part in a swarm: inactive, pending, active, error, locked.
+func (d *docker) swarmState(ctx context.Context) (string, error) {
+	info := struct {
+		Swarm struct{ LocalNodeState string }
+	}{}
+	err := d.read(ctx, "/info", &info)
+	return info.Swarm.LocalNodeState, err
+}
+
 // follow calls on for each event of the containers with a label until the stream ends; started comes first,
 // when nothing can be missed any more.
 func (d *docker) follow(ctx context.Context, label string, started func(), on func(event)) error {
 	filters, _ := json.Marshal(map[string][]string{
 		"type":  {"container"},
-		"event": {"start", "die"},
+		"event": {"start", "die", "kill"},
 		"label": {label},
 	})
 	response, err := d.get(ctx, "/events?filters="+url.QueryEscape(string(filters)))

@@ -24,6 +24,7 @@ agent once   attach what is there and end (exit 1 where one failed)
 agent static attach what -pids and -registry name, without docker and etcd
 agent ila    print what this server's ILA holds, as JSON; changes nothing
 agent load   what benches do to the registry: -network NAME with -fill N, -register N or -watch SECONDS
+agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
 agent look   print what is there of every system, a JSON object a line; changes nothing
 options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -bpffs DIR -docker SOCKET
          -pids NAME=PID,... -registry FILE
@@ -36,8 +37,14 @@ func main() {
 	if len(os.Args) < 2 {
 		usage()
 	}
+	if os.Args[1] == "hold" {
+		end := make(chan os.Signal, 1)
+		signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
+		<-end
+		return
+	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	a := &agent{}
+	a := &agent{guarded: map[string]string{}, stopped: map[string]bool{}}
 	flags.StringVar(&a.stack, "stack", "", "the stack whose containers are ours")
 	flags.StringVar(&a.specsDir, "specs", "/specs", "attach specs, one file a system")
 	flags.StringVar(&a.statusDir, "status", "/status", "what was attached, one file a system")

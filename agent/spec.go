@@ -16,6 +16,8 @@ type spec struct {
 	Container  string            `json:"container"`
 	Sysctls    map[string]string `json:"sysctls"`
 	Interfaces []ifaceSpec       `json:"interfaces"`
+	// Not by docker: only once what guards its networks stands.
+	StartedByAgent bool `json:"startedByAgent"`
 
 	hash     string // of the file's bytes, as the barrier on the server computes it
 	instance string // of the container's life
@@ -38,6 +40,8 @@ type ifaceSpec struct {
 	Bridge     string          `json:"bridge"` // none where the server routes to it
 	Learns     bool            `json:"learns"` // whether the bridge learns MACs at the system's port
 	Hooks      []hookSpec      `json:"hooks"`
+	// Made by docker; the fields of the server's end say nothing then.
+	Docker *dockerSpec `json:"docker"`
 }
 
 // identity is what the hooks tell of an interface; the rest changes without them.
@@ -71,6 +75,25 @@ type attachStatus struct {
 	WorkMs      int64  `json:"workMs"`     // of which the attach itself
 	StartedAtMs int64  `json:"startedAtMs"`
 	Error       string `json:"error,omitempty"`
+}
+
+// swarmSite is what a server must know to join a swarm; components/host/objects/swarmNode.ts writes it.
+type swarmSite struct {
+	Manager string `json:"manager"`
+	Address string `json:"address"`
+}
+
+// readSwarmSite gives nil where there is none.
+func readSwarmSite(path string) (*swarmSite, error) {
+	data, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	site := &swarmSite{}
+	return site, json.Unmarshal(data, site)
 }
 
 func readSpec(path string) (*spec, error) {

@@ -1,12 +1,12 @@
 /** Full-size packets from system to system: reachability and the MTU of the whole way, in one. */
-import { networkMtuBytes } from "../components/testbed/mtu";
-import { resolveMembers } from "../components/testbed/members";
+import { networkContext } from "../components/testbed/plan";
 import { serversOf, type Declaration } from "../components/config/declaration";
 import { sh } from "../components/host/sh";
 import type { Member } from "../components/kinds/kind";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
+import { allows } from "../components/net/policy/resolve";
 import { type Context, runScript } from "./context";
 
 export interface Probe {
@@ -41,13 +41,14 @@ function pairs(members: readonly Member[]): [Member, Member][] {
 
 export function planProbes(declaration: Declaration): Probe[] {
   return declaration.testbed.networks.flatMap((network) => {
-    const { members } = resolveMembers(declaration, network);
-    const mtuBytes = networkMtuBytes(declaration, network);
     const [server] = serversOf(declaration, network);
     if (server === undefined) return [];
-    const context = { declaration, network, server, mtuBytes, members };
+    const context = networkContext(declaration, network, server);
+    const { members, mtuBytes, policies } = context;
     return pairs(members).flatMap(([from, to]) => {
       if (!kindOf(network).reaches(context, from, to)) return [];
+      // What policies forbid is probed by flipflap policy test.
+      if (!allows(policies.resolved, from.system, to.system)) return [];
       return (["ipv4", "ipv6"] as const).flatMap((family) => {
         const address = to.addresses[family];
         if (address === undefined || from.addresses[family] === undefined) return [];

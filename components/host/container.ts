@@ -21,7 +21,10 @@ export interface ContainerArgs {
   readonly labels: Readonly<Record<string, string>>;
   /** Without CAP_. */
   readonly capabilities: readonly string[];
-  readonly networkMode: "none" | "host";
+  /** Or a network of docker's. */
+  readonly networkMode: string;
+  /** Something else starts it after each stop. */
+  readonly isStartedElsewhere?: boolean;
   readonly hostname?: string;
   readonly memoryMiB?: number;
   readonly cpuShares?: number;
@@ -74,7 +77,7 @@ export function renderContainer(
       image: args.image.id,
       networkMode: args.networkMode,
       // Not unless-stopped: docker 20.10, started again after a crash, stops what survived and counts that as the user's will.
-      restart: "always",
+      restart: args.isStartedElsewhere === true ? "no" : "always",
       labels: Object.entries(labels).map(([label, value]) => ({ label, value })),
       capabilities: { adds: args.capabilities.map((capability) => `CAP_${capability}`) },
       ...(args.command === undefined ? {} : { command: [...args.command] }),

@@ -10,6 +10,8 @@ import type { AttachInterface } from "../host/objects/attachSpec";
 import type { HostObject, Owner } from "../host/objectType";
 import type { Script } from "../host/sh";
 import type { Address, Prefix } from "../net/cidr";
+import type { ResolvedPolicy } from "../net/policy/resolve";
+import type { PolicyEnforcer } from "./policies";
 
 /** A piece of what encapsulation adds to each packet. */
 export interface Overhead {
@@ -50,6 +52,16 @@ export interface NetworkContext<N extends Network = Network> {
   readonly mtuBytes: number;
   /** Every member of the network, on all servers. */
   readonly members: readonly Member[];
+  readonly policies: NetworkPolicies;
+  /** Of the ends of systems that are not in the systems, by ethtool's names, where they are not the kernel's own. */
+  readonly offloads: Readonly<Record<string, boolean>>;
+}
+
+/** What policies say of a network's systems. */
+export interface NetworkPolicies {
+  readonly resolved: ResolvedPolicy;
+  /** Of the network's systems, and of others whose packets come to it. */
+  readonly addresses: ReadonlyMap<string, readonly Address[]>;
 }
 
 /** What a kind knows when it plans what its networks share on a server. */
@@ -58,6 +70,7 @@ export interface KindContext<N extends Network = Network> {
   readonly server: ServerDeclaration;
   /** Those that the server takes part in. */
   readonly networks: readonly NetworkContext<N>[];
+  mtuOf(network: N): number;
 }
 
 /** What a server must have for a kind, and what it is for. */
@@ -71,15 +84,18 @@ export interface Requirement {
   readonly noRoutesOf?: { readonly protocols: string; readonly unless: string };
   /** Nobody may listen on this port, unless this container of ours runs. */
   readonly freeTcpPort?: { readonly port: number; readonly unless: string };
+  /** The server is in no swarm but ours. */
+  readonly noForeignSwarm?: boolean;
   readonly why: string;
 }
 
 /** Text with secrets in it, by their names. */
 export type SecretText = readonly (string | { readonly secret: string })[];
 
-/** A container of a kind's own, in the server's network namespace. */
+/** A container of a kind's own, in the server's network namespace or in a network of docker's. */
 export interface ContainerPlan {
   readonly container: string;
+  readonly dockerNetwork?: string;
   readonly image: ImageName;
   readonly command: readonly string[];
   /** Without CAP_. */
@@ -115,7 +131,9 @@ export interface SharedParts {
 }
 
 /** How a member's interface is joined to the network on its server. */
-export interface AttachPoint extends Pick<AttachInterface, "learns" | "routes" | "hooks"> {
+export interface AttachPoint extends Pick<AttachInterface, "learns" | "routes" | "hooks" | "docker"> {
+  /** Not before the agent sees that what guards the network stands. */
+  readonly startedByAgent?: boolean;
   /** None where the server routes to the system. */
   readonly bridge?: string;
   /** Addresses that the server's end answers for. */
@@ -160,6 +178,10 @@ export interface NetworkKind<N extends Network = Network> {
   links(declaration: Declaration, network: N): readonly Link[];
   /** Where the addresses of systems on a server come from. */
   prefixes(network: N, server: string): Prefixes;
+  /** Where addresses that nobody declared come from, if not from the whole prefixes. */
+  pools?(network: N, server: string): Prefixes;
+  /** Docker makes the interfaces, and their MACs by the address. */
+  dockerMac?(address: Address): string;
   /** Addresses of a prefix that no system may have. */
   gateways(network: N, server: string): Addresses;
   /** Members are no neighbours of one another: all packets go by the server. */
@@ -173,10 +195,12 @@ export interface NetworkKind<N extends Network = Network> {
   /** Sysctls of the servers, set where the kernel knows them. */
   readonly sysctls: Readonly<Record<string, string>>;
   /** The NVE: what a server needs to take part in the network, in the order in which it is made. */
-  nve(context: NetworkContext<N>): readonly HostObject[];
+  nve(context: NetworkContext<N>): readonly Part[];
   shared(context: KindContext<N>): SharedParts;
   /** A kind without it has namespaces for systems: no container, no agent. */
   attach?(context: NetworkContext<N>, member: Member): AttachPoint;
+  /** What enforces policies; a kind without it takes none. */
+  readonly policies?: PolicyEnforcer<N>;
   /** Whether packets of one server's members reach those of another, for the reachability test. */
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
   observations(context: KindContext<N>, owner: Owner): readonly Observation[];

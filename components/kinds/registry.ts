@@ -5,8 +5,9 @@ import { evpnKind } from "./evpn";
 import { ilaKind } from "./ila";
 import type { NetworkKind } from "./kind";
 import { netnsKind } from "./netns";
+import { swarmKind } from "./swarm";
 
-const kinds = { bridge: bridgeKind, evpn: evpnKind, ila: ilaKind, netns: netnsKind } as const satisfies {
+const kinds = { bridge: bridgeKind, evpn: evpnKind, ila: ilaKind, netns: netnsKind, swarm: swarmKind } as const satisfies {
   [K in Network["kind"]]: NetworkKind<Extract<Network, { kind: K }>>;
 };
 

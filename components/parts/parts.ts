@@ -34,7 +34,7 @@ function renderPlannedContainer(prefix: string, plan: ContainerPlan, site: Parts
       command: plan.command,
       labels: {},
       capabilities: plan.capabilities,
-      networkMode: "host",
+      networkMode: plan.dockerNetwork ?? "host",
       files: plan.files.map(({ path, content }) => ({ path, content: contentOf(content, site) })),
       ...(plan.folders.length > 0 && {
         folders: plan.folders.map((folder) => ({

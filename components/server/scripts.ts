@@ -1,6 +1,7 @@
 /** What a server is, printed as JSON; fails with a full list of what it lacks. Pure text. */
 import type { Requirement } from "../kinds/kind";
 import { routeProtocol } from "../host/objects/route";
+import { swarmMark } from "../host/objects/swarm";
 import { prelude } from "../host/script";
 import type { Owner } from "../host/objectType";
 import { Script, sh } from "../host/sh";
@@ -43,6 +44,7 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
     ${besideIptables ? filterFits : sh`:`}
     ${requirements.flatMap(({ noRoutesOf, why }) => (noRoutesOf === undefined ? [] : [noForeignRoutes(noRoutesOf, why)])).slice(0, 1)}
     ${requirements.flatMap(({ freeTcpPort, why }) => (freeTcpPort === undefined ? [] : [portIsFree(freeTcpPort, why)]))}
+    ${requirements.some(({ noForeignSwarm }) => noForeignSwarm === true) ? noForeignSwarm : sh`:`}
     ${imageStoreFits}
     ${routing.prefixes.map((prefix) => sh`free ${prefix.includes(":") ? "-6" : "-4"} ${prefix}`)}
     ${routing.forwardsIpv6 ? routerAdvertisementsFit : sh`:`}
@@ -90,6 +92,12 @@ function portIsFree({ port, unless }: NonNullable<Requirement["freeTcpPort"]>, w
     fi
   `;
 }
+
+const noForeignSwarm: Script = sh`
+  if [ ! -e "$folder/saved/${swarmMark}" ] && [ "$(docker info -f '{{.Swarm.LocalNodeState}}' 2>/dev/null)" != inactive ]; then
+    lacks docker "it is in a swarm that is not ours; leave that (docker swarm leave), or put the systems of kind swarm on other servers"
+  fi
+`;
 
 /** Images are known by the digest of their configuration, which the containerd image store does not use. */
 const imageStoreFits: Script = sh`

@@ -42,6 +42,7 @@ export class TenantSystem extends pulumi.ComponentResource {
         container: plan.container,
         image: source,
         networkMode: "none",
+        isStartedElsewhere: plan.startedByAgent,
         hostname: system.name,
         capabilities: system.capabilities ?? ["NET_ADMIN", "NET_RAW"],
         labels: { ...system.labels, "flipflap.system": system.name, "flipflap.tenant": system.tenant },

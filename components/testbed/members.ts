@@ -72,7 +72,7 @@ export function resolveMembers(declaration: Declaration, network: Network): Reso
     const text = formatPrefix(prefix);
     const set = taken.get(text) ?? takenIn(declaration, network, all, prefix, family);
     taken.set(text, set);
-    const address = allocate(prefix, set, `${network.name} ${m.system}`);
+    const address = allocate(kindOf(network).pools?.(network, m.server)[family] ?? prefix, set, `${network.name} ${m.system}`);
     if (address === undefined) full.push({ path: m.path, prefix: text });
     else set.add(address.value);
     return address;
@@ -82,7 +82,8 @@ export function resolveMembers(declaration: Declaration, network: Network): Reso
   const members = ordered.map(({ declared: _, path: __, ...m }, i) => {
     const membership = ordered[i] as Membership;
     const [ipv4, ipv6] = [settle(membership, "ipv4"), settle(membership, "ipv6")];
-    return { ...m, addresses: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) } };
+    const mac = ipv4 === undefined ? undefined : kindOf(network).dockerMac?.(ipv4);
+    return { ...m, ...(mac !== undefined && { mac }), addresses: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) } };
   });
   return { members, full };
 }

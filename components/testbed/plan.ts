@@ -7,6 +7,7 @@ import { objectTypes } from "../host/objects";
 import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
 import { offloadFeatures, type OffloadName, offloadNames } from "../host/objects/offloads";
 import {
+  type AttachPoint,
   isContainer,
   type KindContext,
   type Member,
@@ -22,6 +23,7 @@ import { formatAddress, formatPrefix } from "../net/cidr";
 import { deviceName, hash32, macFor, ownContainers, systemContainer } from "../net/names";
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
+import { networkPolicies } from "./policies";
 
 const {
   addresses,
@@ -40,7 +42,7 @@ const {
 export interface NetworkPlan {
   readonly network: Network;
   readonly mtuBytes: number;
-  readonly nve: readonly HostObject[];
+  readonly nve: readonly Part[];
 }
 
 /** What the networks of a kind share on the server. */
@@ -64,6 +66,7 @@ interface SystemBase {
 /** A container, joined to its networks by the agent. */
 export interface ContainerSystem extends SystemBase {
   readonly container: string;
+  readonly startedByAgent: boolean;
   readonly attach: HostObject<AttachSpec>;
 }
 
@@ -155,13 +158,15 @@ function settings(declaration: Declaration, server: ServerDeclaration): HostObje
   return objects as HostObject[];
 }
 
-function networkContext(declaration: Declaration, network: Network, server: ServerDeclaration): NetworkContext {
+export function networkContext(declaration: Declaration, network: Network, server: ServerDeclaration): NetworkContext {
   return {
     declaration,
     network,
     server,
     mtuBytes: networkMtuBytes(declaration, network),
     members: resolveMembers(declaration, network).members,
+    policies: networkPolicies(declaration, network),
+    offloads: Object.fromEntries(Object.entries(kernelOffloads(virtualOffloads(declaration))).filter(([, on]) => !on)),
   };
 }
 
@@ -204,9 +209,13 @@ function bareSystem(declaration: Declaration, context: NetworkContext, member: M
   return { system, members: [member], interfaces: [{ network, name, mac, addresses: addressTexts(member, formatAddress) }], namespace };
 }
 
-function attachInterface(declaration: Declaration, context: NetworkContext, member: Member): AttachInterface {
+function attachPoint(context: NetworkContext, member: Member): AttachPoint {
   const point = kindOf(context.network).attach?.(context, member);
   if (point === undefined) throw new Error(`${member.system}: a namespace and no container cannot be in ${member.network} at once`);
+  return point;
+}
+
+function attachInterface(declaration: Declaration, context: NetworkContext, member: Member, point: AttachPoint): AttachInterface {
   return {
     network: member.network,
     name: member.interface,
@@ -223,6 +232,7 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     bridge: point.bridge ?? "",
     learns: point.learns,
     hooks: point.hooks,
+    ...(point.docker !== undefined && { docker: point.docker }),
   };
 }
 
@@ -236,19 +246,29 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
   if (first !== undefined && hasNamespaces(first.context.network)) return bareSystem(declaration, first.context, first.member, system);
   // One interface holds the default route of each family: the first that has one.
   const defaults = new Set<string>();
-  const interfaces = joined.map(({ context, member }) => {
-    const iface = attachInterface(declaration, context, member);
+  const points = joined.map(({ context, member }) => attachPoint(context, member));
+  const interfaces = joined.map(({ context, member }, i) => {
+    const iface = attachInterface(declaration, context, member, points[i] as AttachPoint);
     const isSpoken = (family: string): boolean => defaults.has(family) || !defaults.add(family);
     return { ...iface, routes: iface.routes.filter(({ to, via }) => to !== "default" || !isSpoken(via.includes(":") ? "ipv6" : "ipv4")) };
   });
   const container = systemContainer(system.name);
+  const startedByAgent = points.some((point) => point.startedByAgent === true);
   const spec: AttachSpec = {
     system: system.name,
     container,
     sysctls: { "net.ipv4.tcp_congestion_control": congestionControl(declaration) },
     interfaces,
+    ...(startedByAgent && { startedByAgent }),
   };
-  return { system, container, interfaces, attach: declare(attachSpec, "attach", spec), members: joined.map(({ member }) => member) };
+  return {
+    system,
+    container,
+    startedByAgent,
+    interfaces,
+    attach: declare(attachSpec, "attach", spec),
+    members: joined.map(({ member }) => member),
+  };
 }
 
 /** The prefixes that a server routes for a network: those that have a gateway. */
@@ -302,7 +322,7 @@ export function kindContexts(
   const used = allKinds.filter((kind) => declaration.testbed.networks.some((network) => network.kind === kind.kind));
   return used.map((kind) => {
     const networks = [...contexts.values()].filter(({ network }) => network.kind === kind.kind);
-    return { kind, context: { declaration, server, networks } };
+    return { kind, context: { declaration, server, networks, mtuOf: (network) => networkMtuBytes(declaration, network) } };
   });
 }
 
@@ -328,7 +348,10 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
   // A hub has the authority of kinds that it has no systems of.
   const authorities = new Set(kinds.flatMap(({ kind, shared }) => (shared.authority === undefined ? [] : [kind])));
   const requiring = declaration.testbed.networks.filter((network) => contexts.has(network.name) || authorities.has(network.kind));
-  const parts = kinds.flatMap(({ shared }) => [...(shared.authority?.parts ?? []), ...shared.edge, ...shared.joints]);
+  const parts = [
+    ...kinds.flatMap(({ shared }) => [...(shared.authority?.parts ?? []), ...shared.edge, ...shared.joints]),
+    ...networks.flatMap(({ nve }) => nve),
+  ];
   const agentSecrets = kinds.flatMap(({ shared }) => fileSecrets(shared.agent?.files ?? []));
   const containers = systems.filter((plan): plan is ContainerSystem => !isBare(plan));
   const hash = createHash("sha256")
@@ -349,6 +372,9 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
       ...commonRequirements,
       ...impairmentRequirements(declaration, server),
       ...requiring.flatMap((network) => kindOf(network).requires(network, server.name)),
+      ...[...contexts.values()].flatMap(({ network, policies }) =>
+        policies.resolved.selected.length === 0 ? [] : (kindOf(network).policies?.requires(network) ?? []),
+      ),
       ...kinds.flatMap(({ shared }) => shared.authority?.requires ?? []),
     ],
     settings: settings(declaration, server),

@@ -83,7 +83,8 @@ export class Testbed extends pulumi.ComponentResource {
     const ready = new Map<string, pulumi.Resource[]>();
     for (const { kind, shared } of plan.kinds) {
       const { edge, joints, settled } = shared;
-      const nva = authorities.get(kind) ?? after;
+      // What the agent does for a kind on the server comes before what needs it.
+      const nva = [...(authorities.get(kind) ?? after), ...(shared.agent === undefined ? [] : agent)];
       const shore = edge.length === 0 ? nva : new Nve(`${kind}_edge`, { parts: edge, site, after: nva }, parent).ready;
       const own = plan.networks.filter(({ network }) => network.kind === kind);
       for (const { network, nve } of own) ready.set(network.name, new Nve(network.name, { parts: nve, site, after: shore }, parent).ready);

@@ -9,6 +9,7 @@ import type { Declaration } from "../../components/config/declaration";
 import type { Testbed as TestbedFile } from "../../components/config/types.gen";
 import { testbedNames } from "../../components/config/sources";
 import { ruleFaults } from "../../components/testbed/check";
+import { readPolicyFile } from "../../components/net/policy/load";
 import { codeRoot } from "../../support/project";
 import { commandPlugin } from "../../toolchain/plugins/command/plugin";
 import { dockerPlugin } from "../../toolchain/plugins/docker/plugin";
@@ -35,7 +36,8 @@ function declarationOf(name: string): Declaration {
     hub: server === "flip",
     isLab: true,
   }));
-  return { name, testbed: parse(readFileSync(join(codeRoot, "testbeds", `${name}.yaml`), "utf8")) as TestbedFile, servers };
+  const testbed = parse(readFileSync(join(codeRoot, "testbeds", `${name}.yaml`), "utf8")) as TestbedFile;
+  return { name, testbed, servers, policies: (testbed.policies ?? []).flatMap((path) => readPolicyFile(codeRoot, path, []) ?? []) };
 }
 
 /** Secrets as plain values: the offline plugins get them so. */

@@ -7,12 +7,14 @@ import type { FilterSpec } from "../../components/host/objects/filterRules";
 import { isBare, planServer } from "../../components/testbed/plan";
 import { resolveMembers } from "../../components/testbed/members";
 import { mtuSums, networkMtuBytes } from "../../components/testbed/mtu";
+import { isContainer } from "../../components/kinds/kind";
+import type { HostObject } from "../../components/host/objectType";
 import { planProbes } from "../../cli/probes";
 import { goodTestbed, runningLab } from "../errors/harness";
 
 function declaration(text = goodTestbed): Declaration {
   const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: name === "flip", isLab: true }));
-  return { name: "tt", testbed: parse(text) as Testbed, servers };
+  return { name: "tt", testbed: parse(text) as Testbed, servers, policies: [] };
 }
 
 const plan = (server: string, text?: string) => {
@@ -61,7 +63,7 @@ describe("the plan of a server", () => {
   });
 
   it("lets a tenant's own packets in, and no other's", () => {
-    const red = plan("flip").networks[0]?.nve.find((o) => o.type.type === "filter")?.spec as FilterSpec;
+    const red = plan("flip").networks[0]?.nve.find((o): o is HostObject => !isContainer(o) && o.type.type === "filter")?.spec as FilterSpec;
     const rules = objectTypes.filter.wanted(red, { stack: "flip" })["iptables filter"] as string[];
     expect(rules).toContain("-A FF-red-net -s 10.0.2.0/24 -i up0 -o br-red-net -j ACCEPT");
     expect(rules).toContain("-A FF-red-net ! -s 10.0.1.0/24 -i br-red-net -j DROP");

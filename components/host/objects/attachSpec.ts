@@ -10,6 +10,8 @@ export interface AttachSpec {
   readonly container: string;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly interfaces: readonly AttachInterface[];
+  /** Docker does not start it: the agent does, once what guards its networks stands. */
+  readonly startedByAgent?: boolean;
 }
 
 export interface AttachInterface {
@@ -32,6 +34,8 @@ export interface AttachInterface {
   /** Whether the bridge learns MACs at the system's port. */
   readonly learns: boolean;
   readonly hooks: readonly { readonly type: string; readonly args: Readonly<Record<string, unknown>> }[];
+  /** Docker makes it: the server's end is docker's own. The guard is a script below the folder of kinds. */
+  readonly docker?: { readonly network: string; readonly guard: string };
 }
 
 /** The contract with agent/look.go: what is there of a system that runs. */
@@ -111,13 +115,14 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.mtuBytes`] = i.mtuBytes;
       properties[`${i.name}.up`] = true;
       properties[`${i.name}.addresses`] = [...i.addresses].sort();
+      for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = on;
+      if (i.docker !== undefined) continue;
       properties[`${i.name}.bridge`] = i.bridge;
       properties[`${i.name}.learns`] = i.learns;
       properties[`${i.name}.port.mac`] = i.portMac;
       properties[`${i.name}.port.mtuBytes`] = i.mtuBytes;
       properties[`${i.name}.port.up`] = true;
       properties[`${i.name}.routes`] = i.routes.map((r) => `${r.to} via ${r.via}`).sort();
-      for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = on;
       for (const [short, on] of shortOffloads(i.portOffloads)) properties[`${i.name}.port.${short}`] = on;
       if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = i.addresses.map((a) => a.split("/")[0] ?? "").sort();
       if (isOfIla(i)) properties[`${i.name}.ila`] = "on";

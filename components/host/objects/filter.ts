@@ -116,8 +116,12 @@ function ensureIptables(spec: FilterSpec): Script {
             [sh`put ${tool(spec, family)} ${table} ${hook} ${nftTable(family, table)} ${tableText(spec, family, table, rules)}`],
       ),
     )}
-    ${spec.policy === undefined ? sh`${dropPolicy}
-${families.map((family) => sh`drop_policy ${tool(spec, family)}`)}` : nothing}
+    ${
+      spec.policy === undefined
+        ? sh`${dropPolicy}
+${families.map((family) => sh`drop_policy ${tool(spec, family)}`)}`
+        : nothing
+    }
     ${dropSets(policySetPrefix(spec.chain), setsOf(spec))}
   `;
 }
@@ -171,12 +175,16 @@ export const filter: ObjectType<FilterSpec> = {
             if "$1" -w -t "$2" -C "$3" -j ${spec.chain} 2>/dev/null; then echo "hooked"; fi
           fi
         }
-        ${spec.policy === undefined ? nothing : sh`
+        ${
+          spec.policy === undefined
+            ? nothing
+            : sh`
           for tool in ${families.map((family) => tool(spec, family))}; do
             echo "=== $tool policies"; "$tool" -w -S ${policyChain(spec.chain)} 2>/dev/null || :
           done
           echo "=== sets"; ${listSets(policySetPrefix(spec.chain))}
-        `}
+        `
+        }
         ${families.flatMap((family) => hooks(spec, family).map(({ table, hook }) => sh`show ${tool(spec, family)} ${table} ${hook}`))}
       `,
   wanted: (spec): Properties => {
@@ -187,10 +195,7 @@ export const filter: ObjectType<FilterSpec> = {
     const policies =
       spec.policy === undefined
         ? []
-        : [
-            ...families.map((family) => [`${tool(spec, family)} policies`, policyRules(spec, family)]),
-            ["sets", wantedSets(setsOf(spec))],
-          ];
+        : [...families.map((family) => [`${tool(spec, family)} policies`, policyRules(spec, family)]), ["sets", wantedSets(setsOf(spec))]];
     return Object.fromEntries([...lists, ...policies]);
   },
   found: (output, spec) => {

@@ -20,11 +20,16 @@ import { namespaceSystem } from "./namespaceSystem";
 import { neighbours } from "./neighbours";
 import { nic } from "./nic";
 import { offloads } from "./offloads";
+import { overlay } from "./overlay";
 import { route } from "./route";
 import { router } from "./router";
 import { serviceAddress } from "./serviceAddress";
 import { services } from "./services";
 import { speakerVni } from "./speakerVni";
+import { swarmJoined } from "./swarmJoined";
+import { swarmManager } from "./swarmManager";
+import { swarmNetwork } from "./swarmNetwork";
+import { swarmNode } from "./swarmNode";
 import { sysctls } from "./sysctls";
 import { tenantRouter } from "./tenantRouter";
 import { tenantVrf } from "./tenantVrf";
@@ -52,11 +57,16 @@ export const objectTypes = {
   neighbours,
   nic,
   offloads,
+  overlay,
   route,
   router,
   serviceAddress,
   services,
   speakerVni,
+  swarmJoined,
+  swarmManager,
+  swarmNetwork,
+  swarmNode,
   sysctls,
   tenantRouter,
   tenantVrf,

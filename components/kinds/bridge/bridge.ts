@@ -9,6 +9,7 @@ import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { type Script, sh } from "../../host/sh";
 import { deviceName, macFor, systemContainer } from "../../net/names";
 import { type Member, type NetworkContext, type NetworkKind, nothingShared, type Requirement } from "../kind";
+import { bridgeDevice, bridgeEnforcer, filterChain, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
 
@@ -16,7 +17,6 @@ const { bridge, bridgePort, filter, route, router } = objectTypes;
 
 type Context = NetworkContext<BridgeNetwork>;
 
-const bridgeDevice = (network: BridgeNetwork): string => deviceName("br-", network.name);
 const transitDevice = (network: BridgeNetwork): string => deviceName("rt-", network.name);
 
 /** The device by which the server itself sees the systems: what it routes to and filters at. */
@@ -33,13 +33,15 @@ function gatewayTexts(network: BridgeNetwork, server: string): string[] {
   });
 }
 
-function bridgeObject({ network, server, mtuBytes }: Context): HostObject {
+function bridgeObject(context: Context): HostObject {
+  const { network, server, mtuBytes } = context;
   const ownsGateway = modeOf(network) === "routed" || modeOf(network) === "nat";
   return declare(bridge, "bridge", {
     device: bridgeDevice(network),
     mac: macFor(`bridge ${network.name} ${server.name}`),
     mtuBytes,
     addresses: ownsGateway ? gatewayTexts(network, server.name) : [],
+    ...(policyOf(context) !== undefined && { isFiltered: true }),
   }) as HostObject;
 }
 
@@ -82,7 +84,9 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
   );
 }
 
-function filterObject({ declaration, network, server }: Context): HostObject {
+function filterObject(context: Context): HostObject {
+  const { declaration, network, server } = context;
+  const policy = policyOf(context);
   const routed = routedPrefixes(declaration);
   const family = (number: 4 | 6, own: Prefix | undefined) => ({
     own: own === undefined ? null : formatPrefix(own),
@@ -94,13 +98,14 @@ function filterObject({ declaration, network, server }: Context): HostObject {
   const here = new Set(routed.filter((r) => r.server === server.name).map((r) => r.network));
   const local = [...here].filter((other) => other !== network && other.tenant === network.tenant).map(serverDevice);
   return declare(filter, "filter", {
-    chain: deviceName("FF-", network.name),
+    chain: filterChain(network),
     variant: network.filter ?? "iptables",
     device: serverDevice(network),
     inputs: [server.uplink, ...local.sort()],
     ipv4: family(4, ipv4),
     ipv6: family(6, ipv6),
     masquerade: modeOf(network) === "nat",
+    ...(policy !== undefined && { policy: { bridge: bridgeDevice(network), ...policy } }),
   }) as HostObject;
 }
 
@@ -174,8 +179,10 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
         ...(gateways.ipv6 ? [{ to: "default", via: formatAddress(gateways.ipv6) }] : []),
       ],
       // The server, where it is the gateway, need not ask for its systems.
-      hooks: modeOf(network) === "routed" || modeOf(network) === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
+      hooks:
+        modeOf(network) === "routed" || modeOf(network) === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
     };
   },
+  policies: bridgeEnforcer,
   reaches,
 };

@@ -74,15 +74,17 @@ class Sets {
     if (sorted.every((entry) => entry.startsWith("! "))) return undefined;
     const [first] = sorted;
     if (sorted.length === 1) return { address: `${direction === "src" ? "-s" : "-d"} ${first}` };
-    const hash = createHash("sha256").update(`${this.family} ${sorted.join(" ")}`).digest("hex").slice(0, 10);
+    const hash = createHash("sha256")
+      .update(`${this.family} ${sorted.join(" ")}`)
+      .digest("hex")
+      .slice(0, 10);
     const name = `${this.prefix}${hash}`;
     this.all.set(name, { name, family: this.family, entries: sorted });
     return { set: `-m set --match-set ${name} ${direction}` };
   }
 }
 
-const portText = ({ protocol, first, last }: PortRange): string =>
-  `-m ${protocol} --dport ${first === last ? first : `${first}:${last}`}`;
+const portText = ({ protocol, first, last }: PortRange): string => `-m ${protocol} --dport ${first === last ? first : `${first}:${last}`}`;
 
 function addressEntries(systems: readonly string[], { addresses, family }: NetfilterInput): string[] {
   const width = family === "ipv4" ? 4 : 6;
@@ -170,7 +172,9 @@ export function compileNetfilter(input: NetfilterInput): NetfilterPolicy {
   const rules = [
     `-m conntrack --ctstate RELATED,ESTABLISHED -j ${pass}`,
     // Neighbours must be found; a system's own ones only, since the hop limit says that no router was between.
-    ...(family === "ipv6" ? [133, 134, 135, 136].map((type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type} -m hl --hl-eq 255 -j ${pass}`) : []),
+    ...(family === "ipv6"
+      ? [133, 134, 135, 136].map((type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type} -m hl --hl-eq 255 -j ${pass}`)
+      : []),
     ...(openMatch === undefined ? [] : [[openMatch.address, openMatch.set, `-j ${pass}`].filter(Boolean).join(" ")]),
     ...policy.rules.flatMap((rule) => plainAndExcepted(rule).flatMap((one) => ruleText(one, sets, input))),
     ...protectedHere.flatMap((system) =>

@@ -105,3 +105,22 @@ export function resolvePolicies(files: readonly PolicyFile[], endpoints: readonl
   );
   return { selected: [...selected].sort(), rules };
 }
+
+/** Whether a system may ask another; without a port: anything, ICMP too. Both are of the testbed, so that no prefix means them. */
+export function allows(
+  { selected, rules }: ResolvedPolicy,
+  from: string,
+  to: string,
+  port?: { readonly protocol: Protocol; readonly number: number },
+): boolean {
+  if (!selected.includes(to)) return true;
+  return rules.some((rule) => {
+    if (!rule.to.includes(to) || rule.from.kind === "prefixes") return false;
+    if (rule.from.kind === "systems" && !rule.from.systems.includes(from)) return false;
+    const { ports } = rule;
+    return (
+      ports === undefined ||
+      (port !== undefined && ports.protocol === port.protocol && ports.first <= port.number && port.number <= ports.last)
+    );
+  });
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// dockerSpec is of an interface that docker itself makes: the container is joined to one of docker's networks.
+type dockerSpec struct {
+	Network string `json:"network"`
+	// What must have run in the network's own namespace before anybody is let in: a script below the folder of kinds. None: nothing.
+	Guard string `json:"guard"`
+}
+
+// joinDocker joins a running container to the docker networks of its plan, and to no other. Docker does so by itself at later starts.
+func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
+	wanted := map[string]string{}
+	for _, iface := range s.Interfaces {
+		if iface.Docker == nil {
+			continue
+		}
+		if err := a.guardNetwork(ctx, iface.Docker); err != nil {
+			return fmt.Errorf("network %s: nobody is let in: %w", iface.Network, err)
+		}
+		if len(iface.Addresses) > 0 {
+			wanted[iface.Docker.Network], _, _ = strings.Cut(iface.Addresses[0], "/")
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	for name, endpoint := range c.NetworkSettings.Networks {
+		if address, is := wanted[name]; is && endpoint.EndpointID != "" && endpoint.IPAddress == address {
+			delete(wanted, name)
+			continue
+		}
+		if err := a.docker.post(ctx, "/networks/"+name+"/disconnect", map[string]any{"Container": c.ID, "Force": true}); err != nil {
+			return err
+		}
+	}
+	for name, address := range wanted {
+		endpoint := map[string]any{"IPAMConfig": map[string]string{"IPv4Address": address}}
+		if err := a.docker.post(ctx, "/networks/"+name+"/connect", map[string]any{"Container": c.ID, "EndpointConfig": endpoint}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guardNetwork runs the script of an overlay in its namespace: again where the namespace or the script is another one.
+func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
+	if d.Guard == "" {
+		return nil
+	}
+	id, err := a.docker.networkID(ctx, d.Network)
+	if err != nil {
+		return err
+	}
+	if len(id) < 10 {
+		return fmt.Errorf("docker has no network %s here", d.Network)
+	}
+	path := "/run/docker/netns/1-" + id[:10]
+	var namespace, script syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(a.proc, "1/root", path), &namespace); err != nil {
+		return fmt.Errorf("its namespace is not there: %w", err)
+	}
+	if err := syscall.Stat(filepath.Join(a.kindsDir(), d.Guard), &script); err != nil {
+		return err
+	}
+	now := fmt.Sprint(namespace.Dev, namespace.Ino, script.Ino, script.Mtim)
+	if a.guarded[d.Network] == now {
+		return nil
+	}
+	delete(a.guarded, d.Network)
+	if err := a.onHost("nsenter", "--net="+path, "sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard)); err != nil {
+		return err
+	}
+	a.guarded[d.Network] = now
+	return nil
+}
+
+// hostSpecs is the folder of specs as the server has it; components/host/objects/agentFolders.ts says the same.
+func hostSpecs(stack string) string { return "/var/lib/flipflap/" + stack + "/attach" }
+
+// start starts a container that docker does not start by itself, once what guards its networks stands. One that somebody
+// stopped stays so until docker or this agent is started again, as docker's own restart policy has it.
+func (a *agent) start(ctx context.Context, s *spec, c *container) error {
+	if !s.StartedByAgent || a.stopped[s.System] {
+		return errNotOurs
+	}
+	for _, iface := range s.Interfaces {
+		if iface.Docker != nil {
+			if err := a.guardNetwork(ctx, iface.Docker); err != nil {
+				return err
+			}
+		}
+	}
+	return a.docker.post(ctx, "/containers/"+c.ID+"/start", nil)
+}
+
+var errNotOurs = errors.New("it does not run, and is not ours to start")
+
+// joinSwarm lets this server take part in the swarm that its plan names.
+func (a *agent) joinSwarm(ctx context.Context) error {
+	site, err := readSwarmSite(filepath.Join(a.kindsDir(), "swarm.json"))
+	if site == nil || err != nil || time.Since(a.inSwarmAt) < 5*time.Second {
+		return err
+	}
+	state, err := a.docker.swarmState(ctx)
+	if err == nil && state == "active" {
+		a.inSwarmAt = time.Now()
+	}
+	if err != nil || state == "active" || state == "pending" {
+		return err
+	}
+	token, err := os.ReadFile(swarmTokenFile)
+	if err != nil {
+		return err
+	}
+	return a.docker.post(ctx, "/swarm/join", map[string]any{
+		"RemoteAddrs": []string{site.Manager}, "JoinToken": strings.TrimSpace(string(token)),
+		"ListenAddr": site.Address + ":2377", "AdvertiseAddr": site.Address, "DataPathAddr": site.Address,
+	})
+}
+
+// swarmTokenFile is where components/kinds/swarm puts the word by which a server joins.
+const swarmTokenFile = "/etc/flipflap/swarm-join"

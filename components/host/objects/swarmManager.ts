@@ -1,0 +1,55 @@
+/** A Docker Swarm with this server as its manager; the word by which others join is a file in the stack's folder. */
+import { type ObjectType, ownerFolder } from "../objectType";
+import { sh } from "../sh";
+import { claimSwarm, leaveSwarm, swarmState } from "./swarm";
+
+export interface SwarmManagerSpec {
+  readonly address: string;
+  /** UDP port of the overlays' VXLAN. */
+  readonly dataPort: number;
+}
+
+export const swarmPort = 2377;
+/** Below the stack's folder. */
+export const joinFile = "swarm/join";
+
+/** Of networks that the swarm makes for itself: one, in a range that nobody else is likely to use (RFC 6598). */
+const ownPool = "100.127.255.0/24";
+
+export const swarmManager: ObjectType<SwarmManagerSpec> = {
+  type: "swarmManager",
+  identity: ({ address, dataPort }) => [address, String(dataPort)],
+  ensure: ({ address, dataPort }) => sh`
+    ${swarmState}
+    ${claimSwarm}
+    claim_swarm
+    case $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}') in
+      "active true") ;;
+      inactive*) ;;
+      *) docker swarm leave --force >/dev/null ;;
+    esac
+    if [ "$(swarm_state)" = inactive ]; then
+      docker swarm init --advertise-addr ${address} --listen-addr ${`${address}:${swarmPort}`} --data-path-addr ${address} \
+        --data-path-port ${dataPort} --default-addr-pool ${ownPool} --default-addr-pool-mask-length 24 >/dev/null
+    fi
+    umask 077
+    mkdir -p "$folder/swarm"
+    docker swarm join-token -q worker >"$folder/${joinFile}"
+  `,
+  remove: () => sh`
+    ${swarmState}
+    ${leaveSwarm}
+    rm -rf "$folder/swarm"
+    leave_swarm
+  `,
+  check: (_, owner) => sh`
+    docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.NodeAddr}}'
+    if [ -s ${`${ownerFolder(owner)}/${joinFile}`} ]; then echo token; fi
+  `,
+  wanted: ({ address }) => ({ state: "active", manages: true, address, token: true }),
+  found: (output) => {
+    const [state = "", manages, address = ""] = output.split("\n")[0]?.split(" ") ?? [];
+    if (state === "inactive") return undefined;
+    return { state, manages: manages === "true", address, token: /^token$/m.test(output) };
+  },
+};

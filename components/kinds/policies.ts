@@ -1,0 +1,35 @@
+/** What a kind does with policies. */
+import type { Network } from "../config/types.gen";
+import type { Script } from "../host/sh";
+import type { Owner } from "../host/objectType";
+import type { AllowRule } from "../net/policy/resolve";
+import type { NetworkContext, Requirement } from "./kind";
+
+export interface Hits {
+  /** By the rules' ids. */
+  readonly allowed: ReadonlyMap<string, number>;
+  /** Packets that a system was spared, by its name; "" for those that were for no system. */
+  readonly denied: ReadonlyMap<string, number>;
+}
+
+export interface PolicyEnforcer<N extends Network = Network> {
+  /** For people: iptables on a bridge. */
+  readonly name: string;
+  /** Of a server whose systems it protects. */
+  requires(network: N): readonly Requirement[];
+  /** Why it can do nothing for a network as that is declared. */
+  refusesNetwork(network: N): string | undefined;
+  /** Why it cannot do a rule. */
+  refuses(rule: AllowRule): string | undefined;
+  /** What is compiled for a server, as it is given to what enforces it. */
+  compiled(context: NetworkContext<N>): string;
+  /** Prints the counters of a network on its server. Changes nothing. */
+  hits(context: NetworkContext<N>, owner: Owner): Script;
+  readHits(output: string, context: NetworkContext<N>): Hits;
+}
+
+/** What no backend here can do. */
+export const withoutProxy = (rule: AllowRule): string | undefined =>
+  rule.http === undefined
+    ? undefined
+    : "what HTTP asks for is seen by a proxy only (Cilium's is Envoy), and none is here; leave rules.http out";

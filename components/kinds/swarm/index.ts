@@ -1,0 +1,1 @@
+export { swarmKind } from "./swarm";

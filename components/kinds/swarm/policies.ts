@@ -1,0 +1,26 @@
+/** Policies in an overlay: rules of iptables in its own network namespace on each server. */
+import type { SwarmNetwork } from "../../config/types.gen";
+import { overlayNamespace } from "../../host/objects/swarm";
+import { sh } from "../../host/sh";
+import { compiledText, readCounters } from "../netfilterPolicies";
+import { type PolicyEnforcer, withoutProxy } from "../policies";
+import { dockerNetwork, netfilterOf, variantOf } from "./netfilter";
+
+export const overlayEnforcer: PolicyEnforcer<SwarmNetwork> = {
+  name: "iptables in the overlay's namespace",
+  requires: (network) => [
+    { tool: variantOf(network), why: "policies in overlays (package iptables)" },
+    { tool: "ipset", why: "policies (package ipset)" },
+    { kernelOption: "CONFIG_BRIDGE_NETFILTER", why: "policies in overlays" },
+    { kernelOption: "CONFIG_IP_SET_HASH_NET", why: "policies" },
+  ],
+  refusesNetwork: () => undefined,
+  refuses: withoutProxy,
+  compiled: (context) => compiledText("FORWARD", [[variantOf(context.network), netfilterOf(context)]]),
+  hits: ({ network }) => sh`
+    ${overlayNamespace}
+    namespace=$(overlay_namespace ${dockerNetwork(network)})
+    if [ -n "$namespace" ]; then nsenter --net="$namespace" ${variantOf(network)} -w -v -S; fi
+  `,
+  readHits: readCounters,
+};

@@ -1,0 +1,139 @@
+/** `kind: swarm`: attachable overlay networks of Docker Swarm (report S0), with policies in the overlay's own namespace. */
+import { type Declaration, firstHub, linksOf, serversOf } from "../../config/declaration";
+import type { SwarmNetwork } from "../../config/types.gen";
+import { declare, type HostObject } from "../../host/objectType";
+import { objectTypes } from "../../host/objects";
+import { guardLeaf } from "../../host/objects/swarm";
+import { joinFile, swarmPort } from "../../host/objects/swarmManager";
+import { formatAddress, parsePrefix } from "../../net/cidr";
+import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Prefixes, SharedParts } from "../kind";
+import { dockerNetwork, isFiltered, netfilterOf, setPrefix, variantOf } from "./netfilter";
+import { overlayEnforcer } from "./policies";
+import { swarmRules } from "./rules";
+import { gatewayOf, ownRangeText, systemsHalf } from "./subnet";
+import { observations } from "./observations";
+
+const { overlay, swarmJoined, swarmManager, swarmNetwork, swarmNode } = objectTypes;
+
+type Context = NetworkContext<SwarmNetwork>;
+
+const joinSecret = "swarm-join";
+const joinPath = "/etc/flipflap/swarm-join";
+
+/** VXLAN of docker's overlays, beside that of other kinds (4789). */
+const dataPort = 4788;
+
+/** A name that no system's container has. */
+const holderOf = (network: SwarmNetwork): string => `ff_holder_${network.name}`;
+
+const hubAddress = (declaration: Declaration): string => firstHub(declaration)?.underlay.ipv4.split("/")[0] ?? "";
+
+function prefixes({ subnet }: SwarmNetwork): Prefixes {
+  const ipv4 = parsePrefix(subnet);
+  return ipv4 === undefined ? {} : { ipv4 };
+}
+
+function holder(network: SwarmNetwork): ContainerPlan {
+  return {
+    container: holderOf(network),
+    image: "agent",
+    // Nothing but to be there: a namespace lives as long as somebody is in its network.
+    command: ["/agent", "hold"],
+    capabilities: [],
+    files: [],
+    folders: [],
+    dockerNetwork: dockerNetwork(network),
+  };
+}
+
+function nve(context: Context): Part[] {
+  const { network, offloads } = context;
+  const policy = netfilterOf(context);
+  const object = declare(overlay, "overlay", {
+    dockerNetwork: dockerNetwork(network),
+    variant: variantOf(network),
+    setPrefix: setPrefix(network),
+    ...(policy !== undefined && { policy }),
+    offloads,
+  });
+  return [object as HostObject, holder(network)];
+}
+
+function authority({ declaration, server, mtuOf }: KindContext<SwarmNetwork>): SharedParts["authority"] {
+  const all = declaration.testbed.networks.filter((network): network is SwarmNetwork => network.kind === "swarm");
+  const parts = all.map((network) => {
+    const spec = {
+      dockerNetwork: dockerNetwork(network),
+      subnet: network.subnet,
+      ownRange: ownRangeText(network.subnet),
+      mtuBytes: mtuOf(network),
+    };
+    return declare(swarmNetwork, `network-${network.name}`, spec) as HostObject;
+  });
+  const manager = declare(swarmManager, "manager", { address: server.underlay.ipv4.split("/")[0] ?? "", dataPort }) as HostObject;
+  return {
+    component: "SwarmManager",
+    parts: [manager, ...parts],
+    requires: [{ noForeignSwarm: true, why: "kind: swarm" }],
+  };
+}
+
+function shared(context: KindContext<SwarmNetwork>): SharedParts {
+  const { declaration, server, networks } = context;
+  const isHub = firstHub(declaration) === server;
+  const both = isHub ? { authority: authority(context) } : {};
+  if (networks.length === 0) return { ...both, edge: [], joints: [], settled: [] };
+  const node = declare(swarmNode, "swarm", {
+    manager: `${hubAddress(declaration)}:${swarmPort}`,
+    address: server.underlay.ipv4.split("/")[0] ?? "",
+  }) as HostObject;
+  return {
+    ...both,
+    ...(isHub ? {} : { agent: { parts: [node], files: [{ path: joinPath, content: [{ secret: joinSecret }] }], folders: [] } }),
+    edge: [declare(swarmJoined, "joined", {}) as HostObject],
+    joints: [],
+    settled: [],
+  };
+}
+
+export const swarmKind: NetworkKind<SwarmNetwork> = {
+  kind: "swarm",
+  rules: swarmRules,
+  variant: () => "overlay",
+  overhead: () => [{ name: "VXLAN", bytes: 50 }],
+  servers: serversOf,
+  links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
+  prefixes,
+  pools: (network) => {
+    const { ipv4 } = prefixes(network);
+    return ipv4 === undefined ? {} : { ipv4: systemsHalf(ipv4) };
+  },
+  gateways: (network) => {
+    const { ipv4 } = prefixes(network);
+    return ipv4 === undefined ? {} : { ipv4: gatewayOf(ipv4) };
+  },
+  dockerMac: (address) =>
+    `02:42:${formatAddress(address)
+      .split(".")
+      .map((byte) => Number(byte).toString(16).padStart(2, "0"))
+      .join(":")}`,
+  routesOnServer: false,
+  requires: () => [
+    { kernelOption: "CONFIG_VXLAN", why: "kind: swarm" },
+    { noForeignSwarm: true, why: "kind: swarm" },
+  ],
+  secrets: [{ name: joinSecret, file: joinFile }],
+  sysctls: {},
+  nve,
+  shared,
+  attach: ({ network, ...context }) => ({
+    learns: false,
+    routes: [],
+    hooks: [],
+    docker: { network: dockerNetwork(network), guard: guardLeaf(dockerNetwork(network)) },
+    startedByAgent: isFiltered({ network, ...context }),
+  }),
+  reaches: () => true,
+  policies: overlayEnforcer,
+  observations,
+};
