@@ -3,7 +3,7 @@
  * all. One script settles it, which the agent runs too: whenever the namespace is a new one, and before a system is let in.
  */
 import { createHash } from "node:crypto";
-import type { NetfilterPolicy } from "../../net/policy/netfilter";
+import { type NetfilterPolicy, setsText } from "../../net/policy/netfilter";
 import { sections } from "../json";
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { nothing, type Script, sh } from "../sh";
@@ -24,7 +24,7 @@ const tool = ({ variant }: OverlaySpec): string => variant;
 const tool6 = ({ variant }: OverlaySpec): string => variant.replace("iptables", "ip6tables");
 
 /** Its name tells which rules these are: those that stand already keep their counters. */
-const chainOf = (policy: NetfilterPolicy): string => `FF-${createHash("sha256").update(JSON.stringify(policy)).digest("hex").slice(0, 16)}`;
+const chainOf = (policy: NetfilterPolicy): string => `FF-${createHash("sha256").update([...setsText(policy.sets), ...policy.rules].join("\n")).digest("hex").slice(0, 16)}`;
 
 /** As `iptables -S` prints them. */
 function forwardRules(policy: NetfilterPolicy): string[] {

@@ -1,5 +1,6 @@
 /** Policies as Cilium imports them. Pure. */
 import type { PolicyFile } from "./resolve";
+import { asksNothing } from "./selector";
 import type { Ingress, Policy, Selector, ToPorts } from "./types.gen";
 
 /** Of Cilium's own (pkg/policy/api, MaxPorts): more stand in several entries. */
@@ -12,6 +13,19 @@ const selectorOf = ({ matchLabels, matchExpressions }: Selector): Selector => ({
   ...(matchLabels !== undefined && { matchLabels: Object.fromEntries(Object.entries(matchLabels).map(([key, v]) => [keyOf(key), v])) }),
   ...(matchExpressions !== undefined && { matchExpressions: matchExpressions.map((one) => ({ ...one, key: keyOf(one.key) })) }),
 });
+
+/** Identities of Cilium's own have none of our labels: what asks for the lack of one would mean them too. */
+const notReserved = ["world", "host", "remote-node", "init", "health", "unmanaged"].map((name) => ({
+  key: `reserved:${name}`,
+  operator: "DoesNotExist" as const,
+}));
+
+/** Systems, and not the world: but for a selector that asks nothing. */
+function sourceOf(selector: Selector): Selector {
+  const own = selectorOf(selector);
+  if (Object.keys(own.matchLabels ?? {}).length > 0 || asksNothing(selector)) return own;
+  return { ...own, matchExpressions: [...(own.matchExpressions ?? []), ...notReserved] };
+}
 
 const chunks = <T>(list: readonly T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
@@ -27,7 +41,7 @@ function portsOf({ ports, rules }: ToPorts): ToPorts[] {
 
 function ingressOf({ fromEndpoints, fromCIDR, fromCIDRSet, toPorts }: Ingress): Ingress {
   return {
-    ...(fromEndpoints !== undefined && { fromEndpoints: fromEndpoints.map(selectorOf) }),
+    ...(fromEndpoints !== undefined && { fromEndpoints: fromEndpoints.map(sourceOf) }),
     ...(fromCIDR !== undefined && { fromCIDR }),
     ...(fromCIDRSet !== undefined && { fromCIDRSet }),
     ...(toPorts !== undefined && { toPorts: toPorts.flatMap(portsOf) }),

@@ -2,7 +2,7 @@
  * Policies with their selectors resolved: which systems are protected, and what each rule lets reach them. What enforces
  * them compiles from here. Pure.
  */
-import { matches, type Labels } from "./selector";
+import { asksNothing, matches, type Labels } from "./selector";
 import type { CidrSet, HttpRule, Ingress, Policy, Port } from "./types.gen";
 
 export interface PolicyFile {
@@ -60,6 +60,8 @@ export function portRanges(port: Port): PortRange[] {
 function sourcesOf(ingress: Ingress, peers: readonly Endpoint[]): Source[] {
   const { fromEndpoints, fromCIDR, fromCIDRSet, toPorts } = ingress;
   if (fromEndpoints !== undefined) {
+    // As Cilium has it: a selector that asks nothing is everybody, and not the systems only.
+    if (fromEndpoints.some(asksNothing)) return [{ kind: "anybody" }];
     const systems = peers.filter(({ labels }) => fromEndpoints.some((selector) => matches(selector, labels))).map(({ system }) => system);
     return [{ kind: "systems", systems }];
   }

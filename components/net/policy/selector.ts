@@ -6,6 +6,9 @@ export type Labels = Readonly<Record<string, string>>;
 /** Cilium's sources of labels, which a key may begin with; systems have labels of one source only. */
 const keyOf = (key: string): string => key.replace(/^(any|container)[.:]/, "");
 
+export const asksNothing = ({ matchLabels = {}, matchExpressions = [] }: Selector): boolean =>
+  Object.keys(matchLabels).length === 0 && matchExpressions.length === 0;
+
 export function matches({ matchLabels = {}, matchExpressions = [] }: Selector, labels: Labels): boolean {
   const has = (key: string): boolean => Object.hasOwn(labels, key);
   const byLabels = Object.entries(matchLabels).every(([key, value]) => has(keyOf(key)) && labels[keyOf(key)] === value);

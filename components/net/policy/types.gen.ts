@@ -67,7 +67,7 @@ values?: string[]
  */
 export interface Ingress {
 /**
- * Systems by their labels: any of the selectors. `[{}]` is all systems.
+ * Systems by their labels: any of the selectors. `[{}]` is everybody, systems or not.
  * 
  * @minItems 1
  */
