@@ -25,6 +25,7 @@ agent static attach what -pids and -registry name, without docker and etcd
 agent ila    print what this server's ILA holds, as JSON; changes nothing
 agent load   what benches do to the registry: -network NAME with -fill N, -register N or -watch SECONDS
 agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
+agent probe  send packets between systems and tell which arrive; the plan is the input's first line
 agent look   print what is there of every system, a JSON object a line; changes nothing
 options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -bpffs DIR -docker SOCKET
          -pids NAME=PID,... -registry FILE
@@ -104,6 +105,10 @@ func main() {
 		}
 		line, _ := json.Marshal(facts)
 		fmt.Println(string(line))
+	case "probe":
+		if err := a.probe(ctx, os.Stdin, os.Stdout); err != nil {
+			log.Fatal(err)
+		}
 	case "look":
 		all, err := a.look(ctx)
 		if err != nil {

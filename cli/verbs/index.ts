@@ -10,6 +10,7 @@ import { experiment } from "./experiment";
 import { graph } from "./graph";
 import { lab } from "./lab";
 import { move } from "./move";
+import { policy } from "./policy";
 import { repair } from "./repair";
 import { report } from "./report";
 import { routes } from "./routes";
@@ -28,6 +29,7 @@ export const allVerbs: readonly Verb[] = [
   check,
   move,
   routes,
+  policy,
   exec,
   capture,
   experiment,

@@ -10,7 +10,8 @@ import { ensureProject, overrideTestbed } from "../../setup/project";
 import { ensureToolchain } from "../../setup/toolchain";
 import { sleep } from "../../support/process";
 import { projectRoot } from "../../support/project";
-import { step } from "../../support/progress";
+import { say, step } from "../../support/progress";
+import { policyWarnings } from "../../components/testbed/policyRules";
 import { type Context } from "../context";
 import { deploy } from "../deploy";
 import { recover } from "../recovery";
@@ -85,6 +86,7 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     await ensureProject(root, stackNames(declaration));
     const running = checkedDeclaration(root, readLabState(root), true);
     writeSshConfig(root, running);
+    for (const { path, what, fix } of policyWarnings(running)) say(`  !! ${path}: ${what}; ${fix}`);
     await recover({ root, declaration: running }, running.servers);
     await deploy(root, running);
     const now = await settledStatus({ root, declaration: running });

@@ -4,10 +4,11 @@ import type { Declaration } from "../config/declaration";
 import { applyRules, ConfigError, type Fault } from "../config/faults";
 import { loadDeclaration } from "../config/load";
 import { allKinds } from "../kinds/registry";
+import { policyRules } from "./policyRules";
 import { testbedRules } from "./rules";
 
 export function ruleFaults(declaration: Declaration): Fault[] {
-  const faults = applyRules(testbedRules, declaration);
+  const faults = [...applyRules(testbedRules, declaration), ...applyRules(policyRules, declaration)];
   for (const kind of allKinds) {
     const networks = declaration.testbed.networks.filter((network) => network.kind === kind.kind);
     faults.push(...applyRules(kind.rules, { declaration, networks }));

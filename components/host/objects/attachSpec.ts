@@ -89,7 +89,7 @@ const isOfIla = (iface: AttachInterface): boolean => iface.hooks.some((hook) => 
 const impossible = "impossible";
 
 /** The agent's own program, beside the one that runs: it reads the kernel and changes nothing. */
-export const askAgent = ({ stack }: Owner, what: "look" | "ila"): Script => sh`
+export const askAgent = ({ stack }: Owner, what: "look" | "ila" | "probe"): Script => sh`
   fail() { printf '%s\n' "$*" >&2; exit 1; }
   pid=$(docker inspect -f '{{.State.Pid}}' ${ownContainers.agent} 2>/dev/null || echo 0)
   [ "$pid" != 0 ] || fail "the agent does not run, and without it nothing is known of this"

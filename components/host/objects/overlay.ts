@@ -24,7 +24,11 @@ const tool = ({ variant }: OverlaySpec): string => variant;
 const tool6 = ({ variant }: OverlaySpec): string => variant.replace("iptables", "ip6tables");
 
 /** Its name tells which rules these are: those that stand already keep their counters. */
-const chainOf = (policy: NetfilterPolicy): string => `FF-${createHash("sha256").update([...setsText(policy.sets), ...policy.rules].join("\n")).digest("hex").slice(0, 16)}`;
+const chainOf = (policy: NetfilterPolicy): string =>
+  `FF-${createHash("sha256")
+    .update([...setsText(policy.sets), ...policy.rules].join("\n"))
+    .digest("hex")
+    .slice(0, 16)}`;
 
 /** As `iptables -S` prints them. */
 function forwardRules(policy: NetfilterPolicy): string[] {

@@ -1,0 +1,171 @@
+/** Packets that policies must let pass and packets that they must not, from system to system on the running testbed. */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import type { Declaration, ServerDeclaration } from "../components/config/declaration";
+import { serversOf } from "../components/config/declaration";
+import { askAgent } from "../components/host/objects/attachSpec";
+import { quote } from "../components/host/sh";
+import type { Member } from "../components/kinds/kind";
+import { kindOf } from "../components/kinds/registry";
+import { formatAddress } from "../components/net/cidr";
+import { systemContainer } from "../components/net/names";
+import { allows, type Protocol, type ResolvedPolicy } from "../components/net/policy/resolve";
+import { networkContext } from "../components/testbed/plan";
+import { sleep } from "../support/process";
+import { type Context, sshCommand } from "./context";
+
+export interface PolicyProbe {
+  readonly network: string;
+  readonly kind: string;
+  readonly from: string;
+  readonly fromServer: string;
+  readonly to: string;
+  readonly toServer: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly protocol: Protocol | "icmp";
+  /** Of tcp, udp and sctp. */
+  readonly port: number;
+  /** Whether the policies allow it. */
+  readonly expected: boolean;
+}
+
+export interface PolicyProbeResult extends PolicyProbe {
+  readonly arrived: boolean;
+}
+
+/** What is asked where a policy names no port: nothing listens there, and nothing needs to. */
+const plainPort = 7;
+
+interface Asked {
+  readonly protocol: Protocol | "icmp";
+  readonly number: number;
+}
+
+/** Ports that the rules of a system tell apart: in each one, beside it, and in none. */
+function askedOf({ rules }: ResolvedPolicy, to: string, portsPerSystem: number): Asked[] {
+  const own = rules.flatMap((rule) => (rule.to.includes(to) && rule.ports !== undefined ? [rule.ports] : []));
+  const some = own.length <= portsPerSystem ? own : own.filter((_, i) => i % Math.ceil(own.length / portsPerSystem) === 0);
+  const near = some.flatMap(({ protocol, first, last }): Asked[] => [
+    { protocol, number: first },
+    ...(last < 65535 ? [{ protocol, number: last + 1 } as const] : []),
+    { protocol: protocol === "tcp" ? "udp" : "tcp", number: first },
+  ]);
+  const all: Asked[] = [
+    ...near,
+    { protocol: "tcp", number: plainPort },
+    { protocol: "udp", number: plainPort },
+    { protocol: "icmp", number: 0 },
+  ];
+  return [...new Map(all.map((one) => [`${one.protocol} ${one.number}`, one])).values()];
+}
+
+/** In both families, every system of a network with policies from every other, or from some where they are many. */
+export function planPolicyProbes(declaration: Declaration, limits = { sourcesPerSystem: 12, portsPerSystem: 12 }): PolicyProbe[] {
+  return declaration.testbed.networks.flatMap((network): PolicyProbe[] => {
+    const [server] = serversOf(declaration, network);
+    if (server === undefined) return [];
+    const context = networkContext(declaration, network, server);
+    const { members, policies } = context;
+    if (policies.resolved.selected.length === 0) return [];
+    const of = (from: Member, to: Member): PolicyProbe[] => {
+      if (from.system === to.system || !kindOf(network).reaches(context, from, to)) return [];
+      return (["ipv4", "ipv6"] as const).flatMap((family) => {
+        const [source, destination] = [from.addresses[family], to.addresses[family]];
+        if (source === undefined || destination === undefined) return [];
+        return askedOf(policies.resolved, to.system, limits.portsPerSystem).map(({ protocol, number }): PolicyProbe => {
+          const port = protocol === "icmp" ? undefined : { protocol, number };
+          return {
+            network: network.name,
+            kind: network.kind,
+            from: from.system,
+            fromServer: from.server,
+            to: to.system,
+            toServer: to.server,
+            source: formatAddress(source),
+            destination: formatAddress(destination),
+            protocol,
+            port: number,
+            expected: allows(policies.resolved, from.system, to.system, port),
+          };
+        });
+      });
+    };
+    return members.flatMap((to) => {
+      const others = members.filter((from) => from !== to);
+      const step = Math.max(1, Math.ceil(others.length / limits.sourcesPerSystem));
+      return others.filter((_, i) => i % step === 0).flatMap((from) => of(from, to));
+    });
+  });
+}
+
+/** The agent's probing program on a server: its answers, line by line, and what it is told. */
+class Prober {
+  private readonly child: ChildProcessWithoutNullStreams;
+  private said = "";
+  private complaint = "";
+  private over = false;
+
+  constructor(
+    context: Context,
+    readonly server: ServerDeclaration,
+  ) {
+    const script = askAgent({ stack: server.name }, "probe").text;
+    const [program = "", ...words] = sshCommand(server, `${server.user === "root" ? "" : "sudo -n "}sh -c ${quote(script)}`);
+    this.child = spawn(program, words, { cwd: context.root, stdio: ["pipe", "pipe", "pipe"] });
+    this.child.stdout.setEncoding("utf8").on("data", (text: string) => (this.said += text));
+    this.child.stderr.setEncoding("utf8").on("data", (text: string) => (this.complaint += text));
+    this.child.stdin.on("error", () => undefined);
+    this.child.on("close", () => (this.over = true));
+  }
+
+  tell(line: string): void {
+    this.child.stdin.write(`${line}\n`);
+  }
+
+  async hear(word: string): Promise<void> {
+    while (!this.said.includes(`${word}\n`)) {
+      if (this.over) throw new Error(`${this.server.name}: ${this.complaint.trim() || "the agent ended"}`);
+      await sleep(20);
+    }
+  }
+
+  /** The numbers of what arrived. */
+  async end(): Promise<number[]> {
+    this.child.stdin.end();
+    while (!this.over) await sleep(20);
+    return JSON.parse(this.said.trim().split("\n").at(-1) ?? "[]") as number[];
+  }
+
+  stop(): void {
+    this.child.kill();
+  }
+}
+
+/** What is still on its way when the last packet was sent. */
+const lingerMilliseconds = 400;
+
+export async function runPolicyProbes(context: Context, probes: readonly PolicyProbe[]): Promise<PolicyProbeResult[]> {
+  if (probes.length === 0) return [];
+  const involved = context.declaration.servers.filter(({ name }) => probes.some((p) => p.fromServer === name || p.toServer === name));
+  const probers = involved.map((server) => new Prober(context, server));
+  // Another base each time: what tracks connections must not take them for those of the last time.
+  const base = 1 + (Date.now() % 1_000_000) * 1000;
+  try {
+    for (const prober of probers) {
+      const { name } = prober.server;
+      const receive = [...new Set(probes.filter((p) => p.toServer === name).map(({ to }) => systemContainer(to)))];
+      const send = probes.flatMap(({ fromServer, from, source, destination, protocol, port }, i) =>
+        fromServer === name ? [{ id: base + i, from: systemContainer(from), source, destination, protocol, port }] : [],
+      );
+      prober.tell(JSON.stringify({ receive, send }));
+    }
+    await Promise.all(probers.map((prober) => prober.hear("ready")));
+    for (const prober of probers) prober.tell("go");
+    await Promise.all(probers.map((prober) => prober.hear("sent")));
+    await sleep(lingerMilliseconds);
+    const arrived = new Map(await Promise.all(probers.map(async (prober) => [prober.server.name, new Set(await prober.end())] as const)));
+    return probes.map((probe, i) => ({ ...probe, arrived: arrived.get(probe.toServer)?.has(base + i) === true }));
+  } finally {
+    for (const prober of probers) prober.stop();
+  }
+}
