@@ -33,6 +33,8 @@ type agent struct {
 	guarded map[string]string // docker networks whose guard stands, and where
 	stopped map[string]bool   // systems that somebody stopped
 
+	cilium *docker // its API, in the same words as docker's
+
 	inSwarmAt time.Time // when docker last said that this server is in its swarm
 }
 

@@ -63,6 +63,18 @@ func (d *docker) post(ctx context.Context, path string, body any) error {
 	return err
 }
 
+func (d *docker) patch(ctx context.Context, path string, body any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	response, err := d.call(ctx, http.MethodPatch, path, data)
+	if err == nil {
+		response.Body.Close()
+	}
+	return err
+}
+
 func (d *docker) call(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, bytes.NewReader(body))
 	if err != nil {

@@ -16,6 +16,10 @@ type dockerSpec struct {
 	Network string `json:"network"`
 	// What must have run in the network's own namespace before anybody is let in: a script below the folder of kinds. None: nothing.
 	Guard string `json:"guard"`
+	// The guard runs not there but on the server, and again whenever this container was started anew.
+	GuardedBy string `json:"guardedBy"`
+	// Cilium knows the container by its labels, and lets nothing in or out before it does.
+	Cilium bool `json:"cilium"`
 }
 
 // joinDocker joins a running container to the docker networks of its plan, and to no other. Docker does so by itself at later starts.
@@ -44,10 +48,25 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 			return err
 		}
 	}
+	joined := len(wanted) > 0
 	for name, address := range wanted {
 		endpoint := map[string]any{"IPAMConfig": map[string]string{"IPv4Address": address}}
 		if err := a.docker.post(ctx, "/networks/"+name+"/connect", map[string]any{"Container": c.ID, "EndpointConfig": endpoint}); err != nil {
 			return err
+		}
+	}
+	if joined {
+		now, err := a.docker.inspect(ctx, c.ID)
+		if err != nil || now == nil {
+			return err
+		}
+		*c = *now
+	}
+	for _, iface := range s.Interfaces {
+		if iface.Docker != nil && iface.Docker.Cilium {
+			if err := a.labelInCilium(ctx, c, c.NetworkSettings.Networks[iface.Docker.Network].EndpointID); err != nil {
+				return fmt.Errorf("cilium: %w", err)
+			}
 		}
 	}
 	return nil
@@ -57,6 +76,9 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 	if d.Guard == "" {
 		return nil
+	}
+	if d.GuardedBy != "" {
+		return a.guardByContainer(ctx, d)
 	}
 	id, err := a.docker.networkID(ctx, d.Network)
 	if err != nil {
@@ -79,6 +101,30 @@ func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 	}
 	delete(a.guarded, d.Network)
 	if err := a.onHost("nsenter", "--net="+path, "sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard)); err != nil {
+		return err
+	}
+	a.guarded[d.Network] = now
+	return nil
+}
+
+func (a *agent) guardByContainer(ctx context.Context, d *dockerSpec) error {
+	c, err := a.docker.inspect(ctx, d.GuardedBy)
+	if err != nil {
+		return err
+	}
+	if c == nil || !c.State.Running {
+		return fmt.Errorf("%s does not run", d.GuardedBy)
+	}
+	var script syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(a.kindsDir(), d.Guard), &script); err != nil {
+		return err
+	}
+	now := fmt.Sprint(c.State.StartedAt.UnixNano(), script.Ino, script.Mtim)
+	if a.guarded[d.Network] == now {
+		return nil
+	}
+	delete(a.guarded, d.Network)
+	if err := a.onHost("sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard)); err != nil {
 		return err
 	}
 	a.guarded[d.Network] = now

@@ -92,16 +92,23 @@ async function buildPackages(base: string, packages: readonly string[], to: stri
 
 async function buildGo(go: NonNullable<ImageDefinition["go"]>, to: string): Promise<void> {
   const command = await goCommand();
+  const environment = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false" };
+  const options = { cwd: join(codeRoot, go.module), env: environment };
+  const variables = Object.entries(go.variables ?? {}).map(([name, value]) => ` -X '${name}=${value}'`);
   await inWorkFolder(async (work) => {
     const tree = join(imagesFolder(), `go-${process.pid}`);
     try {
       for (const [path, source] of Object.entries(go.binaries)) {
         const out = join(tree, path);
         mkdirSync(dirname(out), { recursive: true });
-        await run([...command, "build", "-trimpath", "-ldflags", "-s -w", "-o", out, source], {
-          cwd: join(codeRoot, go.module),
-          env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false" },
-        });
+        await run([...command, "build", "-trimpath", "-ldflags", `-s -w${variables.join("")}`, "-o", out, source], options);
+      }
+      for (const [folder, { module, folder: from, paths }] of Object.entries(go.sources ?? {})) {
+        const at = (await run([...command, "list", "-m", "-f", "{{.Dir}}", module], options)).trim();
+        const to = join(tree, folder);
+        mkdirSync(to, { recursive: true });
+        // The cache of modules is read-only, and its copies must not be.
+        await run(["sh", "-c", `cd "$0" && cp -r --no-preserve=mode ${paths.join(" ")} "$1"`, join(at, from), to]);
       }
       await run(asRoot(["cp", "-r", "--no-preserve=ownership", tree, join(work, "tree")]));
       await packLayer(join(work, "tree"), to);

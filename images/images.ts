@@ -6,7 +6,14 @@ export interface ImageDefinition {
   /** Debian components needed beside main. */
   readonly components?: readonly string[];
   /** Programs built from a Go module of this project: its folder, and binary path in the image -> package. */
-  readonly go?: { readonly module: string; readonly binaries: Readonly<Record<string, string>> };
+  readonly go?: {
+    readonly module: string;
+    readonly binaries: Readonly<Record<string, string>>;
+    /** Variables that the linker sets. */
+    readonly variables?: Readonly<Record<string, string>>;
+    /** What comes along from the sources of a module that it requires: folder in the image -> the module's own paths. */
+    readonly sources?: Readonly<Record<string, { readonly module: string; readonly folder: string; readonly paths: readonly string[] }>>;
+  };
   /** Programs of bpf/ that go to /bpf. */
   readonly bpf?: readonly string[];
   /** No Debian below: the image holds its Go programs only. */
@@ -52,6 +59,25 @@ export const images = {
   },
   frr: { purpose: "EVPN speaker", packages: ["frr"], command: ["/usr/lib/frr/frrinit.sh", "start"] },
   etcd: { purpose: "key-value store of ILA and Cilium", packages: ["etcd-server", "etcd-client"], command: ["etcd"] },
+  cilium: {
+    purpose: "Cilium's agent and docker plugin; its build takes minutes, once",
+    // It compiles its programs on the server.
+    packages: ["clang-14", "iptables", "ipset", "kmod"],
+    go: {
+      module: "images/cilium",
+      binaries: {
+        "/usr/local/bin/cilium-agent": "github.com/cilium/cilium/daemon",
+        "/usr/local/bin/cilium-dbg": "github.com/cilium/cilium/cilium-dbg",
+        "/usr/local/bin/cilium-docker": "github.com/cilium/cilium/plugins/cilium-docker",
+      },
+      // A released version, which its tools compare with one another.
+      variables: { "github.com/cilium/cilium/pkg/version.ciliumVersion": "1.18.2 0000000 2025-09-18T00:00:00+00:00" },
+      sources: {
+        "/var/lib/cilium/bpf": { module: "github.com/cilium/cilium", folder: "bpf", paths: ["*.c", "*.h", "include", "lib"] },
+      },
+    },
+    command: ["cilium-agent"],
+  },
   strongswan: {
     purpose: "IPsec gateway",
     packages: ["strongswan-swanctl", "charon-systemd", "libcharon-extra-plugins", "iptables"],

@@ -6,7 +6,7 @@
  * This interface was referenced by `Testbed`'s JSON-Schema
  * via the `definition` "Network".
  */
-export type Network = (BridgeNetwork | EvpnNetwork | IlaNetwork | NetnsNetwork | SwarmNetwork)
+export type Network = (BridgeNetwork | CiliumNetwork | EvpnNetwork | IlaNetwork | NetnsNetwork | SwarmNetwork)
 /**
  * Lower-case letters, digits and inner hyphens; starts with a letter.
  * 
@@ -122,6 +122,43 @@ mtuBytes?: number
  * What keeps tenants apart where servers route: `iptables` (the server's default variant), `iptables-legacy`, or `nft`.
  */
 filter?: ("iptables" | "iptables-legacy" | "nft")
+}
+/**
+ * A network of Cilium (reports S0 and S1): its eBPF programs carry packets and enforce policies by the identities that labels come to. Written as a bridge network is: the word `kind` turns Cilium on and off.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "CiliumNetwork".
+ */
+export interface CiliumNetwork {
+/**
+ * The network's name, unique in the testbed.
+ */
+name: string
+/**
+ * The tenant that the network belongs to.
+ */
+tenant: string
+/**
+ * `cilium`: Cilium.
+ */
+kind: "cilium"
+/**
+ * The IPv4 prefix of each server's systems. The first host is the gateway, the last stays free.
+ */
+subnets: {
+/**
+ * An IPv4 prefix.
+ */
+[k: string]: string | undefined
+}
+/**
+ * Between servers: `tunnel` (VXLAN, with the identity in its header), or `native` (as it is; the servers route the prefixes).
+ */
+routing?: ("tunnel" | "native")
+/**
+ * MTU of the systems' interfaces. Default: what the link carries, less 50 bytes in a tunnel.
+ */
+mtuBytes?: number
 }
 /**
  * An Ethernet segment over all servers: VXLAN, with BGP EVPN (RFC 7432, RFC 8365) telling each server where the systems are.

@@ -47,11 +47,11 @@ export interface IpAddresses {
 }
 
 /** Global addresses with prefix length, in one order. */
-export function addressesOf(listed: readonly IpAddresses[], device: string): string[] {
+export function addressesOf(listed: readonly IpAddresses[], device: string, scope = "global"): string[] {
   return listed
     .filter((item) => item.ifname === device)
     .flatMap((item) => item.addr_info)
-    .filter((a) => a.scope === "global")
+    .filter((a) => a.scope === scope)
     .map((a) => `${a.local}/${a.prefixlen}`)
     .sort();
 }

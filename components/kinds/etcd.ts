@@ -4,7 +4,7 @@ import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import { type Leaf, leafFolder } from "../host/objects/certificates";
 import { ownContainers } from "../net/names";
-import type { ContainerPlan, Part, Requirement } from "./kind";
+import type { ContainerPlan, Requirement, SharedParts } from "./kind";
 
 export const etcdPort = 2379;
 const peerPort = 2380;
@@ -17,7 +17,7 @@ export function etcdEndpoints(declaration: Declaration): string[] {
   return hub === undefined ? [] : [`https://${addressOf(hub)}:${etcdPort}`];
 }
 
-export const etcdRequirements: readonly Requirement[] = [
+const etcdRequirements: readonly Requirement[] = [
   { tool: "openssl", why: "the testbed's own certificates" },
   { tool: "ss", why: "seeing who listens on etcd's ports (package iproute2)" },
   ...[etcdPort, peerPort].map((port) => ({
@@ -56,11 +56,22 @@ function containerPlan(hub: ServerDeclaration): ContainerPlan {
   };
 }
 
-/** The store and the authority for its certificates; `clients` are the names of who may speak to it. */
-export function etcdParts(hub: ServerDeclaration, clients: readonly string[]): Part[] {
+/** The kinds that share the store, and the names by which their servers speak to it. */
+const clients = { ila: "ila-agent", cilium: "cilium-agent" } as const;
+
+export const etcdClient = (kind: keyof typeof clients): string => clients[kind];
+
+/** The store and the authority for its certificates: of the first kind of the testbed that needs them, for all of these. */
+export function etcdAuthority(declaration: Declaration, kind: keyof typeof clients): SharedParts["authority"] {
+  const hub = firstHub(declaration);
+  const users = (Object.keys(clients) as (keyof typeof clients)[]).filter((one) =>
+    declaration.testbed.networks.some((network) => network.kind === one),
+  );
+  if (hub === undefined || users[0] !== kind) return undefined;
   const leaves: Leaf[] = [
     { name: "etcd", addresses: [addressOf(hub), "127.0.0.1"], uses: ["serverAuth", "clientAuth"] },
-    ...clients.map((name): Leaf => ({ name, addresses: [], uses: ["clientAuth"] })),
+    ...users.map((one): Leaf => ({ name: clients[one], addresses: [], uses: ["clientAuth"] })),
   ];
-  return [declare(objectTypes.certificates, "certificates", { leaves }) as HostObject, containerPlan(hub)];
+  const parts = [declare(objectTypes.certificates, "certificates", { leaves }) as HostObject, containerPlan(hub)];
+  return { component: "Etcd", parts, requires: etcdRequirements };
 }

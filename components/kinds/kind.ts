@@ -101,8 +101,16 @@ export interface ContainerPlan {
   /** Without CAP_. */
   readonly capabilities: readonly string[];
   readonly files: readonly { readonly path: string; readonly content: SecretText }[];
-  /** Folders below the stack's own on the server; read-only inside. Where mounts follow, what is mounted there later is seen too. */
-  readonly folders: readonly { readonly server: string; readonly container: string; readonly mountsFollow?: boolean }[];
+  /**
+   * Folders of the server: below the stack's own where they do not begin with a slash; read-only inside unless they are written.
+   * Where mounts follow, what is mounted there later is seen too.
+   */
+  readonly folders: readonly {
+    readonly server: string;
+    readonly container: string;
+    readonly mountsFollow?: boolean;
+    readonly isWritten?: boolean;
+  }[];
 }
 
 export type Part = HostObject | ContainerPlan;
@@ -180,8 +188,8 @@ export interface NetworkKind<N extends Network = Network> {
   prefixes(network: N, server: string): Prefixes;
   /** Where addresses that nobody declared come from, if not from the whole prefixes. */
   pools?(network: N, server: string): Prefixes;
-  /** Docker makes the interfaces, and their MACs by the address. */
-  dockerMac?(address: Address): string;
+  /** Where docker makes the interfaces: their name, and their MAC by the address (none where it is drawn). */
+  readonly docker?: { readonly interface: string; mac(address: Address): string };
   /** Addresses of a prefix that no system may have. */
   gateways(network: N, server: string): Addresses;
   /** Members are no neighbours of one another: all packets go by the server. */

@@ -1,13 +1,21 @@
 /** The kinds that there are. Adding one adds a line here. */
 import type { Network } from "../config/types.gen";
 import { bridgeKind } from "./bridge";
+import { ciliumKind } from "./cilium";
 import { evpnKind } from "./evpn";
 import { ilaKind } from "./ila";
 import type { NetworkKind } from "./kind";
 import { netnsKind } from "./netns";
 import { swarmKind } from "./swarm";
 
-const kinds = { bridge: bridgeKind, evpn: evpnKind, ila: ilaKind, netns: netnsKind, swarm: swarmKind } as const satisfies {
+const kinds = {
+  bridge: bridgeKind,
+  cilium: ciliumKind,
+  evpn: evpnKind,
+  ila: ilaKind,
+  netns: netnsKind,
+  swarm: swarmKind,
+} as const satisfies {
   [K in Network["kind"]]: NetworkKind<Extract<Network, { kind: K }>>;
 };
 

@@ -30,4 +30,11 @@ export function systemContainer(system: string): string {
 export const secretResource = (stack: string, secret: string): string => `${stack}-secrets-${secret}`;
 
 /** Containers of flipflap's own, beside the systems. */
-export const ownContainers = { agent: "ff-agent", speaker: "ff-speaker", routeServer: "ff-route-server", etcd: "ff-etcd" } as const;
+export const ownContainers = {
+  agent: "ff-agent",
+  speaker: "ff-speaker",
+  routeServer: "ff-route-server",
+  etcd: "ff-etcd",
+  cilium: "ff-cilium",
+  ciliumPlugin: "ff-cilium-plugin",
+} as const;

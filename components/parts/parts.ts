@@ -38,9 +38,9 @@ function renderPlannedContainer(prefix: string, plan: ContainerPlan, site: Parts
       files: plan.files.map(({ path, content }) => ({ path, content: contentOf(content, site) })),
       ...(plan.folders.length > 0 && {
         folders: plan.folders.map((folder) => ({
-          server: `${ownerFolder(site.owner)}/${folder.server}`,
+          server: folder.server.startsWith("/") ? folder.server : `${ownerFolder(site.owner)}/${folder.server}`,
           container: folder.container,
-          readOnly: true,
+          readOnly: folder.isWritten !== true,
           mountsFollow: folder.mountsFollow ?? false,
         })),
       }),

@@ -30,7 +30,7 @@ function memberships(declaration: Declaration, network: Network): Membership[] {
           tenant: system.tenant,
           server: system.server,
           network: network.name,
-          interface: interfaceName(system, index),
+          interface: kind.docker?.interface ?? interfaceName(system, index),
           mac: (membership.mac ?? macFor(`${network.name} ${system.name}`)).toLowerCase(),
           prefixes: kind.prefixes(network, system.server),
           ...(kind.membersStandAlone === true && { standsAlone: true }),
@@ -82,7 +82,7 @@ export function resolveMembers(declaration: Declaration, network: Network): Reso
   const members = ordered.map(({ declared: _, path: __, ...m }, i) => {
     const membership = ordered[i] as Membership;
     const [ipv4, ipv6] = [settle(membership, "ipv4"), settle(membership, "ipv6")];
-    const mac = ipv4 === undefined ? undefined : kindOf(network).dockerMac?.(ipv4);
+    const mac = ipv4 === undefined ? undefined : kindOf(network).docker?.mac(ipv4);
     return { ...m, ...(mac !== undefined && { mac }), addresses: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) } };
   });
   return { members, full };

@@ -35,7 +35,18 @@ export interface AttachInterface {
   readonly learns: boolean;
   readonly hooks: readonly { readonly type: string; readonly args: Readonly<Record<string, unknown>> }[];
   /** Docker makes it: the server's end is docker's own. The guard is a script below the folder of kinds. */
-  readonly docker?: { readonly network: string; readonly guard: string };
+  readonly docker?: DockerJoin;
+}
+
+/** The contract with agent/dockerNetwork.go: the same names. */
+export interface DockerJoin {
+  readonly network: string;
+  /** A script below the folder of kinds that must have run before anybody is let in; none where it is empty. */
+  readonly guard: string;
+  /** It runs in the network's own namespace, or, where a container is named, once that was started anew. */
+  readonly guardedBy?: string;
+  /** By Cilium, which knows systems by their labels. */
+  readonly cilium?: boolean;
 }
 
 /** The contract with agent/look.go: what is there of a system that runs. */
@@ -111,7 +122,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
   wanted: (spec) => {
     const properties: Record<string, Properties[string]> = {};
     for (const i of spec.interfaces) {
-      properties[`${i.name}.mac`] = i.mac;
+      if (i.mac !== "") properties[`${i.name}.mac`] = i.mac;
       properties[`${i.name}.mtuBytes`] = i.mtuBytes;
       properties[`${i.name}.up`] = true;
       properties[`${i.name}.addresses`] = [...i.addresses].sort();

@@ -9,6 +9,9 @@ import { bridge } from "./bridge";
 import { bridgeGuard } from "./bridgeGuard";
 import { bridgePort } from "./bridgePort";
 import { certificates } from "./certificates";
+import { ciliumNetwork } from "./ciliumNetwork";
+import { ciliumPolicy } from "./ciliumPolicy";
+import { ciliumSite } from "./ciliumSite";
 import { claim } from "./claim";
 import { container } from "./container";
 import { filter } from "./filter";
@@ -46,6 +49,9 @@ export const objectTypes = {
   bridgeGuard,
   bridgePort,
   certificates,
+  ciliumNetwork,
+  ciliumPolicy,
+  ciliumSite,
   claim,
   container,
   filter,

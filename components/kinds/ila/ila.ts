@@ -7,7 +7,7 @@ import { leafBundle } from "../../host/objects/certificates";
 import { bpffs, type IlaSiteSpec } from "../../host/objects/ilaSite";
 import { parsePrefix } from "../../net/cidr";
 import { isHalf, networkPrefix } from "../../net/ila";
-import { etcdEndpoints, etcdParts, etcdRequirements } from "../etcd";
+import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
 import type { KindContext, NetworkContext, NetworkKind, Prefixes, Requirement, SharedParts } from "../kind";
 import { backendOn, checksumOf, isTranslated, offloadsOn } from "./backends";
 import { observations } from "./observations";
@@ -17,7 +17,7 @@ const { ilaRegistered, ilaSite, neighbours, route, unreachable } = objectTypes;
 
 type Context = NetworkContext<IlaNetwork>;
 
-const client = "ila-agent";
+const client = etcdClient("ila");
 const bundlePath = "/etc/flipflap/ila.pem";
 
 /** Systems route by it; their server's end answers. */
@@ -92,8 +92,7 @@ function nve({ network, server }: Context): HostObject[] {
 
 function shared(context: KindContext<IlaNetwork>): SharedParts {
   const { declaration, server, networks } = context;
-  const authority =
-    firstHub(declaration) === server ? { component: "Etcd", parts: etcdParts(server, [client]), requires: etcdRequirements } : undefined;
+  const authority = firstHub(declaration) === server ? etcdAuthority(declaration, "ila") : undefined;
   const both = authority === undefined ? {} : { authority };
   if (networks.length === 0) return { ...both, edge: [], joints: [], settled: [] };
   return {

@@ -112,11 +112,14 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
     const { ipv4 } = prefixes(network);
     return ipv4 === undefined ? {} : { ipv4: gatewayOf(ipv4) };
   },
-  dockerMac: (address) =>
-    `02:42:${formatAddress(address)
-      .split(".")
-      .map((byte) => Number(byte).toString(16).padStart(2, "0"))
-      .join(":")}`,
+  docker: {
+    interface: "eth0",
+    mac: (address) =>
+      `02:42:${formatAddress(address)
+        .split(".")
+        .map((byte) => Number(byte).toString(16).padStart(2, "0"))
+        .join(":")}`,
+  },
   routesOnServer: false,
   requires: () => [
     { kernelOption: "CONFIG_VXLAN", why: "kind: swarm" },

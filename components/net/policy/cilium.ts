@@ -1,6 +1,6 @@
 /** Policies as Cilium imports them. Pure. */
 import type { PolicyFile } from "./resolve";
-import { asksNothing } from "./selector";
+import { asksNothing, type Labels } from "./selector";
 import type { Ingress, Policy, Selector, ToPorts } from "./types.gen";
 
 /** Of Cilium's own (pkg/policy/api, MaxPorts): more stand in several entries. */
@@ -48,22 +48,37 @@ function ingressOf({ fromEndpoints, fromCIDR, fromCIDRSet, toPorts }: Ingress): 
   };
 }
 
-interface CiliumPolicy extends Policy {
-  readonly labels: { key: string; value: string; source: string }[];
+interface CiliumPolicy extends Omit<Policy, "ingress" | "labels"> {
+  readonly ingress?: readonly (Ingress | { readonly fromEntities: readonly ["all"] })[];
+  readonly egress?: readonly { readonly toEntities: readonly ["all"] }[];
+  readonly labels: readonly { readonly key: string; readonly value: string }[];
 }
 
-/** The label that all of ours have: what is imported anew goes in the place of what has it. */
-export const importLabel = { source: "flipflap", key: "testbed" } as const;
+/** The label that all of ours have: an import goes in the place of all that has the same ones. */
+const labels = [{ key: "flipflap", value: "policies" }];
 
-export function compileCilium(files: readonly PolicyFile[], testbed: string): CiliumPolicy[] {
-  return files.flatMap(({ path, policies }) =>
-    policies.map((policy, index): CiliumPolicy => ({
+export function compileCilium(files: readonly PolicyFile[]): CiliumPolicy[] {
+  return files.flatMap(({ policies }) =>
+    policies.map((policy): CiliumPolicy => ({
       endpointSelector: selectorOf(policy.endpointSelector),
       ingress: policy.ingress.map(ingressOf),
-      labels: [
-        { ...importLabel, value: testbed },
-        { source: importLabel.source, key: "policy", value: `${path}[${index}]` },
-      ],
+      labels,
     })),
   );
+}
+
+/** The selector of systems that have these labels and, of all that there are, no other. */
+export function exactly(own: Labels, keys: readonly string[]): Selector {
+  return selectorOf({
+    matchLabels: own,
+    matchExpressions: keys.filter((key) => !Object.hasOwn(own, key)).map((key) => ({ key, operator: "DoesNotExist" })),
+  });
+}
+
+/** All may ask, and these may be asked by all. */
+export function openTo(selectors: readonly Selector[]): CiliumPolicy[] {
+  return [
+    { endpointSelector: {}, egress: [{ toEntities: ["all"] }], labels },
+    ...selectors.map((endpointSelector): CiliumPolicy => ({ endpointSelector, ingress: [{ fromEntities: ["all"] }], labels })),
+  ];
 }

@@ -1,0 +1,46 @@
+/** A network of docker's by Cilium's plugin on a server. */
+import { type ObjectType, stackLabel } from "../objectType";
+import { sh } from "../sh";
+import { pluginSockets } from "./ciliumSite";
+
+export interface CiliumNetworkSpec {
+  readonly dockerNetwork: string;
+  readonly subnet: string;
+  /** Docker wants one, and nobody has it: systems route by Cilium's own device. */
+  readonly nobody: string;
+}
+
+const timeoutTenths = 600;
+
+export const ciliumNetwork: ObjectType<CiliumNetworkSpec> = {
+  type: "ciliumNetwork",
+  identity: ({ dockerNetwork, subnet }) => [dockerNetwork, subnet],
+  waits: true,
+  ensure: ({ dockerNetwork, subnet, nobody }, { stack }) => sh`
+    network=${dockerNetwork}
+    if docker network inspect "$network" >/dev/null 2>&1; then
+      case $(docker network inspect -f '{{.Driver}} {{index .Labels "${stackLabel}"}}' "$network") in
+        ${`cilium ${stack}`}) exit 0 ;;
+        *) fail "$network: docker has a network of this name that is not ours; remove it, or rename what is declared" ;;
+      esac
+    fi
+    left=${timeoutTenths}
+    until [ -S ${pluginSockets}/cilium.sock ] && docker exec ff-cilium cilium-dbg status --brief >/dev/null 2>&1; do
+      left=$((left - 1))
+      [ "$left" -gt 0 ] || fail "Cilium is not ready: docker logs ff-cilium; docker logs ff-cilium-plugin"
+      sleep 0.1
+    done
+    docker network create --driver cilium --subnet ${subnet} --gateway ${nobody} --label ${`${stackLabel}=${stack}`} "$network" >/dev/null
+  `,
+  remove: ({ dockerNetwork }, { stack }) => sh`
+    network=${dockerNetwork}
+    if [ "$(docker network inspect -f '{{index .Labels "${stackLabel}"}}' "$network" 2>/dev/null)" = ${stack} ]; then docker network rm "$network" >/dev/null; fi
+  `,
+  check: ({ dockerNetwork }) =>
+    sh`docker network inspect -f '{{.Driver}} {{(index .IPAM.Config 0).Subnet}}' ${dockerNetwork} 2>/dev/null || :`,
+  wanted: ({ subnet }) => ({ driver: "cilium", subnet }),
+  found: (output) => {
+    const [driver, subnet] = output.trim().split(" ");
+    return driver === undefined || driver === "" || subnet === undefined ? undefined : { driver, subnet };
+  },
+};

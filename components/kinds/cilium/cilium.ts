@@ -1,0 +1,178 @@
+/** `kind: cilium`: the real Cilium on each server, without Kubernetes, with its docker plugin and the hub's etcd. */
+import { type Declaration, firstHub, linksOf, type ServerDeclaration, serversOf } from "../../config/declaration";
+import type { CiliumNetwork } from "../../config/types.gen";
+import { declare, type HostObject } from "../../host/objectType";
+import { objectTypes } from "../../host/objects";
+import { leafBundle } from "../../host/objects/certificates";
+import { cgroupFile, ciliumRun, pluginSockets } from "../../host/objects/ciliumSite";
+import { bpffs } from "../../host/objects/ilaSite";
+import { type Address, formatAddress, formatPrefix, hostAddress, hostOffsets, type Prefix, parsePrefix } from "../../net/cidr";
+import { ownContainers } from "../../net/names";
+import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
+import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Prefixes, Requirement, SharedParts } from "../kind";
+import { gatewayOf, nobodyOf, prefixes, prefixOf } from "./prefixes";
+import { observations } from "./observations";
+import { ciliumEnforcer, importedBy, isFiltered } from "./policies";
+import { ciliumRules } from "./rules";
+
+const { ciliumNetwork, ciliumPolicy, ciliumSite } = objectTypes;
+
+type Context = NetworkContext<CiliumNetwork>;
+
+const client = etcdClient("cilium");
+const vxlanBytes = 50;
+
+const dockerNetwork = ({ name }: CiliumNetwork): string => `ff-${name}`;
+const guardLeaf = (network: CiliumNetwork): string => `${dockerNetwork(network)}.sh`;
+
+const isNative = ({ routing }: CiliumNetwork): boolean => routing === "native";
+
+const othersOf = (declaration: Declaration, network: CiliumNetwork, server: ServerDeclaration): string[] =>
+  serversOf(declaration, network).flatMap((other) => {
+    const prefix = other === server ? undefined : prefixOf(network, other.name);
+    return prefix === undefined ? [] : [formatPrefix(prefix)];
+  });
+
+/** Only what is of the network may be written of /proc/sys: Cilium would change settings of the whole machine, one of which no command puts back. */
+const ownSysctls = "mount -t proc proc /mnt && mount --bind /mnt/sys/net /proc/sys/net && umount -l /mnt";
+
+function agentContainer(context: Context): ContainerPlan {
+  const { declaration, network, server, mtuBytes } = context;
+  const endpoints = etcdEndpoints(declaration);
+  const bundle = "/etc/cilium/etcd.pem";
+  const etcd = [
+    "endpoints:",
+    ...endpoints.map((url) => `  - ${url}`),
+    ...["trusted-ca-file", "cert-file", "key-file"].map((key) => `${key}: ${bundle}`),
+  ];
+  const routing = isNative(network)
+    ? [
+        ...["--routing-mode=native", "--auto-direct-node-routes=true", "--kube-proxy-replacement=true"],
+        `--ipv4-native-routing-cidr=0.0.0.0/0`,
+      ]
+    : ["--routing-mode=tunnel", "--tunnel-protocol=vxlan", "--kube-proxy-replacement=false"];
+  // What Cilium hangs at a cgroup is hung at an empty one of ours, and not at the server's root.
+  const start = `export K8S_NODE_NAME=${server.name} PATH=/usr/lib/llvm-14/bin:$PATH
+${ownSysctls}
+exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
+  return {
+    container: ownContainers.cilium,
+    image: "cilium",
+    command: [
+      ...["sh", "-c", start, "cilium-agent"],
+      ...["--enable-k8s=false", "--kvstore=etcd", "--kvstore-opt=etcd.config=/etc/cilium/etcd.yaml", "--identity-allocation-mode=kvstore"],
+      ...routing,
+      ...["--enable-ipv4=true", "--enable-ipv6=false", `--ipv4-node=${server.underlay.ipv4.split("/")[0] ?? ""}`],
+      `--ipv4-range=${network.subnets[server.name] ?? ""}`,
+      `--devices=${server.uplink}`,
+      `--mtu=${mtuBytes}`,
+      ...["--enable-l7-proxy=false", "--enable-ipv4-masquerade=false", "--install-iptables-rules=false", "--enable-hubble=false"],
+      ...["--enable-health-checking=false", "--enable-endpoint-health-checking=false"],
+      // Measured: 3% of the transactions.
+      ...["--bpf-events-trace-enabled=false", "--bpf-events-policy-verdict-enabled=false"],
+      // A Cilium that was started anew knows no policies: without this it would let all pass until it is told them again.
+      `--enable-policy=${isFiltered(context) ? "always" : "default"}`,
+      // What tells our containers from others is no label of systems.
+      "--labels=!flipflap\\.",
+      ...["--lib-dir=/var/lib/cilium", `--state-dir=${ciliumRun}`, `--socket-path=${ciliumRun}/cilium.sock`],
+    ],
+    capabilities: ["NET_ADMIN", "SYS_ADMIN"],
+    files: [
+      { path: "/etc/cilium/etcd.yaml", content: [`${etcd.join("\n")}\n`] },
+      { path: bundle, content: [{ secret: client }] },
+    ],
+    folders: [
+      { server: bpffs, container: bpffs, mountsFollow: true, isWritten: true },
+      { server: "/sys/fs/cgroup", container: "/host/cgroup" },
+      { server: ciliumRun, container: ciliumRun, isWritten: true },
+    ],
+  };
+}
+
+const pluginContainer: ContainerPlan = {
+  container: ownContainers.ciliumPlugin,
+  image: "cilium",
+  command: [
+    ...["sh", "-c", `${ownSysctls}\nexec cilium-docker "$@"`, "cilium-docker"],
+    ...["--cilium-api", `unix://${ciliumRun}/cilium.sock`, "--docker-host-path", "unix:///run/docker.sock"],
+  ],
+  capabilities: ["NET_ADMIN", "SYS_ADMIN"],
+  files: [],
+  folders: [
+    { server: ciliumRun, container: ciliumRun, isWritten: true },
+    { server: "/run/docker.sock", container: "/run/docker.sock", isWritten: true },
+    { server: pluginSockets, container: pluginSockets, isWritten: true },
+  ],
+};
+
+function nve(context: Context): Part[] {
+  const { network, server } = context;
+  const prefix = prefixOf(network, server.name);
+  if (prefix === undefined) return [];
+  const joined = declare(ciliumNetwork, "network", {
+    dockerNetwork: dockerNetwork(network),
+    subnet: formatPrefix(prefix),
+    nobody: formatAddress(nobodyOf(prefix)),
+  });
+  const policy = declare(ciliumPolicy, "policy", { leaf: guardLeaf(network), policies: importedBy(context) });
+  return [joined as HostObject, ...(isFiltered(context) ? [policy as HostObject] : [])];
+}
+
+function shared(context: KindContext<CiliumNetwork>): SharedParts {
+  const { declaration, server, networks } = context;
+  const authority = firstHub(declaration) === server ? etcdAuthority(declaration, "cilium") : undefined;
+  const both = authority === undefined ? {} : { authority };
+  const [first] = networks;
+  const prefix = first === undefined ? undefined : prefixOf(first.network, server.name);
+  if (first === undefined || prefix === undefined) return { ...both, edge: [], joints: [], settled: [] };
+  const site = declare(ciliumSite, "site", {
+    uplink: server.uplink,
+    gateway: formatAddress(gatewayOf(prefix)),
+    others: othersOf(declaration, first.network, server),
+  }) as HostObject;
+  return { ...both, edge: [site, agentContainer(first), pluginContainer], joints: [], settled: [] };
+}
+
+const requirements: readonly Requirement[] = [
+  { kernelOption: "CONFIG_BPF_SYSCALL", why: "kind: cilium" },
+  { kernelOption: "CONFIG_NET_CLS_BPF", why: "kind: cilium" },
+  { kernelOption: "CONFIG_NET_CLS_ACT", why: "kind: cilium" },
+  { kernelOption: "CONFIG_VXLAN", why: "kind: cilium" },
+];
+
+export const ciliumKind: NetworkKind<CiliumNetwork> = {
+  kind: "cilium",
+  rules: ciliumRules,
+  variant: (network) => (isNative(network) ? "native" : "tunnel"),
+  overhead: (network) => (isNative(network) ? [] : [{ name: "VXLAN", bytes: vxlanBytes }]),
+  servers: serversOf,
+  links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
+  prefixes,
+  gateways: (network, server) => {
+    const prefix = prefixOf(network, server);
+    return prefix === undefined ? {} : { ipv4: gatewayOf(prefix) };
+  },
+  docker: { interface: "cilium0", mac: () => "" },
+  routesOnServer: false,
+  requires: () => requirements,
+  secrets: [{ name: client, file: leafBundle(client) }],
+  sysctls: {},
+  nve,
+  shared,
+  attach: (context) => ({
+    learns: false,
+    routes: [],
+    hooks: [],
+    docker: {
+      network: dockerNetwork(context.network),
+      guard: isFiltered(context) ? guardLeaf(context.network) : "",
+      guardedBy: ownContainers.cilium,
+      cilium: true,
+    },
+    // Docker gives up on a container that starts while Cilium does.
+    startedByAgent: true,
+  }),
+  reaches: () => true,
+  policies: ciliumEnforcer,
+  observations,
+};
