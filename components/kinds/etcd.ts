@@ -26,7 +26,13 @@ const etcdRequirements: readonly Requirement[] = [
   })),
 ];
 
-function containerPlan(hub: ServerDeclaration): ContainerPlan {
+/** What is in the store is told again, so that it may start on nothing; a store that was cut off may not open. */
+const startEmpty = 'rm -rf /data; exec etcd "$@"';
+
+/** Cilium's agents take other numbers for identities where they find none: what is there is kept, unless it does not open. */
+const startWithData = 'if [ -e /failed ]; then rm -rf /data /failed; fi; touch /failed; (sleep 5; rm -f /failed) & exec etcd "$@"';
+
+function containerPlan(hub: ServerDeclaration, keepsData: boolean): ContainerPlan {
   const client = `https://${addressOf(hub)}:${etcdPort}`;
   const peer = `https://127.0.0.1:${peerPort}`;
   const tls = (prefix: string): string[] => [
@@ -38,11 +44,10 @@ function containerPlan(hub: ServerDeclaration): ContainerPlan {
   return {
     container: ownContainers.etcd,
     image: "etcd",
-    // Always on nothing: what is in it is told again, and a store that was cut off may not open.
     command: [
       "sh",
       "-c",
-      'rm -rf /data; exec etcd "$@"',
+      keepsData ? startWithData : startEmpty,
       "etcd",
       ...["--name=hub", "--data-dir=/data", "--logger=zap", "--log-level=warn"],
       ...[`--listen-client-urls=${client}`, `--advertise-client-urls=${client}`, ...tls("")],
@@ -72,6 +77,6 @@ export function etcdAuthority(declaration: Declaration, kind: keyof typeof clien
     { name: "etcd", addresses: [addressOf(hub), "127.0.0.1"], uses: ["serverAuth", "clientAuth"] },
     ...users.map((one): Leaf => ({ name: clients[one], addresses: [], uses: ["clientAuth"] })),
   ];
-  const parts = [declare(objectTypes.certificates, "certificates", { leaves }) as HostObject, containerPlan(hub)];
+  const parts = [declare(objectTypes.certificates, "certificates", { leaves }) as HostObject, containerPlan(hub, users.includes("cilium"))];
   return { component: "Etcd", parts, requires: etcdRequirements };
 }

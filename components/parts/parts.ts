@@ -24,10 +24,10 @@ export function contentOf(text: SecretText, site: PartsSite): pulumi.Input<strin
     .apply((pieces) => pieces.join(""));
 }
 
-function renderPlannedContainer(prefix: string, plan: ContainerPlan, site: PartsSite, options: PartsOptions): pulumi.Resource {
+function renderPlannedContainer(name: string, plan: ContainerPlan, site: PartsSite, options: PartsOptions): pulumi.Resource {
   const { source, resource } = site.host.image(plan.image);
   return renderContainer(
-    `${prefix}-container`,
+    name,
     {
       container: plan.container,
       image: source,
@@ -54,10 +54,14 @@ function renderPlannedContainer(prefix: string, plan: ContainerPlan, site: Parts
 /** What the last of them stands for: the rest was made before it. */
 export function renderParts(prefix: string, parts: readonly Part[], site: PartsSite, options: PartsOptions): pulumi.Resource[] {
   let before = options.dependsOn;
+  let hasContainer = false;
   const made: pulumi.Resource[] = [];
   for (const part of parts) {
     const next = { parent: options.parent, dependsOn: before };
-    const resource = isContainer(part) ? renderPlannedContainer(prefix, part, site, next) : renderObject(prefix, part, site, next);
+    // A second container has a name of its own.
+    const name = isContainer(part) && hasContainer ? `${prefix}-${part.container}` : `${prefix}-container`;
+    hasContainer ||= isContainer(part);
+    const resource = isContainer(part) ? renderPlannedContainer(name, part, site, next) : renderObject(prefix, part, site, next);
     made.push(resource);
     before = [resource];
   }

@@ -6,10 +6,10 @@ import { objectTypes } from "../../host/objects";
 import { leafBundle } from "../../host/objects/certificates";
 import { cgroupFile, ciliumRun, pluginSockets } from "../../host/objects/ciliumSite";
 import { bpffs } from "../../host/objects/ilaSite";
-import { type Address, formatAddress, formatPrefix, hostAddress, hostOffsets, type Prefix, parsePrefix } from "../../net/cidr";
+import { formatAddress, formatPrefix } from "../../net/cidr";
 import { ownContainers } from "../../net/names";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
-import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Prefixes, Requirement, SharedParts } from "../kind";
+import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Requirement, SharedParts } from "../kind";
 import { gatewayOf, nobodyOf, prefixes, prefixOf } from "./prefixes";
 import { observations } from "./observations";
 import { ciliumEnforcer, importedBy, isFiltered } from "./policies";
@@ -40,10 +40,12 @@ function agentContainer(context: Context): ContainerPlan {
   const { declaration, network, server, mtuBytes } = context;
   const endpoints = etcdEndpoints(declaration);
   const bundle = "/etc/cilium/etcd.pem";
+  const authority = "/etc/cilium/ca.pem";
   const etcd = [
     "endpoints:",
     ...endpoints.map((url) => `  - ${url}`),
-    ...["trusted-ca-file", "cert-file", "key-file"].map((key) => `${key}: ${bundle}`),
+    ...["cert-file", "key-file"].map((key) => `${key}: ${bundle}`),
+    `trusted-ca-file: ${authority}`,
   ];
   const routing = isNative(network)
     ? [
@@ -54,6 +56,7 @@ function agentContainer(context: Context): ContainerPlan {
   // What Cilium hangs at a cgroup is hung at an empty one of ours, and not at the server's root.
   const start = `export K8S_NODE_NAME=${server.name} PATH=/usr/lib/llvm-14/bin:$PATH
 ${ownSysctls}
+awk '/BEGIN CERTIFICATE/ { n++ } n == 2' ${bundle} >${authority}
 exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
   return {
     container: ownContainers.cilium,
