@@ -142,7 +142,7 @@ async function hits({ flags }: Arguments): Promise<number> {
             verdict: "denied",
             what: "the rest",
             rule: "",
-            system: system || "(of no system)",
+            system: system || enforcer.deniedElsewhere,
             packets,
           })),
         ];

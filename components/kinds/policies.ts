@@ -8,7 +8,7 @@ import type { NetworkContext, Requirement } from "./kind";
 export interface Hits {
   /** By the rules' ids. */
   readonly allowed: ReadonlyMap<string, number>;
-  /** Packets that a system was spared, by its name; "" for those that were for no system. */
+  /** Packets that a system was spared, by its name; "" for those that are counted elsewhere. */
   readonly denied: ReadonlyMap<string, number>;
 }
 
@@ -21,6 +21,8 @@ export interface PolicyEnforcer<N extends Network = Network> {
   refusesNetwork(network: N): string | undefined;
   /** Why it cannot do a rule. */
   refuses(rule: AllowRule): string | undefined;
+  /** What packets are that were denied and are counted for no single system. */
+  readonly deniedElsewhere: string;
   /** What is compiled for a server, as it is given to what enforces it. */
   compiled(context: NetworkContext<N>): string;
   /** Prints the counters of a network on its server. Changes nothing. */

@@ -25,7 +25,8 @@ const changed = ["net.ipv4.fib_multipath_use_neigh", "net.ipv4.conf.all.rp_filte
 
 export const ciliumSite: ObjectType<CiliumSiteSpec> = {
   type: "ciliumSite",
-  identity: ({ uplink, gateway }) => [uplink, gateway],
+  // In place: a removal would find Cilium at work, which makes anew what is taken away.
+  identity: () => [],
   ensure: ({ gateway }, owner, name) => sh`
     mark=${ownerMark(owner, name)}
     if has_link ${host} && [ ! -e "$folder/saved/cilium" ]; then fail "${host}: this server has a Cilium that is not ours; remove it, or put the systems of kind cilium on other servers"; fi
@@ -45,6 +46,9 @@ export const ciliumSite: ObjectType<CiliumSiteSpec> = {
     printf '%s' "$cgroup" >${cgroupFile}
     has_link ${host} || ip link add ${host} type veth peer name cilium_net
     ip link set dev ${host} alias "$mark"
+    for old in $(ip -o -4 addr show dev ${host} | awk '{ print $4 }'); do
+      [ "\${old%/*}" = ${gateway} ] || ip addr del "$old" dev ${host}
+    done
     ip addr replace ${`${gateway}/32`} dev ${host} scope link
     ip link set dev ${host} up
     ip link set dev cilium_net up
@@ -80,7 +84,7 @@ export const ciliumSite: ObjectType<CiliumSiteSpec> = {
   check: () => sh`
     if has_link ${host}; then
       echo "=== up"; cat /sys/class/net/${host}/operstate
-      echo "=== addresses"; ip -j addr show dev ${host}
+      echo "=== addresses"; ip -j -4 addr show dev ${host}
     fi
   `,
   wanted: ({ gateway }) => ({ up: true, addresses: [`${gateway}/32`] }),

@@ -47,6 +47,7 @@ export const bridgeEnforcer: PolicyEnforcer<BridgeNetwork> = {
   refusesNetwork: ({ filter }) =>
     filter === "nft" ? "policies are rules of iptables there; write filter: iptables, or iptables-legacy" : undefined,
   refuses: withoutProxy,
+  deniedElsewhere: "(of no system)",
   compiled: (context) => {
     const [policy, tools] = [policyOf(context), toolsOf(context.network)];
     const chain = policyChain(filterChain(context.network));

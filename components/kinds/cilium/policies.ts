@@ -2,7 +2,8 @@
 import type { CiliumNetwork, System } from "../../config/types.gen";
 import { sections } from "../../host/json";
 import { sh } from "../../host/sh";
-import { ownContainers, systemContainer } from "../../net/names";
+import { formatAddress } from "../../net/cidr";
+import { ownContainers } from "../../net/names";
 import { compileCilium, exactly, openTo } from "../../net/policy/cilium";
 import type { AllowRule } from "../../net/policy/resolve";
 import type { NetworkContext } from "../kind";
@@ -109,15 +110,19 @@ export const ciliumEnforcer: PolicyEnforcer<CiliumNetwork> = {
   requires: () => [],
   refusesNetwork: () => undefined,
   refuses: withoutProxy,
+  // Its map of drops knows no systems.
+  deniedElsewhere: "(all systems of the server)",
   compiled: (context) => `[\n${importedBy(context).join(",\n")}\n]`,
   hits: ({ members, server }) => sh`
     dbg() { docker exec ${ownContainers.cilium} cilium-dbg "$@"; }
     echo "=== identities"; dbg identity list -o json
-    for system in ${members.filter((member) => member.server === server.name).map(({ system }) => system)}; do
-      container=${systemContainer("")}$system
-      id=$(dbg endpoint get "container-name:$container" -o json 2>/dev/null | sed -n 's/^    "id": \([0-9]*\),*$/\1/p' | head -n 1)
-      if [ -n "$id" ]; then echo "=== endpoint $system"; dbg bpf policy get "$id" -n -o json; fi
-    done
+    endpoint() {
+      id=$(dbg endpoint get "ipv4:$2" -o json 2>/dev/null | sed -n 's/^    "id": \([0-9]*\),*$/\1/p' | head -n 1)
+      if [ -n "$id" ]; then echo "=== endpoint $1"; dbg bpf policy get "$id" -n -o json; fi
+    }
+    ${members.flatMap(({ system, server: at, addresses: { ipv4 } }) =>
+      at === server.name && ipv4 !== undefined ? [sh`endpoint ${system} ${formatAddress(ipv4)}`] : [],
+    )}
     echo "=== drops"; dbg metrics list 2>/dev/null | grep cilium_drop_count_total || :
   `,
   readHits,

@@ -16,6 +16,7 @@ export const overlayEnforcer: PolicyEnforcer<SwarmNetwork> = {
   ],
   refusesNetwork: () => undefined,
   refuses: withoutProxy,
+  deniedElsewhere: "(of no system)",
   compiled: (context) => compiledText("FORWARD", [[variantOf(context.network), netfilterOf(context)]]),
   hits: ({ network }) => sh`
     ${overlayNamespace}
