@@ -75,7 +75,8 @@ function explain(error: ErrorObject): { what: string; fix: string; key?: string 
       const known = Object.keys(parent.properties ?? {});
       const near = nearest(key, known);
       const instead = parent["x-instead"]?.[key];
-      if (instead !== undefined) return { key, what: "is not of this kind of network", fix: instead };
+      if (instead !== undefined)
+        return { key, what: known.includes("kind") ? "is not of this kind of network" : "is not known here", fix: instead };
       return { key, what: "is not known here", fix: near === undefined ? `known are ${known.join(", ")}` : `did you mean "${near}"?` };
     }
     case "enum":

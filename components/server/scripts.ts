@@ -35,7 +35,7 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
     option() { [ "$config" = /dev/null ] || kernel "$1" || lacks "$1" "not in this server's kernel ($(uname -r)); needed for $2"; }
     # A prefix that others route here, or that holds a route of theirs; what we made has our mark, or is a device of ours.
     free() {
-      taken=$({ ip "$1" route show root "$2"; ip "$1" route show match "$2"; } | sed -E ${`/^default/d; / proto ${routeProtocol}/d; / dev (br|rt)-/d`} | sort -u)
+      taken=$({ ip "$1" route show root "$2"; ip "$1" route show match "$2"; } | sed -E ${`/^default/d; / proto ${routeProtocol}/d; / dev (br-|rt-|cilium_)/d`} | sort -u)
       [ -z "$taken" ] || lacks "$2" "this server already routes it or a part of it ($taken); choose another subnet"
     }
     ${unique(requirements, "tool").map(([name, why]) => sh`tool ${name} ${why}`)}

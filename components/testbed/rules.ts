@@ -388,7 +388,25 @@ const routedOverlap: TestbedRule = {
   },
 };
 
+/** Where docker makes the interface nothing is left to say of it, and no other may be beside it. */
+const dockerMade: TestbedRule = {
+  id: "docker-made",
+  check: (declaration, report) => {
+    for (const system of declaration.testbed.systems) {
+      for (const membership of system.networks) {
+        const network = findNetwork(declaration, membership.name);
+        if (network === undefined || kindOf(network).docker === undefined) continue;
+        const path = `systems.${system.name}.networks.${membership.name}`;
+        if (system.networks.length > 1)
+          report(path, `docker joins a system to a network of kind ${network.kind}, and to no other`, "put it in this network alone");
+        for (const key of ["mac", "interface"] as const)
+          if (membership[key] !== undefined) report(`${path}.${key}`, `kind ${network.kind} leaves it to docker`, "leave it out");
+      }
+    }
+  },
+};
+
 export const testbedRules: readonly TestbedRule[] = [
   ...[uniqueNames, unknownTenant, unknownServer, unknownNetwork, foreignNetwork, twiceInNetwork, reservedName],
-  ...[address, taken, mac, full, routedOverlap, mtu, linkInterface, linkMissing, hubs, underlay, files, image],
+  ...[address, taken, mac, full, routedOverlap, dockerMade, mtu, linkInterface, linkMissing, hubs, underlay, files, image],
 ];

@@ -1,6 +1,7 @@
 /** One bad declaration and one golden message each: the message is part of the contract. */
 import { describe, expect, it } from "vitest";
 import { allKinds } from "../../components/kinds/registry";
+import { policyRules } from "../../components/testbed/policyRules";
 import { testbedRules } from "../../components/testbed/rules";
 import { faultsOf, type Files, goodStacks, goodTestbed, texts } from "./harness";
 
@@ -40,6 +41,25 @@ links: [{ between: [flip, flap] }]
 const evpn = around("kind: evpn, vn: 136, subnet: 10.1.2.0/24");
 const ila = around('kind: ila, vn: 7, sir: "face:b00c:0:7::/64"');
 
+const swarm = around("kind: swarm, subnet: 10.40.0.0/24");
+const cilium = around("kind: cilium, subnets: { flip: 10.60.1.0/24, flap: 10.60.2.0/24 }");
+
+/** A testbed of bridges whose web is labelled, and one policy file. */
+const policed = (text: string, network = "kind: bridge, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 }"): Files => ({
+  testbed: `
+tenants: [{ name: red }]
+networks: [{ name: one, tenant: red, ${network} }]
+systems:
+  - { name: web, tenant: red, server: flip, labels: { id: web }, networks: [{ name: one }] }
+  - { name: db, tenant: red, server: flap, labels: { id: db }, networks: [{ name: one }] }
+policies: [policies/p.json]
+links: [{ between: [flip, flap] }]
+`,
+  policies: { "policies/p.json": text },
+});
+const ingress = (text: string): string => `[{ "endpointSelector": { "matchLabels": { "id": "web" } }, "ingress": [${text}] }]`;
+const webPolicy = ingress('{ "toPorts": [{ "ports": [{ "port": "80", "protocol": "TCP" }] }] }');
+
 const withoutHub = { flip: goodStacks.flap, flap: goodStacks.flap };
 
 const realHub = (underlay: string): Files => ({
@@ -54,10 +74,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a property with a typing error",
     edited("mode: routed", "mood: routed"),
-    [
-      "[schema] networks.red-net.mode: is missing; add it: `l2`: one segment, no gateway; spans servers where `port` names a NIC. `routed`: the bridge is the gateway, static routes lead to the other servers' bridges. `nat`: the bridge is the gateway, what leaves the server has the server's underlay address. `router`: as routed, but the gateway is a router namespace between bridge and server.",
-      '[schema] networks.red-net.mood: is not known here; did you mean "mode"?',
-    ],
+    ['[schema] networks.red-net.mood: is not known here; did you mean "mode"?'],
   ],
   [
     "a value outside its choice",
@@ -67,7 +84,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a kind that there is not",
     edited("kind: bridge", "kind: vxlan"),
-    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "evpn", "ila", "netns"'],
+    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "cilium", "evpn", "ila", "netns", "swarm"'],
   ],
   [
     "a number out of range",
@@ -541,6 +558,139 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     ),
     ["[netns-system] systems.bare.image: a system of kind netns is a namespace without a container; leave it out, or use another kind"],
   ],
+  [
+    "a swarm without a hub",
+    { ...swarm(""), stacks: withoutHub },
+    ["[swarm-hub] networks.one: a swarm has a manager, and no server is the hub; write flipflap:hub: true in one stack file"],
+  ],
+  [
+    "swarm subnets that docker cannot share, and that overlap",
+    swarm("  - { name: two, tenant: red, kind: swarm, subnet: 10.40.0.0/28 }"),
+    [
+      "[swarm-subnet] networks.two.subnet: 10.40.0.0/28 is too small to share with docker; take a /26 or larger",
+      "[swarm-subnet] networks.two.subnet: 10.40.0.0/28 overlaps with that of one; one swarm has no two subnets that overlap: choose another",
+    ],
+  ],
+  [
+    "an address that the swarm gives to itself, and what docker decides",
+    swarm("", "  - { name: more, tenant: red, server: flip, networks: [{ name: one, address: 10.40.0.200, interface: net0 }] }"),
+    [
+      "[docker-made] systems.more.networks.one.interface: kind swarm leaves it to docker; leave it out",
+      "[swarm-membership] systems.more.networks.one.address: 10.40.0.200 is in 10.40.0.192/26, which the swarm gives to itself; choose a lower one",
+    ],
+  ],
+  [
+    "swarm's servers that no link joins",
+    { testbed: (swarm("").testbed ?? "").replace("[flip, flap] }]", "[flip, flap], interfaces: { flip: up1 } }]") },
+    [
+      "[swarm-links] networks.one: is tunnelled over uplinks, and no link joins those of flap and flip; add links: [{ between: [flap, flip] }] without interfaces",
+    ],
+  ],
+  [
+    "Cilium without a hub",
+    { ...cilium(""), stacks: withoutHub },
+    ["[cilium-hub] networks.one: Cilium's servers meet at an etcd, and no server is the hub; write flipflap:hub: true in one stack file"],
+  ],
+  [
+    "two networks of Cilium",
+    cilium("  - { name: two, tenant: red, kind: cilium, subnets: { flip: 10.61.1.0/24 } }"),
+    ["[cilium-one-network] networks.two: one Cilium carries one network, and one is one; put its systems there: policies keep them apart"],
+  ],
+  [
+    "subnets of Cilium that overlap, are none, or are too small",
+    { testbed: (cilium("").testbed ?? "").replace("flip: 10.60.1.0/24, flap: 10.60.2.0/24", "flip: 10.60.2.0/29") },
+    [
+      "[cilium-subnets] networks.one.subnets.flip: 10.60.2.0/29 is too small; take a /28 or larger",
+      "[cilium-subnets] networks.one.subnets.flap: is missing, and the server has systems of the network; add it",
+    ],
+  ],
+  [
+    "an address that Cilium's docker network keeps",
+    cilium("", "  - { name: more, tenant: red, server: flip, networks: [{ name: one, address: 10.60.1.254 }] }"),
+    ["[cilium-membership] systems.more.networks.one.address: 10.60.1.254 stays free for docker; choose another"],
+  ],
+  [
+    "Cilium's servers that no link joins",
+    { testbed: (cilium("").testbed ?? "").replace("[flip, flap] }]", "[flip, flap], interfaces: { flip: up1 } }]") },
+    [
+      "[cilium-links] networks.one: is carried over uplinks, and no link joins those of flap and flip; add links: [{ between: [flap, flip] }] without interfaces",
+    ],
+  ],
+  [
+    "a policy file that is not there",
+    { ...policed(webPolicy), policies: {} },
+    ["[policy-file] policies: policies/p.json: there is no such file; make it, or leave it out"],
+  ],
+  ["a policy file that is no JSON", policed("[{"), ["[policy-json] policies/p.json: is no JSON, from line 1 on; mend it there"]],
+  [
+    "a policy with unknown words",
+    policed('[{ "endpointSelektor": {}, "ingress": [{ "fromEntities": ["all"] }], "egress": [] }]'),
+    [
+      "[schema] policies/p.json[0].endpointSelector: is missing; add it: The systems that it protects. `{}` selects all.",
+      '[schema] policies/p.json[0].endpointSelektor: is not known here; did you mean "endpointSelector"?',
+      "[schema] policies/p.json[0].egress: is not known here; write it as ingress of the systems that are reached: policies have one direction, and replies are allowed",
+      "[schema] policies/p.json[0].ingress[0].fromEntities: is not known here; write fromEndpoints with a selector, or fromCIDR",
+    ],
+  ],
+  [
+    "a protocol misspelt",
+    policed(ingress('{ "toPorts": [{ "ports": [{ "port": "80", "protocol": "TPC" }] }] }')),
+    [
+      '[schema] policies/p.json[0].ingress[0].toPorts[0].ports[0].protocol: "TPC" is not allowed; choose one of "TCP", "UDP", "SCTP", "ANY", "tcp", "udp", "sctp", "any"',
+    ],
+  ],
+  [
+    "ports out of range",
+    policed(ingress('{ "toPorts": [{ "ports": [{ "port": "70000" }, { "port": "http" }, { "port": 80, "endPort": 70 }] }] }')),
+    [
+      '[policy-port] policies/p.json[0].ingress[0].toPorts[0].ports[0].port: "70000" is no port; write a number from 1 to 65535',
+      '[policy-port] policies/p.json[0].ingress[0].toPorts[0].ports[1].port: "http" is no port; write a number from 1 to 65535',
+      "[policy-port] policies/p.json[0].ingress[0].toPorts[0].ports[2].endPort: 70 is before 80; write the range's last port",
+    ],
+  ],
+  [
+    "prefixes that are none",
+    policed(ingress('{ "fromCIDR": ["10.0.0.1/8"] }, { "fromCIDRSet": [{ "cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"] }] }')),
+    [
+      '[policy-cidr] policies/p.json[0].ingress[0].fromCIDR[0]: "10.0.0.1/8" is no prefix; write 10.0.0.0/8',
+      "[policy-cidr] policies/p.json[0].ingress[1].fromCIDRSet[0].except[0]: 11.0.0.0/16 is no part of 10.0.0.0/8; leave it out, or write a part of it",
+    ],
+  ],
+  [
+    "systems and prefixes in one entry",
+    policed(ingress('{ "fromEndpoints": [{}], "fromCIDR": ["10.0.0.0/8"] }')),
+    ["[policy-one-source] policies/p.json[0].ingress[0]: names systems and prefixes at once; make two entries of it: each allows more"],
+  ],
+  [
+    "expressions without values",
+    policed(ingress('{ "fromEndpoints": [{ "matchExpressions": [{ "key": "id", "operator": "In" }] }] }')),
+    ["[policy-expression] policies/p.json[0].ingress[0].fromEndpoints[0].matchExpressions[0].values: In asks for values; list them"],
+  ],
+  [
+    "requests of HTTP, which need a proxy",
+    policed(
+      ingress(
+        '{ "toPorts": [{ "ports": [{ "port": "80", "protocol": "TCP" }], "rules": { "http": [{ "method": "GET", "path": "/public" }] } }] }',
+      ),
+    ),
+    [
+      "[policy-backend] policies/p.json[0].ingress[0].toPorts[0].ports[0]: iptables on the bridge (network one) cannot do it; what HTTP asks for is seen by a proxy only (Cilium's is Envoy), and none is here; leave rules.http out",
+    ],
+  ],
+  [
+    "policies on kinds that take none",
+    policed(webPolicy, "kind: evpn, vn: 5, subnet: 10.1.0.0/24"),
+    [
+      "[policy-backend] networks.one: kind evpn takes no policies, and web is selected by some; put what is to be protected into a network of kind bridge, swarm or cilium, or change its labels",
+    ],
+  ],
+  [
+    "policies with a filter of nft",
+    policed(webPolicy, "kind: bridge, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 }, filter: nft"),
+    [
+      "[policy-backend] networks.one: holds web, which policies protect; policies are rules of iptables there; write filter: iptables, or iptables-legacy",
+    ],
+  ],
 ];
 
 describe("faults of a declaration", () => {
@@ -559,8 +709,8 @@ describe("faults of a declaration", () => {
 
   it("have a golden case for every rule", () => {
     const covered = new Set(cases.flatMap(([, , golden]) => golden.map((text) => /^\[([a-z0-9-]+)\]/.exec(text)?.[1])));
-    const rules = [...testbedRules, ...allKinds.flatMap((kind) => kind.rules)].map((rule) => rule.id);
-    const loading = ["schema", "yaml", "testbed-file", "stack-files", "one-testbed", "lab-running"];
+    const rules = [...testbedRules, ...policyRules, ...allKinds.flatMap((kind) => kind.rules)].map((rule) => rule.id);
+    const loading = ["schema", "yaml", "policy-file", "policy-json", "testbed-file", "stack-files", "one-testbed", "lab-running"];
     expect([...rules, ...loading].filter((id) => !covered.has(id))).toEqual([]);
     expect(new Set(rules).size).toBe(rules.length);
   });

@@ -12,6 +12,8 @@ export interface Files {
   readonly stacks?: Readonly<Record<string, string>>;
   readonly lab?: LabState | undefined;
   readonly needsLab?: boolean;
+  /** Texts of files by their paths. */
+  readonly policies?: Readonly<Record<string, string>>;
 }
 
 const labServer = (n: number): LabState["servers"][string] => ({
@@ -46,6 +48,8 @@ export function faultsOf(files: Files): Fault[] {
   const root = mkdtempSync(join(tmpdir(), "flipflap-errors-"));
   try {
     mkdirSync(join(root, "testbeds"));
+    mkdirSync(join(root, "policies"));
+    for (const [path, text] of Object.entries(files.policies ?? {})) writeFileSync(join(root, path), text);
     writeFileSync(join(root, "testbeds", "tt.yaml"), files.testbed ?? goodTestbed);
     for (const [name, text] of Object.entries(files.stacks ?? goodStacks)) writeFileSync(join(root, `Pulumi.${name}.yaml`), text);
     const { declaration, faults } = loadDeclaration(root, "lab" in files ? files.lab : runningLab, files.needsLab ?? true);

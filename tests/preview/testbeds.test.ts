@@ -80,7 +80,15 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
                 ...inputs,
                 stdout: "{}",
                 result: "secret",
-                outputs: { secrets: { token: "from the hub", "evpn-bgp": "from the hub", "ila-agent": "from the hub" } },
+                outputs: {
+                  secrets: {
+                    token: "from the hub",
+                    "evpn-bgp": "from the hub",
+                    "ila-agent": "from the hub",
+                    "swarm-join": "from the hub",
+                    "cilium-agent": "from the hub",
+                  },
+                },
               },
             };
           },

@@ -156,7 +156,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
     return prefix === undefined ? {} : { ipv4: gatewayOf(prefix) };
   },
   docker: { interface: "cilium0", mac: () => "" },
-  routesOnServer: false,
+  routesOnServer: true,
   requires: () => requirements,
   secrets: [{ name: client, file: leafBundle(client) }],
   sysctls: {},

@@ -18,11 +18,20 @@ export function readPolicyFile(root: string, path: string, faults: Fault[]): Pol
     faults.push({ rule: "policy-file", path: `policies: ${path}`, what: "there is no such file", fix: "make it, or leave it out" });
     return undefined;
   }
+  const text = readFileSync(full, "utf8");
   let data: unknown;
   try {
-    data = JSON.parse(readFileSync(full, "utf8"));
+    data = JSON.parse(text);
   } catch (error) {
-    faults.push({ rule: "policy-json", path, what: `is no JSON: ${(error as Error).message}`, fix: "mend it there" });
+    // How V8 words it changes; where it is does not.
+    const position = /at position (\d+)/.exec((error as Error).message)?.[1];
+    const line = position === undefined ? undefined : text.slice(0, Number(position)).split("\n").length;
+    faults.push({
+      rule: "policy-json",
+      path,
+      what: `is no JSON${line === undefined ? "" : `, from line ${line} on`}`,
+      fix: "mend it there",
+    });
     return undefined;
   }
   // Cilium's examples have one policy without a list, too.
