@@ -16,7 +16,7 @@ export default defineConfig({
       {
         test: {
           name: "fast",
-          include: ["tests/{unit,errors,preview,plugins,bpf}/**/*.test.ts"],
+          include: ["tests/{unit,errors,preview,plugins,bpf,netfilter}/**/*.test.ts"],
           testTimeout: 30_000,
           sequence: { groupOrder: 0 },
         },

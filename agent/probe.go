@@ -23,6 +23,7 @@ type probePlan struct {
 	// Containers, or paths of namespaces.
 	Receive []string    `json:"receive"`
 	Send    []probeSpec `json:"send"`
+	Rounds  int         `json:"rounds"` // 0: as many as a busy server needs
 }
 
 type probeSpec struct {
@@ -97,7 +98,7 @@ func (a *agent) probe(ctx context.Context, in io.Reader, out io.Writer) error {
 	if _, err := lines.ReadBytes('\n'); err != nil {
 		return err
 	}
-	if err := a.sendProbes(ctx, plan.Send); err != nil {
+	if err := a.sendProbes(ctx, plan.Send, plan.Rounds); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "sent")
@@ -115,6 +116,9 @@ func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
 func (a *agent) namespaceOf(ctx context.Context, name string) (netns.NsHandle, error) {
 	if filepath.IsAbs(name) {
+		if ns, err := netns.GetFromPath(name); err == nil {
+			return ns, nil // not in a container
+		}
 		return netns.GetFromPath(filepath.Join(a.proc, "1/root", name))
 	}
 	c, err := a.docker.inspect(ctx, name)
@@ -128,7 +132,10 @@ func (a *agent) namespaceOf(ctx context.Context, name string) (netns.NsHandle, e
 }
 
 // sendProbes gives every system one raw socket a protocol and family.
-func (a *agent) sendProbes(ctx context.Context, all []probeSpec) error {
+func (a *agent) sendProbes(ctx context.Context, all []probeSpec, rounds int) error {
+	if rounds == 0 {
+		rounds = probeRounds
+	}
 	type key struct {
 		from, protocol string
 		six            bool
@@ -139,7 +146,7 @@ func (a *agent) sendProbes(ctx context.Context, all []probeSpec) error {
 			unix.Close(fd)
 		}
 	}()
-	for round := range probeRounds {
+	for round := range rounds {
 		if round > 0 {
 			time.Sleep(probeInterval)
 		}

@@ -31,7 +31,8 @@ export function importedBy({ declaration, members, policies }: Context): string[
 /** The contract with Cilium's tools (1.18): what they print as JSON, as far as it is read here. */
 interface Identity {
   readonly id: number;
-  readonly labels: readonly string[];
+  /** None where there is none. */
+  readonly labels?: readonly string[];
 }
 interface Entry {
   readonly Packets: number;
@@ -68,16 +69,10 @@ function readHits(output: string, context: Context): Hits {
       .map(([key, value]) => `container:${key}=${value}`)
       .sort()
       .join(" ");
-  const byLabels = new Map(
-    identities.map(({ id, labels }) => [
-      [...labels]
-        .filter((l) => l.startsWith("container:"))
-        .sort()
-        .join(" "),
-      id,
-    ]),
-  );
-  const isWorld = new Set(identities.filter(({ labels }) => labels.includes("reserved:world")).map(({ id }) => id));
+  // Cilium's own identities have labels of other sources.
+  const own = identities.filter(({ labels = [] }) => labels.every((label) => label.startsWith("container:")));
+  const byLabels = new Map(own.map(({ id, labels = [] }) => [[...labels].sort().join(" "), id]));
+  const isWorld = new Set(identities.filter(({ labels }) => labels?.includes("reserved:world") === true).map(({ id }) => id));
   const identityOf = (name: string): number | undefined => {
     const system = declaration.testbed.systems.find((one) => one.name === name);
     return system === undefined ? undefined : byLabels.get(labelsText(system));
