@@ -18,7 +18,7 @@ export class Project {
     mkdirSync(root, { recursive: true });
     for (const entry of links) symlinkSync(join(codeRoot, entry), join(root, entry));
     for (const file of ["Pulumi.yaml", "Pulumi.flip.yaml", "Pulumi.flap.yaml"]) copyFileSync(join(codeRoot, file), join(root, file));
-    cpSync(join(codeRoot, "testbeds"), join(root, "testbeds"), { recursive: true });
+    for (const folder of ["testbeds", "policies"]) cpSync(join(codeRoot, folder), join(root, folder), { recursive: true });
     return new Project(root);
   }
 

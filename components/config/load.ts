@@ -1,7 +1,7 @@
 /** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
 import { homedir } from "node:os";
 import { canonicalInterfaceAddress } from "../net/cidr";
-import { readPolicyFile } from "../net/policy/load";
+import { readPolicyFile } from "./policies";
 import type { LabState } from "../../lab/state";
 import { type Declaration, defaultUplink, type ServerDeclaration } from "./declaration";
 import type { Fault } from "./faults";

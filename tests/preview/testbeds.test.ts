@@ -9,7 +9,7 @@ import type { Declaration } from "../../components/config/declaration";
 import type { Testbed as TestbedFile } from "../../components/config/types.gen";
 import { testbedNames } from "../../components/config/sources";
 import { ruleFaults } from "../../components/testbed/check";
-import { readPolicyFile } from "../../components/net/policy/load";
+import { readPolicyFile } from "../../components/config/policies";
 import { codeRoot } from "../../support/project";
 import { commandPlugin } from "../../toolchain/plugins/command/plugin";
 import { dockerPlugin } from "../../toolchain/plugins/docker/plugin";

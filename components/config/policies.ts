@@ -2,11 +2,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Ajv from "ajv";
-import type { Fault } from "../../config/faults";
-import { schemaFaults } from "../../config/validate";
-import type { PolicyFile } from "./resolve";
-import schema from "./schema.json";
-import type { Policies } from "./types.gen";
+import type { Fault } from "./faults";
+import { schemaFaults } from "./validate";
+import type { PolicyFile } from "../net/policy/resolve";
+import schema from "../net/policy/schema.json";
+import type { Policies } from "../net/policy/types.gen";
 
 const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true });
 ajv.addVocabulary(["x-instead"]);

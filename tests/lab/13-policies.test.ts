@@ -1,0 +1,226 @@
+/** One policy on three kinds side by side: what arrives and what does not, counters, breakages, restarts under attack, and back. */
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import type { PolicyProbeResult } from "../../cli/policyProbes";
+import { parseChanges } from "../../cli/pulumi";
+import type { Status } from "../../cli/verbs/status";
+import { sleep } from "../../support/process";
+import { Project, succeeded } from "../../support/scratchProject";
+import { eventually, onLab } from "../support/onLab";
+import { serverSnapshot } from "../support/snapshot";
+
+const project = new Project(inject("root"));
+const servers = ["flip", "flap"] as const;
+const before = new Map<string, string>();
+const { onServer, wrong } = onLab(project);
+const kinds = ["overlay", "bridge", "cilium"] as const;
+
+interface Hit {
+  readonly server: string;
+  readonly network: string;
+  readonly verdict: string;
+  readonly packets: number;
+  readonly rule: string;
+  readonly system: string;
+}
+
+const probed = async (): Promise<PolicyProbeResult[]> =>
+  (JSON.parse((await project.flipflap("policy", "test", "--json")).stdout) as { results: PolicyProbeResult[] }).results;
+const notAsSaid = (results: readonly PolicyProbeResult[]) => results.filter(({ expected, arrived }) => expected !== arrived);
+const hits = async (): Promise<Hit[]> => JSON.parse(succeeded(await project.flipflap("policy", "hits", "--json"))) as Hit[];
+const inOverlay = (command: string): string =>
+  `nsenter --net=/run/docker/netns/1-$(docker network inspect -f '{{.ID}}' ff-overlay | cut -c 1-10) ${command}`;
+
+describe("policies on three kinds", () => {
+  let status: Status;
+  const address = (system: string): string =>
+    status.systems.find((s) => s.name === system)?.interfaces[0]?.addresses[0]?.split("/")[0] ?? "none";
+
+  beforeAll(async () => {
+    project.use("policies");
+    succeeded(await project.flipflap("lab", "start"));
+    await project.flipflap("status");
+    for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
+    status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+  });
+
+  it("come up: every check holds, and nothing is to be done when they are brought up again", async () => {
+    expect(status.observed.flatMap((o) => o.problems)).toEqual([]);
+    expect(new Set(status.networks.map(({ kind }) => kind))).toEqual(new Set(["swarm", "bridge", "cilium"]));
+    expect(new Set(status.probes.map((probe) => probe.mtuBytes))).toEqual(new Set([8950, 9000]));
+    expect(await wrong()).toEqual([]);
+    for (const server of servers) {
+      const again = parseChanges(succeeded(await project.pulumi("up", "-s", server, "--yes", "--skip-preview")));
+      expect([again.created, again.updated, again.deleted, again.replaced].map((n) => n ?? 0)).toEqual([0, 0, 0, 0]);
+    }
+  });
+
+  it("let arrive what they allow and nothing else, the same on each; and count it by rule and by system", async () => {
+    const results = await probed();
+    expect(notAsSaid(results)).toEqual([]);
+    const perKind = ["swarm", "bridge", "cilium"].map((kind) => results.filter((r) => r.kind === kind));
+    for (const own of perKind) {
+      expect(own.filter(({ arrived }) => arrived).length).toBeGreaterThan(20);
+      expect(own.filter(({ arrived }) => !arrived).length).toBeGreaterThan(20);
+    }
+    expect(new Set(perKind.map((own) => own.length)).size).toBe(1);
+    const counted = await hits();
+    for (const network of ["overlay", "bridges", "identities"]) {
+      const own = counted.filter((hit) => hit.network === network && hit.server === "flip");
+      const sum = (verdict: string): number => own.filter((hit) => hit.verdict === verdict).reduce((all, { packets }) => all + packets, 0);
+      expect([network, sum("allowed") > 10, sum("denied") > 10]).toEqual([network, true, true]);
+      const web = own.find(({ rule }) => rule === "policies/web.json[0].ingress[0].toPorts[0].ports[0]");
+      expect([network, (web?.packets ?? 0) > 0]).toEqual([network, true]);
+    }
+  });
+
+  it("show a forbidden packet's drop", async () => {
+    const deniedAt = async (network: string): Promise<number> =>
+      (await hits())
+        .filter((hit) => hit.network === network && hit.server === "flip" && hit.verdict === "denied")
+        .reduce((all, { packets }) => all + packets, 0);
+    for (const [kind, network] of [
+      ["overlay", "overlay"],
+      ["bridge", "bridges"],
+      ["cilium", "identities"],
+    ] as const) {
+      const count = await deniedAt(network);
+      await project.flipflap("exec", `${kind}-client`, "--", "ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", address(`${kind}-db`));
+      expect([network, (await deniedAt(network)) - count]).toEqual([network, 3]);
+    }
+  });
+
+  it.each([
+    ["a rule in the overlay", inOverlay("iptables-legacy -D FORWARD 1"), "flip", "overlay-overlay", ["rules"]],
+    [
+      "the overlay's way through iptables",
+      inOverlay("sh -c 'echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables'"),
+      "flip",
+      "overlay-overlay",
+      ["throughIptables"],
+    ],
+    ["a rule before the bridge", "iptables -w -F FP-bridges", "flip", "bridges-filter", ["iptables policies"]],
+    [
+      "a set of addresses",
+      "set=$(ipset list -n | grep -v '^inet6' | head -n 1); ipset add $set 203.0.113.7",
+      "flip",
+      "bridges-filter",
+      ["sets"],
+    ],
+    [
+      "the bridge's way through iptables",
+      "ip link set dev br-bridges type bridge nf_call_iptables 0",
+      "flip",
+      "bridges-bridge",
+      ["isFiltered"],
+    ],
+    [
+      "Cilium's policies",
+      "docker exec ff-cilium cilium-dbg policy delete --all >/dev/null",
+      "flip",
+      "identities-policy",
+      ["policies", "count"],
+    ],
+  ])("name %s that somebody changed, and nothing else; repair mends it", async (_, command, server, name, properties) => {
+    await onServer(server, command);
+    const found = await wrong();
+    succeeded(await project.flipflap("repair"));
+    expect(found.map((one) => [one.server, one.name, one.differences.map(({ property }) => property)])).toEqual([
+      [server, name, properties],
+    ]);
+    expect(await wrong()).toEqual([]);
+  });
+
+  /** Datagrams that no policy allows, all the time, from each kind's client to its database. */
+  async function underAttack(what: () => Promise<unknown>): Promise<void> {
+    const attack = kinds
+      .map(
+        (kind) =>
+          `docker exec -d ff-${kind}-client bash -c 'for i in {1..20000}; do echo >/dev/udp/${address(`${kind}-db`)}/7777; sleep 0.003; done' `,
+      )
+      .join("; ");
+    await onServer("flap", attack);
+    await what();
+    // What arrived at a port where nobody listens is counted in the system's own namespace, which is a new one where it was started anew.
+    for (const kind of kinds) {
+      const counted = await onServer("flip", `nsenter -t $(docker inspect -f '{{.State.Pid}}' ff-${kind}-db) -n cat /proc/net/snmp`);
+      const [names = "", values = ""] = counted.split("\n").filter((line) => line.startsWith("Udp:"));
+      const noPorts = values.split(" ")[names.split(" ").indexOf("NoPorts")];
+      expect([kind, noPorts]).toEqual([kind, "0"]);
+    }
+    await onServer("flap", kinds.map((kind) => `docker exec ff-${kind}-client pkill bash || :`).join("; "));
+  }
+  const runs = async (server: string, containers: readonly string[]): Promise<boolean> => {
+    const running = (await onServer(server, "docker ps --format '{{.Names}}' 2>/dev/null || :")).split("\n");
+    return containers.every((name) => running.includes(name));
+  };
+  const ofFlip = kinds.flatMap((kind) => [`ff-${kind}-web`, `ff-${kind}-db`]);
+
+  it("let nothing in while dockerd is killed and comes again, and all is as it was", async () => {
+    await onServer("flip", `docker restart -t 0 ${kinds.map((kind) => `ff-${kind}-db`).join(" ")} >/dev/null`);
+    expect(await eventually(async () => notAsSaid(await probed()).length === 0, 60)).toBe(true);
+    await onServer("flip", `docker restart -t 0 ${kinds.map((kind) => `ff-${kind}-db`).join(" ")} >/dev/null`);
+    await sleep(3000);
+    await underAttack(async () => {
+      await sleep(2000);
+      await onServer("flip", "kill -9 $(cat /run/docker.pid)");
+      await sleep(2000);
+      expect(await eventually(() => runs("flip", [...ofFlip, "ff-cilium", "ff_holder_overlay"]), 90)).toBe(true);
+      await sleep(5000);
+    });
+    expect(await eventually(async () => notAsSaid(await probed()).length === 0, 60)).toBe(true);
+    expect(await eventually(async () => (await wrong()).length === 0, 30)).toBe(true);
+  });
+
+  it("let nothing in while Cilium's agent is killed, and go on with what is allowed", async () => {
+    await onServer("flip", `docker restart -t 0 ff-cilium-db >/dev/null`);
+    expect(await eventually(async () => notAsSaid(await probed()).length === 0, 60)).toBe(true);
+    const allowed = project.flipflap("exec", "cilium-monitor", "--", "ping", "-n", "-q", "-i", "0.05", "-c", "300", address("cilium-web"));
+    await onServer("flip", `docker restart -t 0 ff-cilium-db >/dev/null`);
+    await sleep(2000);
+    await underAttack(async () => {
+      await onServer("flip", "docker kill ff-cilium >/dev/null; sleep 2; docker start ff-cilium >/dev/null");
+      await sleep(10000);
+    });
+    const [, received] = /transmitted, (\d+) received/.exec((await allowed).stdout) ?? [];
+    expect(Number(received)).toBeGreaterThan(200);
+    expect(await eventually(async () => notAsSaid(await probed()).length === 0, 60)).toBe(true);
+  });
+
+  it("come back after a server's power cut", async () => {
+    succeeded(await project.flipflap("lab", "power-cut", "flip"));
+    succeeded(await project.flipflap("lab", "power-on", "flip"));
+    succeeded(await project.flipflap("repair"));
+    expect(await eventually(async () => notAsSaid(await probed()).length === 0, 120)).toBe(true);
+    expect(await eventually(async () => (await wrong()).length === 0, 60)).toBe(true);
+  });
+
+  it("change in place: a rule more is let in on each, and the flow beside it goes on", async () => {
+    const flow = project.flipflap("exec", "overlay-monitor", "--", "ping", "-n", "-q", "-i", "0.05", "-c", "300", address("overlay-web"));
+    project.edit("policies/web.json", '"port": "80"', '"port": "81"');
+    const up = succeeded(await project.flipflap("up"));
+    expect(up).not.toMatch(/replaced/);
+    const results = await probed();
+    expect(notAsSaid(results)).toEqual([]);
+    expect(results.filter((r) => r.port === 81 && r.protocol === "tcp" && r.arrived).length).toBeGreaterThan(0);
+    const [, received] = /transmitted, (\d+) received/.exec((await flow).stdout) ?? [];
+    expect(received).toBe("300");
+    project.write("policies/web.json", Project.original("policies/web.json"));
+  });
+
+  it("gives both servers back as they were, the manager first", async () => {
+    for (const server of servers) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
+    for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
+  });
+
+  it("refuses a server that is in somebody else's swarm, before anything is changed", async () => {
+    await onServer("flap", "docker swarm init --advertise-addr 127.0.0.1 >/dev/null 2>&1");
+    const up = await project.flipflap("up");
+    expect(up.code).not.toBe(0);
+    expect(up.stdout + up.stderr).toContain("in a swarm that is not ours");
+    expect(await onServer("flap", "docker info -f '{{.Swarm.LocalNodeState}}'; docker ps -a -q | wc -l")).toBe("active\n0\n");
+    await onServer("flap", "docker swarm leave --force >/dev/null; docker network rm docker_gwbridge >/dev/null; rm -rf /var/lib/docker");
+    for (const server of servers) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
+    for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
+    project.use("bridge");
+  });
+});
