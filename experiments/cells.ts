@@ -27,9 +27,9 @@ export const isBaseline = (cell: AnyCell): cell is BaselineCell => cell.network 
 
 const defaults = { placement: ["across"], streams: [1], direction: ["forward"], cores: ["free"] } as const satisfies Matrix;
 
-/** Without rules it does not matter how they would be made. */
-function settled(cell: Cell): Cell {
-  if (cell.rules === undefined || cell.rules > 0) return cell;
+/** Without rules it does not matter how they would be made; nor where they are policies, which are not tried one after the other. */
+function settled(cell: Cell, arePolicies: boolean): Cell {
+  if (cell.rules === undefined || (cell.rules > 0 && !arePolicies)) return cell;
   const { filter: _, match: __, ...rest } = cell;
   return rest;
 }
@@ -49,13 +49,20 @@ function matrixOf(experiment: Experiment, profile: ProfileName): Matrix {
   return matrix.rules === undefined ? matrix : { filter: ["iptables"], match: ["none"], ...matrix };
 }
 
-/** Every combination, each once, in the order of the matrix. */
-export function cellsOf(experiment: Experiment, profile: ProfileName, networks: readonly string[]): Cell[] {
+/** Every combination, each once, in the order of the matrix. `byPolicies`: networks whose rules are policies. */
+export function cellsOf(
+  experiment: Experiment,
+  profile: ProfileName,
+  networks: readonly string[],
+  byPolicies: readonly string[] = [],
+): Cell[] {
   let cells: Record<string, unknown>[] = networks.map((network) => ({ network }));
   const matrix = { ...defaults, ...matrixOf(experiment, profile) };
   for (const [key, values] of Object.entries(matrix) as [string, readonly unknown[]][])
     cells = cells.flatMap((cell) => values.map((value) => ({ ...cell, [key]: value })));
-  const unique = new Map(cells.map((cell) => settled(cell as unknown as Cell)).map((cell) => [cellKey(cell), cell]));
+  const unique = new Map(
+    cells.map((cell) => settled(cell as unknown as Cell, byPolicies.includes(String(cell.network)))).map((cell) => [cellKey(cell), cell]),
+  );
   return [...unique.values()];
 }
 

@@ -1,5 +1,6 @@
 /** Runs an experiment on what is deployed: interleaved rounds with server to server in each, until the intervals are narrow enough. */
 import { performance } from "node:perf_hooks";
+import { kindOf } from "../components/kinds/registry";
 import { sleep } from "../support/process";
 import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";
 import { clearRules, underConditions } from "./conditions/cell";
@@ -43,7 +44,11 @@ export interface Started {
 export function plannedCells(site: Site, experiment: Experiment, profile: ProfileName): Pick<RunHeader, "cells" | "left"> {
   const method = methods[experiment.method];
   const networks = experiment.networks ?? site.declaration.testbed.networks.map(({ name }) => name);
-  const all = cellsOf(experiment, profile, networks);
+  const byPolicies = site.declaration.testbed.networks.flatMap((network) => {
+    const place = kindOf(network).experimentRules?.(network, site.declaration);
+    return place !== undefined && "selectors" in place ? [network.name] : [];
+  });
+  const all = cellsOf(experiment, profile, networks, byPolicies);
   const left: { cell: string; why: string }[] = [];
   const cells = all.filter((cell) => {
     const why = impossible(site, method, cell);

@@ -17,7 +17,7 @@ asks: string
  */
 report?: ("S0" | "S1" | "S2" | "S3" | "S4")
 /**
- * How a cell is measured: throughput (iperf3, TCP), udp-pps (iperf3, small UDP packets), rr (netperf, request and response over one connection), crr (netperf, a connection for each), boot (containers from start to attached), policy-complexity and trace (for kinds and tools that are still to come).
+ * How a cell is measured: throughput (iperf3, TCP), udp-pps (iperf3, small UDP packets), rr (netperf, request and response over one connection), crr (netperf, a connection for each), boot (containers from start to attached), policy-complexity (throughput, for networks whose rules are one policy's), trace (for a tool that is still to come).
  */
 method: ("throughput" | "udp-pps" | "rr" | "crr" | "boot" | "policy-complexity" | "trace")
 /**

@@ -3,6 +3,10 @@ import { sh } from "../../components/host/sh";
 import { lockedScript } from "../../components/host/script";
 import { ensureExperimentRules, removeExperimentRules } from "../../components/host/objects/experimentRules";
 import { runScript } from "../../cli/context";
+import { findNetwork } from "../../components/config/declaration";
+import type { RulesPlace } from "../../components/kinds/kind";
+import { kindOf } from "../../components/kinds/registry";
+import { networkPolicies } from "../../components/testbed/policies";
 import type { Cell } from "../cells";
 import type { End, Site } from "../site";
 
@@ -41,6 +45,15 @@ async function setInterface(site: Site, end: End, { mtuBytes, tso }: Partial<Int
   );
 }
 
+/** Rules beside declared policies would be looked at after these, or not at all. */
+function placeOf(site: Site, { network: name, rules = 0 }: Cell): RulesPlace | undefined {
+  const network = findNetwork(site.declaration, name);
+  if (network === undefined) return undefined;
+  if (rules > 0 && networkPolicies(site.declaration, network).resolved.selected.length > 0)
+    throw new Error(`network ${name} has policies; rules are put where there are none`);
+  return kindOf(network).experimentRules?.(network, site.declaration);
+}
+
 /** Runs `work` under the cell's conditions. */
 export async function underConditions<T>(site: Site, cell: Cell, ends: readonly End[], work: () => Promise<T>): Promise<T> {
   const { rules, filter = "iptables", match = "none", mtuBytes, tso } = cell;
@@ -50,7 +63,9 @@ export async function underConditions<T>(site: Site, cell: Cell, ends: readonly 
   if (tooLarge !== undefined) throw new Error(`MTU ${mtuBytes} is above the network's ${tooLarge.mtuBytes}`);
   try {
     if (rules !== undefined)
-      await onServers(site, (stack) => lockedScript({ stack }, ensureExperimentRules({ count: rules, filter, match })));
+      await onServers(site, (stack) =>
+        lockedScript({ stack }, ensureExperimentRules({ count: rules, filter, match, place: placeOf(site, cell) })),
+      );
     if (changesInterfaces) await Promise.all(ends.map((end) => setInterface(site, end, { mtuBytes, tso })));
     return await work();
   } finally {

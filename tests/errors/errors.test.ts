@@ -592,9 +592,14 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     ["[cilium-hub] networks.one: Cilium's servers meet at an etcd, and no server is the hub; write flipflap:hub: true in one stack file"],
   ],
   [
-    "two networks of Cilium",
-    cilium("  - { name: two, tenant: red, kind: cilium, subnets: { flip: 10.61.1.0/24 } }"),
-    ["[cilium-one-network] networks.two: one Cilium carries one network, and one is one; put its systems there: policies keep them apart"],
+    "networks that one Cilium cannot carry together",
+    cilium("  - { name: two, tenant: blue, kind: cilium, routing: native, mtuBytes: 1500, subnets: { flip: 10.61.1.0/24 } }"),
+    [
+      "[cilium-together] networks.two.tenant: Cilium keeps no tenants apart, and one is of red; use another kind, or one tenant and policies",
+      "[cilium-together] networks.two.routing: one Cilium carries them all, and one is otherwise; write the same in every network of the kind",
+      "[cilium-together] networks.two.mtuBytes: one Cilium carries them all, and one has another; write the same in every network of the kind",
+      "[cilium-together] networks.two.subnets: what holds all of flip's prefixes, 10.60.0.0/15, overlaps with that of flap; give each server neighbouring prefixes: 10.60.1.0/25 and 10.60.1.128/25",
+    ],
   ],
   [
     "subnets of Cilium that overlap, are none, or are too small",

@@ -1,14 +1,19 @@
 /**
- * Filter rules of an experiment, in the way of all that the server forwards: a chain of their own, first in FORWARD. They
- * return what they match, so that the networks' own filters see what they saw before.
+ * Filter rules of an experiment, in the way of all that the server forwards, or an overlay's own namespace does: a chain of their
+ * own, first in FORWARD. They return what they match, so that the networks' own filters see what they saw before. For Cilium's
+ * systems they are a policy's.
  */
+import { ownContainers } from "../../net/names";
 import { nothing, type Script, sh } from "../sh";
+import { overlayNamespace } from "./swarm";
 
 export interface ExperimentRulesSpec {
   readonly count: number;
   readonly filter: "iptables" | "iptables-legacy" | "nft";
   /** Whether the first rule matches the measurement's packets, or none does. */
   readonly match: "none" | "top";
+  /** An overlay of docker's, or Cilium. Default: the server. */
+  readonly place?: { readonly overlay: string } | { readonly selectors: readonly string[] };
 }
 
 const chain = "FF-experiment";
@@ -32,19 +37,47 @@ function nftRules({ count, match }: ExperimentRulesSpec): string[] {
   );
 }
 
-/** Takes away the rules of any filter, and puts back whether bridged packets are filtered. */
+/** Of the policies that are an experiment's. */
+const policyLabel = { key: "flipflap", value: "experiment" };
+
+/** As many ports as wanted are allowed in one policy, and all else is too: what counts is how many entries there are. */
+function policies(count: number, selectors: readonly string[]): string {
+  const ports = Array.from({ length: count }, (_, i) => ({ port: String(1 + i), protocol: "TCP" }));
+  const lists = Array.from({ length: Math.ceil(count / 40) }, (_, i) => ({ ports: ports.slice(i * 40, (i + 1) * 40) }));
+  const ingress = [{ toPorts: lists }, { fromEntities: ["all"] }];
+  return JSON.stringify(
+    selectors.map((selector) => ({ endpointSelector: JSON.parse(selector) as unknown, ingress, labels: [policyLabel] })),
+  );
+}
+
+/** Where the rules are: `at` runs a command there. */
+const placeOfRules: Script = sh`
+  ${overlayNamespace}
+  at() { "$@"; }
+  if [ -s "$folder/saved/experiment.overlay" ]; then
+    namespace=$(overlay_namespace "$(cat "$folder/saved/experiment.overlay")")
+    # Where it is gone the rules are.
+    if [ -n "$namespace" ]; then at() { nsenter --net="$namespace" "$@"; }; else at() { false; }; fi
+  fi
+`;
+
+/** Takes away the rules of any filter, wherever they are, and puts back whether bridged packets are filtered. */
 export const removeExperimentRules: Script = sh`
   if [ -e "$folder/saved/${saved}" ]; then
+    ${placeOfRules}
     for tool in iptables iptables-legacy; do
-      if command -v "$tool" >/dev/null && "$tool" -w -S ${chain} >/dev/null 2>&1; then
-        while "$tool" -w -C FORWARD -j ${chain} 2>/dev/null; do "$tool" -w -D FORWARD -j ${chain}; done
-        "$tool" -w -F ${chain}
-        "$tool" -w -X ${chain}
+      if command -v "$tool" >/dev/null && at "$tool" -w -S ${chain} >/dev/null 2>&1; then
+        while at "$tool" -w -C FORWARD -j ${chain} 2>/dev/null; do at "$tool" -w -D FORWARD -j ${chain}; done
+        at "$tool" -w -F ${chain}
+        at "$tool" -w -X ${chain}
       fi
     done
-    if command -v nft >/dev/null && nft list table inet ${chain} >/dev/null 2>&1; then nft delete table inet ${chain}; fi
-    put_bridge() { sysctl -qw ${bridgeKey}="$1"; }
+    if command -v nft >/dev/null && at nft list table inet ${chain} >/dev/null 2>&1; then at nft delete table inet ${chain}; fi
+    put_bridge() { at sysctl -qw ${bridgeKey}="$1" || :; }
     restore experiment.bridge put_bridge
+    drop_policies() { docker exec ${ownContainers.cilium} cilium-dbg policy delete ${`${policyLabel.key}=${policyLabel.value}`} >/dev/null 2>&1 || :; }
+    restore experiment.policies drop_policies
+    forget experiment.overlay
     forget ${saved}
   fi
 `;
@@ -52,9 +85,17 @@ export const removeExperimentRules: Script = sh`
 /** The name of what a killed experiment left; nothing where there is nothing. */
 export const listExperimentRules: Script = sh`if [ -e "$folder/saved/${saved}" ]; then echo ${chain}; fi`;
 
+/** Cilium says when the policies are in force. */
+const importPolicies = (text: string): Script => sh`
+  save experiment.policies made
+  revision=$(printf '%s' ${text} | docker exec -i ${ownContainers.cilium} cilium-dbg policy import - | sed -n 's/^Revision: //p')
+  docker exec ${ownContainers.cilium} cilium-dbg policy wait --sleep-time 1 "$revision" >/dev/null
+`;
+
 export function ensureExperimentRules(spec: ExperimentRulesSpec): Script {
+  const { count, filter, place } = spec;
   const put =
-    spec.filter === "nft"
+    filter === "nft"
       ? sh`
         printf '%s\n' ${[
           `add table inet ${chain}`,
@@ -66,21 +107,30 @@ export function ensureExperimentRules(spec: ExperimentRulesSpec): Script {
           ...nftRules(spec),
           "}",
           "}",
-        ].join("\n")} | nft -f -
+        ].join("\n")} | at nft -f -
       `
       : sh`
-        printf '%s\n' "*filter" ":${chain} - [0:0]" ${iptablesRules(spec).join("\n")} COMMIT | ${`${spec.filter}-restore`} --noflush --wait
-        ${spec.filter} -w -C FORWARD -j ${chain} 2>/dev/null || ${spec.filter} -w -I FORWARD 1 -j ${chain}
+        printf '%s\n' "*filter" ":${chain} - [0:0]" ${iptablesRules(spec).join("\n")} COMMIT | at ${`${filter}-restore`} --noflush --wait
+        at ${filter} -w -C FORWARD -j ${chain} 2>/dev/null || at ${filter} -w -I FORWARD 1 -j ${chain}
       `;
+  if (place !== undefined && "selectors" in place) {
+    return sh`
+      ${removeExperimentRules}
+      save ${saved} made
+      ${count === 0 ? nothing : importPolicies(policies(count, place.selectors))}
+    `;
+  }
   return sh`
     ${removeExperimentRules}
-    there() { iptables -w -S ${chain} || nft list table inet ${chain}; }
+    ${place === undefined ? nothing : sh`save experiment.overlay ${place.overlay}`}
+    ${placeOfRules}
+    there() { at iptables -w -S ${chain} || at nft list table inet ${chain}; }
     own_name ${saved} ${`${chain}: there is a chain or table`} there
     # Frames between the ports of a bridge meet the rules too.
     if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
-      save experiment.bridge "$(sysctl -n ${bridgeKey})"
-      sysctl -qw ${bridgeKey}=1
+      save experiment.bridge "$(at sysctl -n ${bridgeKey})"
+      at sysctl -qw ${bridgeKey}=1
     fi
-    ${spec.count === 0 ? nothing : put}
+    ${count === 0 ? nothing : put}
   `;
 }

@@ -10,9 +10,9 @@ import { formatAddress, formatPrefix } from "../../net/cidr";
 import { ownContainers } from "../../net/names";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
 import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Requirement, SharedParts } from "../kind";
-import { gatewayOf, nobodyOf, prefixes, prefixOf } from "./prefixes";
+import { ciliumNetworks, gatewayOf, nobodyOf, prefixes, prefixOf, rangeOf } from "./prefixes";
 import { observations } from "./observations";
-import { ciliumEnforcer, importedBy, isFiltered } from "./policies";
+import { ciliumEnforcer, importedBy, isPoliced, selectorsOf } from "./policies";
 import { ciliumRules } from "./rules";
 
 const { ciliumNetwork, ciliumPolicy, ciliumSite } = objectTypes;
@@ -23,15 +23,27 @@ const client = etcdClient("cilium");
 const vxlanBytes = 50;
 
 const dockerNetwork = ({ name }: CiliumNetwork): string => `ff-${name}`;
-const guardLeaf = (network: CiliumNetwork): string => `${dockerNetwork(network)}.sh`;
+/** Policies are of the server, not of a network. */
+const guardLeaf = "cilium.sh";
 
 const isNative = ({ routing }: CiliumNetwork): boolean => routing === "native";
 
-const othersOf = (declaration: Declaration, network: CiliumNetwork, server: ServerDeclaration): string[] =>
-  serversOf(declaration, network).flatMap((other) => {
-    const prefix = other === server ? undefined : prefixOf(network, other.name);
-    return prefix === undefined ? [] : [formatPrefix(prefix)];
+/** The ranges of the other servers. */
+const othersOf = (declaration: Declaration, server: ServerDeclaration): string[] =>
+  declaration.servers.flatMap((other) => {
+    const range = other === server ? undefined : rangeOf(ciliumNetworks(declaration), other.name);
+    return range === undefined ? [] : [formatPrefix(range)];
   });
+
+const rangeText = (declaration: Declaration, server: ServerDeclaration): string => {
+  const range = rangeOf(ciliumNetworks(declaration), server.name);
+  return range === undefined ? "" : formatPrefix(range);
+};
+
+const gatewayText = (declaration: Declaration, server: ServerDeclaration): string => {
+  const range = rangeOf(ciliumNetworks(declaration), server.name);
+  return range === undefined ? "" : formatAddress(gatewayOf(range));
+};
 
 /** Only what is of the network may be written of /proc/sys: Cilium would change settings of the whole machine, one of which no command puts back. */
 const ownSysctls = "mount -t proc proc /mnt && mount --bind /mnt/sys/net /proc/sys/net && umount -l /mnt";
@@ -66,7 +78,7 @@ exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
       ...["--enable-k8s=false", "--kvstore=etcd", "--kvstore-opt=etcd.config=/etc/cilium/etcd.yaml", "--identity-allocation-mode=kvstore"],
       ...routing,
       ...["--enable-ipv4=true", "--enable-ipv6=false", `--ipv4-node=${server.underlay.ipv4.split("/")[0] ?? ""}`],
-      `--ipv4-range=${network.subnets[server.name] ?? ""}`,
+      `--ipv4-range=${rangeText(declaration, server)}`,
       `--devices=${server.uplink}`,
       `--mtu=${mtuBytes}`,
       ...["--enable-l7-proxy=false", "--enable-ipv4-masquerade=false", "--install-iptables-rules=false", "--enable-hubble=false"],
@@ -74,7 +86,7 @@ exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
       // Measured: 3% of the transactions.
       ...["--bpf-events-trace-enabled=false", "--bpf-events-policy-verdict-enabled=false"],
       // A Cilium that was started anew knows no policies: without this it would let all pass until it is told them again.
-      `--enable-policy=${isFiltered(context) ? "always" : "default"}`,
+      `--enable-policy=${isPoliced(declaration) ? "always" : "default"}`,
       // What tells our containers from others is no label of systems.
       "--labels=!flipflap\\.",
       ...["--lib-dir=/var/lib/cilium", `--state-dir=${ciliumRun}`, `--socket-path=${ciliumRun}/cilium.sock`],
@@ -117,8 +129,7 @@ function nve(context: Context): Part[] {
     subnet: formatPrefix(prefix),
     nobody: formatAddress(nobodyOf(prefix)),
   });
-  const policy = declare(ciliumPolicy, "policy", { leaf: guardLeaf(network), policies: importedBy(context) });
-  return [joined as HostObject, ...(isFiltered(context) ? [policy as HostObject] : [])];
+  return [joined as HostObject];
 }
 
 function shared(context: KindContext<CiliumNetwork>): SharedParts {
@@ -126,14 +137,19 @@ function shared(context: KindContext<CiliumNetwork>): SharedParts {
   const authority = firstHub(declaration) === server ? etcdAuthority(declaration, "cilium") : undefined;
   const both = authority === undefined ? {} : { authority };
   const [first] = networks;
-  const prefix = first === undefined ? undefined : prefixOf(first.network, server.name);
-  if (first === undefined || prefix === undefined) return { ...both, edge: [], joints: [], settled: [] };
+  if (first === undefined) return { ...both, edge: [], joints: [], settled: [] };
   const site = declare(ciliumSite, "site", {
     uplink: server.uplink,
-    gateway: formatAddress(gatewayOf(prefix)),
-    others: othersOf(declaration, first.network, server),
+    gateway: gatewayText(declaration, server),
+    others: othersOf(declaration, server),
   }) as HostObject;
-  return { ...both, edge: [site, agentContainer(first), pluginContainer], joints: [], settled: [] };
+  const policy = declare(ciliumPolicy, "policy", { leaf: guardLeaf, policies: importedBy(declaration) }) as HostObject;
+  return {
+    ...both,
+    edge: [site, agentContainer(first), pluginContainer],
+    joints: isPoliced(declaration) ? [policy] : [],
+    settled: [],
+  };
 }
 
 const requirements: readonly Requirement[] = [
@@ -151,6 +167,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   servers: serversOf,
   links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
   prefixes,
+  // Docker's network has the first of its own, whether or not that is what Cilium's systems route by.
   gateways: (network, server) => {
     const prefix = prefixOf(network, server);
     return prefix === undefined ? {} : { ipv4: gatewayOf(prefix) };
@@ -168,7 +185,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
     hooks: [],
     docker: {
       network: dockerNetwork(context.network),
-      guard: isFiltered(context) ? guardLeaf(context.network) : "",
+      guard: isPoliced(context.declaration) ? guardLeaf : "",
       guardedBy: ownContainers.cilium,
       cilium: true,
     },
@@ -176,6 +193,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
     startedByAgent: true,
   }),
   reaches: () => true,
+  experimentRules: (network, declaration) => ({ selectors: selectorsOf(declaration, network) }),
   policies: ciliumEnforcer,
   observations,
 };

@@ -1,4 +1,5 @@
 /** Policies by Cilium: what its agent imports, and what its maps have counted. */
+import type { Declaration } from "../../config/declaration";
 import type { CiliumNetwork, System } from "../../config/types.gen";
 import { sections } from "../../host/json";
 import { sh } from "../../host/sh";
@@ -6,24 +7,43 @@ import { formatAddress } from "../../net/cidr";
 import { ownContainers } from "../../net/names";
 import { compileCilium, exactly, openTo } from "../../net/policy/cilium";
 import type { AllowRule } from "../../net/policy/resolve";
+import { matches } from "../../net/policy/selector";
 import type { NetworkContext } from "../kind";
+import { ciliumNetworks } from "./prefixes";
 import { type Hits, type PolicyEnforcer, withoutProxy } from "../policies";
 
 type Context = NetworkContext<CiliumNetwork>;
 
-export const isFiltered = ({ policies }: Context): boolean => policies.resolved.selected.length > 0;
-
 const labelsOf = ({ labels }: System): Record<string, string> => (labels ?? {}) as Record<string, string>;
+
+function systemsOf(declaration: Declaration): System[] {
+  const names = new Set(ciliumNetworks(declaration).map(({ name }) => name));
+  return declaration.testbed.systems.filter(({ networks }) => networks.some(({ name }) => names.has(name)));
+}
+
+const selects = (declaration: Declaration, system: System): boolean =>
+  declaration.policies.some(({ policies }) => policies.some(({ endpointSelector }) => matches(endpointSelector, labelsOf(system))));
+
+/** Whether any policy bears on Cilium's systems. */
+export const isPoliced = (declaration: Declaration): boolean => systemsOf(declaration).some((system) => selects(declaration, system));
+
+const keysOf = (systems: readonly System[]): string[] => [...new Set(systems.flatMap((system) => Object.keys(labelsOf(system))))].sort();
+
+/** What selects a network's systems by their labels, as JSON. */
+export function selectorsOf(declaration: Declaration, { name }: CiliumNetwork): string[] {
+  const systems = systemsOf(declaration);
+  const own = systems.filter(({ networks }) => networks.some((network) => network.name === name));
+  return [...new Set(own.map((system) => JSON.stringify(exactly(labelsOf(system), keysOf(systems)))))];
+}
 
 /**
  * One policy a line, the same on every server. Where there are any, Cilium lets nothing pass that none allows, whatever was not
  * imported yet: so what S1 calls "no policy on a label accepts all" is said for each set of labels, and that all may ask.
  */
-export function importedBy({ declaration, members, policies }: Context): string[] {
-  const names = new Set(members.map(({ system }) => system));
-  const systems = declaration.testbed.systems.filter(({ name }) => names.has(name));
-  const keys = [...new Set(systems.flatMap((system) => Object.keys(labelsOf(system))))].sort();
-  const open = systems.filter(({ name }) => !policies.resolved.selected.includes(name)).map((system) => exactly(labelsOf(system), keys));
+export function importedBy(declaration: Declaration): string[] {
+  const systems = systemsOf(declaration);
+  const keys = keysOf(systems);
+  const open = systems.filter((system) => !selects(declaration, system)).map((system) => exactly(labelsOf(system), keys));
   const texts = [...compileCilium(declaration.policies), ...openTo(open)].map((policy) => JSON.stringify(policy));
   return [...new Set(texts)];
 }
@@ -107,7 +127,7 @@ export const ciliumEnforcer: PolicyEnforcer<CiliumNetwork> = {
   refuses: withoutProxy,
   // Its map of drops knows no systems.
   deniedElsewhere: "(all systems of the server)",
-  compiled: (context) => `[\n${importedBy(context).join(",\n")}\n]`,
+  compiled: ({ declaration }) => `[\n${importedBy(declaration).join(",\n")}\n]`,
   hits: ({ members, server }) => sh`
     dbg() { docker exec ${ownContainers.cilium} cilium-dbg "$@"; }
     echo "=== identities"; dbg identity list -o json

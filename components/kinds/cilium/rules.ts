@@ -2,10 +2,10 @@
 import { firstHub, serversOf } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { CiliumNetwork } from "../../config/types.gen";
-import { formatAddress, overlaps, parsePrefix } from "../../net/cidr";
+import { formatAddress, formatPrefix, overlaps, parsePrefix } from "../../net/cidr";
 import { checkPrefixText, checkUplinksJoined } from "../checks";
 import type { KindRuleContext } from "../kind";
-import { nobodyOf } from "./prefixes";
+import { nobodyOf, rangeOf } from "./prefixes";
 
 type CiliumRule = Rule<KindRuleContext<CiliumNetwork>>;
 
@@ -22,15 +22,45 @@ const hub: CiliumRule = {
   },
 };
 
-const one: CiliumRule = {
-  id: "cilium-one-network",
-  check: ({ networks }, report) => {
-    for (const { name } of networks.slice(1))
-      report(
-        `networks.${name}`,
-        `one Cilium carries one network, and ${networks[0]?.name ?? ""} is one`,
-        "put its systems there: policies keep them apart",
-      );
+/** What is of the server's one Cilium. */
+const together: CiliumRule = {
+  id: "cilium-together",
+  check: ({ declaration, networks }, report) => {
+    const [first] = networks;
+    for (const network of networks.slice(1)) {
+      const path = `networks.${network.name}`;
+      if (network.tenant !== first?.tenant)
+        report(
+          `${path}.tenant`,
+          `Cilium keeps no tenants apart, and ${first?.name ?? ""} is of ${first?.tenant ?? ""}`,
+          "use another kind, or one tenant and policies",
+        );
+      if ((network.routing ?? "tunnel") !== (first?.routing ?? "tunnel"))
+        report(
+          `${path}.routing`,
+          `one Cilium carries them all, and ${first?.name ?? ""} is otherwise`,
+          "write the same in every network of the kind",
+        );
+      if (network.mtuBytes !== first?.mtuBytes)
+        report(
+          `${path}.mtuBytes`,
+          `one Cilium carries them all, and ${first?.name ?? ""} has another`,
+          "write the same in every network of the kind",
+        );
+    }
+    const ranges = declaration.servers.flatMap(({ name }) => {
+      const range = rangeOf(networks, name);
+      return range === undefined ? [] : [{ name, range }];
+    });
+    for (const [i, { name, range }] of ranges.entries()) {
+      const other = ranges.slice(0, i).find((one) => overlaps(one.range, range));
+      if (other !== undefined && networks.length > 1)
+        report(
+          `networks.${networks.at(-1)?.name ?? ""}.subnets`,
+          `what holds all of ${name}'s prefixes, ${formatPrefix(range)}, overlaps with that of ${other.name}`,
+          "give each server neighbouring prefixes: 10.60.1.0/25 and 10.60.1.128/25",
+        );
+    }
   },
 };
 
@@ -85,4 +115,4 @@ const links: CiliumRule = {
   },
 };
 
-export const ciliumRules: readonly CiliumRule[] = [hub, one, subnets, membership, links];
+export const ciliumRules: readonly CiliumRule[] = [hub, together, subnets, membership, links];

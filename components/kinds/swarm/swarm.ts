@@ -137,6 +137,7 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
     startedByAgent: isFiltered({ network, ...context }),
   }),
   reaches: () => true,
+  experimentRules: (network) => ({ overlay: dockerNetwork(network) }),
   policies: overlayEnforcer,
   observations,
 };
