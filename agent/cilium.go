@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// unlabelled stands for no labels; components/kinds/cilium says the same.
+const unlabelled = "container:unlabelled"
+
 // labelInCilium tells Cilium's agent the labels of a container: its docker plugin does so at the container's start only, and not
 // when one that runs is joined, nor while dockerd starts. Cilium answers when the labels are an identity and the identity is in force.
 func (a *agent) labelInCilium(ctx context.Context, c *container, endpoint string) error {
@@ -35,7 +38,8 @@ func (a *agent) labelInCilium(ctx context.Context, c *container, endpoint string
 	now := known.Status.Identity.Labels
 	sort.Strings(now)
 	if len(labels) == 0 {
-		labels = nil // without any label it is what Cilium calls unmanaged by labels
+		// An identity without labels is a key without a value in etcd, which Cilium (1.18) takes for none.
+		labels = []string{unlabelled}
 	}
 	if fmt.Sprint(now) == fmt.Sprint(labels) && known.Status.State == "ready" {
 		return nil

@@ -2,6 +2,7 @@
  * What Cilium's agent finds on a server before its first start, and all that it leaves there: its devices, programs and maps,
  * its sockets and a sysctl. The kernel's own cilium_host is made by us, so that it has the gateway's address and our mark.
  */
+import { ownContainers } from "../../net/names";
 import { addressesOf, type IpAddresses, jsonList, sections } from "../json";
 import { type ObjectType, ownerMark } from "../objectType";
 import { sh } from "../sh";
@@ -44,11 +45,15 @@ export const ciliumSite: ObjectType<CiliumSiteSpec> = {
     cgroup=$(cat "$folder/saved/cilium.cgroup")
     mkdir -p "/sys/fs/cgroup/$cgroup"
     printf '%s' "$cgroup" >${cgroupFile}
+    if [ -e ${ciliumRun}/flipflap-gateway ] && [ "$(cat ${ciliumRun}/flipflap-gateway)" != ${gateway} ]; then
+      # A Cilium of other addresses would make its own anew, and the next one would go on with what it left.
+      docker stop -t 5 ${ownContainers.cilium} >/dev/null 2>&1 || :
+      rm -rf ${ciliumRun}/state
+      if has_link ${host}; then ip link del ${host}; fi
+    fi
+    printf '%s' ${gateway} >${ciliumRun}/flipflap-gateway
     has_link ${host} || ip link add ${host} type veth peer name cilium_net
     ip link set dev ${host} alias "$mark"
-    for old in $(ip -o -4 addr show dev ${host} | awk '{ print $4 }'); do
-      [ "\${old%/*}" = ${gateway} ] || ip addr del "$old" dev ${host}
-    done
     ip addr replace ${`${gateway}/32`} dev ${host} scope link
     ip link set dev ${host} up
     ip link set dev cilium_net up

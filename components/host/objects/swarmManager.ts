@@ -40,6 +40,13 @@ export const swarmManager: ObjectType<SwarmManagerSpec> = {
     ${swarmState}
     ${leaveSwarm}
     rm -rf "$folder/swarm"
+    # Two that leave in the same second leave one another's farewell unheard, and dockerd (20.10) then keeps its gossip's port
+    # until it is started anew. So the others first, if they go at all.
+    left=60
+    while [ "$left" -gt 0 ] && docker node ls --format '{{.Status}} {{.Self}}' 2>/dev/null | grep -q '^Ready false'; do
+      left=$((left - 1))
+      sleep 0.1
+    done
     leave_swarm
   `,
   check: (_, owner) => sh`

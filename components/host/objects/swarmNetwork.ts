@@ -33,7 +33,7 @@ export const swarmNetwork: ObjectType<SwarmNetworkSpec> = {
   remove: ({ dockerNetwork }, { stack }) => sh`
     network=${dockerNetwork}
     # Other servers' systems leave it at the same time; what is left goes with the swarm.
-    left=80
+    left=60
     while [ "$(docker network inspect -f '{{index .Labels "${stackLabel}"}}' "$network" 2>/dev/null)" = ${stack} ]; do
       docker network rm "$network" >/dev/null 2>&1 && break
       left=$((left - 1))

@@ -65,6 +65,9 @@ interface Entry {
   };
 }
 
+/** What agent/cilium.go gives a system without labels. */
+const unlabelled = "container:unlabelled";
+
 const protocolNumbers = { tcp: 6, udp: 17, sctp: 132 } as const;
 const neverCounted = 2 ** 53;
 
@@ -88,7 +91,7 @@ function readHits(output: string, context: Context): Hits {
     Object.entries(labelsOf(system))
       .map(([key, value]) => `container:${key}=${value}`)
       .sort()
-      .join(" ");
+      .join(" ") || unlabelled;
   // Cilium's own identities have labels of other sources.
   const own = identities.filter(({ labels = [] }) => labels.every((label) => label.startsWith("container:")));
   const byLabels = new Map(own.map(({ id, labels = [] }) => [[...labels].sort().join(" "), id]));
