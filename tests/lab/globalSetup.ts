@@ -13,7 +13,8 @@ declare module "vitest" {
 }
 
 export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
-  const project = Project.make("lab");
+  // Another name for another run beside this one.
+  const project = Project.make(`lab${process.env.FLIPFLAP_TEST_LAB ?? ""}`);
   succeeded(await project.flipflap("lab", "stop"));
   const machineBefore = await machineSnapshot();
   provide("root", project.root);
