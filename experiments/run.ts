@@ -1,16 +1,20 @@
 /** Runs an experiment on what is deployed: interleaved rounds with server to server in each, until the intervals are narrow enough. */
 import { performance } from "node:perf_hooks";
+import { findNetwork } from "../components/config/declaration";
 import { kindOf } from "../components/kinds/registry";
+import { allows } from "../components/net/policy/resolve";
+import { networkPolicies } from "../components/testbed/policies";
 import { sleep } from "../support/process";
 import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";
 import { clearRules, underConditions } from "./conditions/cell";
 import { methods } from "./methods";
 import { removeBooted } from "./methods/boot";
-import { linkOptions, type Measured, type Method } from "./methods/method";
+import { nextPort } from "./methods/listener";
+import { linkOptions, type LinkOptions, type Measured, type Method } from "./methods/method";
 import { readRun, type Run, type RunHeader, RunWriter } from "./results";
 import { cpuTimes, foreignCpuShare, busyCpuShare, machineConditions, serverConditions } from "./runner/conditions";
 import { generator, shuffled } from "./runner/statistics";
-import type { Site } from "./site";
+import type { End, Site } from "./site";
 import { relativeWidth, summarise } from "./summary";
 import type { Experiment } from "./types.gen";
 
@@ -97,6 +101,19 @@ export async function begin(site: Site, started: Started): Promise<RunWriter> {
   return writer;
 }
 
+/** The TCP ports that policies let in between the two ends; undefined where any will do. */
+function portsLetIn(site: Site, { network: name }: Cell, { from, to }: { from: End; to: End }): LinkOptions["ports"] {
+  const network = findNetwork(site.declaration, name);
+  if (network === undefined) return undefined;
+  const { resolved } = networkPolicies(site.declaration, network);
+  const isOpen = allows(resolved, from.name, to.name, { protocol: "tcp", number: nextPort() });
+  if (isOpen) return undefined;
+  const ranges = resolved.rules.flatMap((rule) => (rule.to.includes(to.name) && rule.ports?.protocol === "tcp" ? [rule.ports] : []));
+  const found = ranges.find(({ protocol, first: number }) => allows(resolved, from.name, to.name, { protocol, number }));
+  if (found === undefined) throw new Error(`policies let ${from.name} ask ${to.name} at no TCP port`);
+  return { first: found.first, last: found.last };
+}
+
 async function measure(site: Site, header: RunHeader, cell: AnyCell, seconds: number): Promise<Measured> {
   const { definition } = header;
   const method = methods[definition.method];
@@ -109,7 +126,9 @@ async function measure(site: Site, header: RunHeader, cell: AnyCell, seconds: nu
   }
   const ends = site.ends(cell);
   if ("impossible" in ends) throw new Error(ends.impossible);
-  return underConditions(site, cell, [ends.from, ends.to], () => method.measure(site, ends.from, ends.to, options));
+  const ports = portsLetIn(site, cell, ends);
+  const own = ports === undefined ? options : { ...options, ports };
+  return underConditions(site, cell, [ends.from, ends.to], () => method.measure(site, ends.from, ends.to, own));
 }
 
 /** Whether a measurement that failed is worth another: once, where the user does not stop and the disk is not full. */

@@ -1,4 +1,4 @@
-/** npm run bench -- [link|evpn|ila|ila-registry|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
+/** npm run bench -- [link|evpn|ila|ila-registry|policies|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -9,6 +9,7 @@ import { benchCommands } from "./commands";
 import { benchEvpn } from "./evpn";
 import { benchIla, benchIlaRegistry } from "./ila";
 import { benchLink } from "./link";
+import { benchPolicies } from "./policies";
 import { benchScale } from "./scale";
 import { benchSetup } from "./setup";
 
@@ -25,6 +26,7 @@ const benches = {
   evpn: benchEvpn,
   ila: benchIla,
   "ila-registry": benchIlaRegistry,
+  policies: benchPolicies,
   scale: benchScale,
   commands: benchCommands,
   setup: benchSetup,
@@ -36,6 +38,7 @@ const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds 
   evpn      kind evpn: the same, part by part; how fast a system is known elsewhere; 20,000 routes
   ila       kind ila: its modes beside the same way without ILA, and what a packet costs
   ila-registry  how fast a system is known elsewhere; 100,000 systems; moves
+  policies  kinds swarm and cilium with policies and without; 1,000 rules; a change under traffic
   scale     10 to 300 systems on one server: up, drift, destroy, beside bare docker
   commands  an unchanged preview, a second npm run up, flipflap check
   setup     npm run up in a fresh clone with an empty HOME (minutes)

@@ -33,8 +33,8 @@ async function iperf(
   options: LinkOptions,
   words: readonly string[],
 ): Promise<{ printed: Printed; raw: string }> {
-  const port = nextPort();
-  const { seconds, direction, cores } = options;
+  const { seconds, direction, cores, ports } = options;
+  const port = ports?.first ?? nextPort();
   const whole = seconds + droppedSeconds;
   await listen(site, to, ["iperf3", "-s", "-1", "-p", String(port)], port, whole + 20);
   const raw = await site.exec(

@@ -15,6 +15,8 @@ export interface Measured {
 /** What a measurement between two ends depends on, beside the ends. */
 export interface LinkOptions extends Pick<Cell, "streams" | "direction" | "cores"> {
   readonly seconds: number;
+  /** Where policies let none other in: the ports that the far end may listen at. */
+  readonly ports?: { readonly first: number; readonly last: number };
   readonly experiment: Pick<Experiment, "protocol" | "requestBytes" | "responseBytes" | "packetBytes" | "congestionControl">;
 }
 

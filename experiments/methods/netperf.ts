@@ -8,8 +8,10 @@ const selectors = ["TRANSACTION_RATE", "MEAN_LATENCY", "P50_LATENCY", "P90_LATEN
 type Answers = Readonly<Record<(typeof selectors)[number], number>>;
 
 async function netperf(site: Site, from: End, to: End, test: string, options: LinkOptions): Promise<{ answers: Answers; raw: string }> {
-  const port = nextPort();
-  const { seconds, cores, experiment } = options;
+  const { seconds, cores, experiment, ports } = options;
+  if (ports !== undefined && ports.last === ports.first)
+    throw new Error(`netperf needs two ports, and policies let in ${ports.first} alone`);
+  const [port, dataPort] = ports === undefined ? [nextPort(), nextPort()] : [ports.first, ports.first + 1];
   const { requestBytes = 100, responseBytes = 200, congestionControl = "reno" } = experiment;
   const family = to.address.includes(":") ? "-6" : "-4";
   await listen(site, to, ["netserver", "-D", family, "-p", String(port)], port, seconds + 20);
@@ -17,7 +19,7 @@ async function netperf(site: Site, from: End, to: End, test: string, options: Li
   const control = test.startsWith("TCP") ? ["-K", congestionControl] : [];
   const raw = await site.exec(
     from,
-    sh`netperf -P 0 -H ${to.address} ${family} -p ${port} -t ${test} -l ${Math.ceil(seconds)} ${cores === "one" ? ["-T", "0,0"] : []} -- -r ${sizes} ${control} -k ${selectors.join(",")}`,
+    sh`netperf -P 0 -H ${to.address} ${family} -p ${port} -t ${test} -l ${Math.ceil(seconds)} ${cores === "one" ? ["-T", "0,0"] : []} -- -r ${sizes} ${control} -P ,${dataPort} -k ${selectors.join(",")}`,
     seconds + 20,
   );
   const answers = Object.fromEntries(
