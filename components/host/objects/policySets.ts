@@ -1,10 +1,10 @@
 /** The ipsets that policies' rules name: those of a prefix are one owner's. */
-import { type IpSet, setEntries, setsText } from "../../net/policy/netfilter";
+import { type IpSet, setEntries, setsSwap } from "../../net/policy/netfilter";
 import { nothing, type Script, sh } from "../sh";
 
 /** Before the rules that name them. */
 export const putSets = (sets: readonly IpSet[]): Script =>
-  sets.length === 0 ? nothing : sh`printf '%s\n' ${setsText(sets).join("\n")} | ipset restore -exist`;
+  sets.length === 0 ? nothing : sh`printf '%s\n' ${setsSwap(sets).join("\n")} | ipset restore -exist`;
 
 /** After the rules that named them are gone: all of the prefix but those. */
 export const dropSets = (prefix: string, keep: readonly IpSet[] = []): Script => sh`

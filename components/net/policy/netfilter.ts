@@ -56,8 +56,22 @@ function entryText({ name, family }: IpSet, entry: string): string {
 
 export const setEntries = (set: IpSet): string[] => set.entries.map((entry) => entryText(set, entry));
 
-/** For `ipset restore -exist`. */
+/** As `ipset restore` takes them, for people. */
 export const setsText = (sets: readonly IpSet[]): string[] => sets.flatMap((set) => [setCreation(set), ...setEntries(set)]);
+
+/** For `ipset restore -exist`: each set is filled beside the one that is there, and swapped for it, so that nothing else is in it. */
+export const setsSwap = (sets: readonly IpSet[]): string[] =>
+  sets.flatMap((set) => {
+    const beside = { ...set, name: `${set.name}.new` };
+    return [
+      setCreation(set),
+      setCreation(beside),
+      `flush ${beside.name}`,
+      ...setEntries(beside),
+      `swap ${beside.name} ${set.name}`,
+      `destroy ${beside.name}`,
+    ];
+  });
 
 class Sets {
   readonly all = new Map<string, IpSet>();
