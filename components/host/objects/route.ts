@@ -34,6 +34,8 @@ export const route: ObjectType<RouteSpec> = {
     to=${spec.to}
     set -- ${next(spec)} dev ${spec.device}
     foreign=$(ip ${family(spec.to)} route show exact "$to" | sed ${`/ proto ${routeProtocol} /d`})
+    # Of a Cilium of ours, which goes once the systems are elsewhere.
+    if [ -e "$folder/saved/cilium" ]; then foreign=$(printf '%s' "$foreign" | sed '/ dev cilium_host /d'); fi
     [ -z "$foreign" ] || fail "$to: this server already has a route of somebody else: $foreign; choose another subnet"
     ip ${family(spec.to)} route replace "$to" "$@" proto ${routeProtocol}
   `,

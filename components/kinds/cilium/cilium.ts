@@ -81,6 +81,7 @@ exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
       `--ipv4-range=${rangeText(declaration, server)}`,
       `--devices=${server.uplink}`,
       `--mtu=${mtuBytes}`,
+      "--enable-sctp=true",
       ...["--enable-l7-proxy=false", "--enable-ipv4-masquerade=false", "--install-iptables-rules=false", "--enable-hubble=false"],
       ...["--enable-health-checking=false", "--enable-endpoint-health-checking=false"],
       // Measured: 3% of the transactions.
