@@ -16,6 +16,8 @@ type dockerSpec struct {
 	Network string `json:"network"`
 	// What must have run in the network's own namespace before anybody is let in: a script below the folder of kinds. None: nothing.
 	Guard string `json:"guard"`
+	// Holder keeps the namespace: a container that docker gave up on is started again.
+	Holder string `json:"holder"`
 	// The guard runs not there but on the server, and again whenever this container was started anew.
 	GuardedBy string `json:"guardedBy"`
 	// Cilium knows the container by its labels, and lets nothing in or out before it does.
@@ -80,18 +82,15 @@ func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 	if d.GuardedBy != "" {
 		return a.guardByContainer(ctx, d)
 	}
-	id, err := a.docker.networkID(ctx, d.Network)
+	path, namespace, err := a.overlayNamespace(ctx, d.Network)
 	if err != nil {
+		if d.Holder != "" {
+			// It is there once the holder is; the next try, in a second, sees it.
+			err = errors.Join(err, a.docker.post(ctx, "/containers/"+d.Holder+"/start", nil))
+		}
 		return err
 	}
-	if len(id) < 10 {
-		return fmt.Errorf("docker has no network %s here", d.Network)
-	}
-	path := "/run/docker/netns/1-" + id[:10]
-	var namespace, script syscall.Stat_t
-	if err := syscall.Stat(filepath.Join(a.proc, "1/root", path), &namespace); err != nil {
-		return fmt.Errorf("its namespace is not there: %w", err)
-	}
+	var script syscall.Stat_t
 	if err := syscall.Stat(filepath.Join(a.kindsDir(), d.Guard), &script); err != nil {
 		return err
 	}
@@ -129,6 +128,27 @@ func (a *agent) guardByContainer(ctx context.Context, d *dockerSpec) error {
 	}
 	a.guarded[d.Network] = now
 	return nil
+}
+
+// overlayNamespace gives the path of an overlay's namespace on the server, and what tells it from the one before.
+func (a *agent) overlayNamespace(ctx context.Context, network string) (string, syscall.Stat_t, error) {
+	var namespace syscall.Stat_t
+	id, err := a.docker.networkID(ctx, network)
+	if err != nil {
+		return "", namespace, err
+	}
+	if len(id) < 10 {
+		return "", namespace, fmt.Errorf("docker has no network %s here", network)
+	}
+	path := "/run/docker/netns/1-" + id[:10]
+	err = syscall.Stat(filepath.Join(a.proc, "1/root", path), &namespace)
+	if err == nil && namespace.Size == 0 && namespace.Mode&0o222 != 0 {
+		err = syscall.ENOENT // the file that a namespace was mounted on
+	}
+	if err != nil {
+		return "", namespace, fmt.Errorf("its namespace is not there: %w", err)
+	}
+	return path, namespace, nil
 }
 
 // hostSpecs is the folder of specs as the server has it; components/host/objects/agentFolders.ts says the same.

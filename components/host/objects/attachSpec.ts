@@ -43,6 +43,8 @@ export interface DockerJoin {
   readonly network: string;
   /** A script below the folder of kinds that must have run before anybody is let in; none where it is empty. */
   readonly guard: string;
+  /** Whose being there keeps the network's namespace. */
+  readonly holder?: string;
   /** It runs in the network's own namespace, or, where a container is named, once that was started anew. */
   readonly guardedBy?: string;
   /** By Cilium, which knows systems by their labels. */

@@ -23,11 +23,13 @@ export const swarmManager: ObjectType<SwarmManagerSpec> = {
     ${swarmState}
     ${claimSwarm}
     claim_swarm
-    case $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}') in
-      "active true") ;;
-      inactive*) ;;
-      *) docker swarm leave --force >/dev/null ;;
-    esac
+    # After a power cut dockerd tries by itself, at longer and longer intervals: up to half a minute.
+    left=60
+    until case $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}') in "active true" | inactive*) true ;; *) false ;; esac; do
+      left=$((left - 1))
+      [ "$left" -gt 0 ] || fail "the swarm does not come up: $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.Error}}'); docker swarm leave --force gives it up, and all servers must be brought up anew then"
+      sleep 1
+    done
     if [ "$(swarm_state)" = inactive ]; then
       docker swarm init --advertise-addr ${address} --listen-addr ${`${address}:${swarmPort}`} --data-path-addr ${address} \
         --data-path-port ${dataPort} --default-addr-pool ${ownPool} --default-addr-pool-mask-length 24 >/dev/null

@@ -7,7 +7,7 @@ import { guardLeaf } from "../../host/objects/swarm";
 import { joinFile, swarmPort } from "../../host/objects/swarmManager";
 import { formatAddress, parsePrefix } from "../../net/cidr";
 import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Prefixes, SharedParts } from "../kind";
-import { dockerNetwork, isFiltered, netfilterOf, setPrefix, variantOf } from "./netfilter";
+import { dockerNetwork, netfilterOf, setPrefix, variantOf } from "./netfilter";
 import { overlayEnforcer } from "./policies";
 import { swarmRules } from "./rules";
 import { gatewayOf, ownRangeText, systemsHalf } from "./subnet";
@@ -129,12 +129,13 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
   sysctls: {},
   nve,
   shared,
-  attach: ({ network, ...context }) => ({
+  attach: ({ network }) => ({
     learns: false,
     routes: [],
     hooks: [],
-    docker: { network: dockerNetwork(network), guard: guardLeaf(dockerNetwork(network)) },
-    startedByAgent: isFiltered({ network, ...context }),
+    docker: { network: dockerNetwork(network), guard: guardLeaf(dockerNetwork(network)), holder: holderOf(network) },
+    // After the rules; and docker gives up on a container that starts before its swarm does.
+    startedByAgent: true,
   }),
   reaches: () => true,
   experimentRules: (network) => ({ overlay: dockerNetwork(network) }),
