@@ -233,9 +233,9 @@ describe("kind ila", () => {
     await onServer("flap", "docker restart -t 0 ff-blue-client >/dev/null");
     await onServer("flip", "docker start ff-etcd >/dev/null");
     expect(
-      await eventually(async () => (await facts("flap")).registry === "connected" && (await facts("flip")).registry === "connected", 5),
+      await eventually(async () => (await facts("flap")).registry === "connected" && (await facts("flip")).registry === "connected", 20),
     ).toBe(true);
-    expect(await eventually(() => reaches("blue-web", address("blue-client")), 5)).toBe(true);
+    expect(await eventually(() => reaches("blue-web", address("blue-client")))).toBe(true);
     expect(await eventually(async () => (await wrong()).length === 0)).toBe(true);
   });
 
