@@ -23,16 +23,18 @@ export const swarmManager: ObjectType<SwarmManagerSpec> = {
     ${swarmState}
     ${claimSwarm}
     claim_swarm
-    # After a power cut dockerd tries by itself, at longer and longer intervals: up to half a minute.
-    left=60
-    until case $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}') in "active true" | inactive*) true ;; *) false ;; esac; do
+    parts="--advertise-addr "${address}" --listen-addr "${`${address}:${swarmPort}`}" --data-path-addr "${address}" --data-path-port "${dataPort}
+    is_settled() { case $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}') in "active true" | inactive*) ;; *) return 1 ;; esac; }
+    left=100
+    while ! is_settled && [ "$left" -gt 0 ]; do
       left=$((left - 1))
-      [ "$left" -gt 0 ] || fail "the swarm does not come up: $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.Error}}'); docker swarm leave --force gives it up, and all servers must be brought up anew then"
-      sleep 1
+      sleep 0.1
     done
+    # After a power cut dockerd was up before the address that it listens at, and does not try again: from what it has on disk,
+    # with the same nodes, networks and words.
+    if ! is_settled; then docker swarm init --force-new-cluster $parts >/dev/null; fi
     if [ "$(swarm_state)" = inactive ]; then
-      docker swarm init --advertise-addr ${address} --listen-addr ${`${address}:${swarmPort}`} --data-path-addr ${address} \
-        --data-path-port ${dataPort} --default-addr-pool ${ownPool} --default-addr-pool-mask-length 24 >/dev/null
+      docker swarm init $parts --default-addr-pool ${ownPool} --default-addr-pool-mask-length 24 >/dev/null
     fi
     umask 077
     mkdir -p "$folder/swarm"
