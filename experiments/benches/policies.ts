@@ -19,12 +19,12 @@ import { measureWays, type Way, withTestbed } from "./site";
 const policyFile = "policies/service1.json";
 const service1 = { matchLabels: { id: "service1" } };
 /** What the measuring tools listen at. */
-const tools: Ingress = { fromEndpoints: [service1], toPorts: [{ ports: [{ port: 20000, endPort: 29999, protocol: "TCP" }] }] };
+export const tools: Ingress = { fromEndpoints: [service1], toPorts: [{ ports: [{ port: 20000, endPort: 29999, protocol: "TCP" }] }] };
 
-const writePolicies = (project: Project, ingress: readonly Ingress[]): void =>
+export const writePolicies = (project: Project, ingress: readonly Ingress[]): void =>
   project.write(policyFile, JSON.stringify([{ endpointSelector: service1, ingress: [...ingress] }] satisfies Policy[]));
 
-const ways = (site: Site, kinds: readonly string[]): Way[] =>
+export const ways = (site: Site, kinds: readonly string[]): Way[] =>
   kinds.flatMap((kind) =>
     (["", "5201"] as const).map((policed) => ({
       name: `${kind === "ipt" ? "swarm" : kind}${policed === "" ? "" : ", with a policy"}`,
@@ -71,7 +71,7 @@ const manyPrefixes = (count: number): Ingress[] => [
   { fromCIDR: Array.from({ length: count }, (_, i) => `10.${120 + Math.floor(i / 256)}.${i % 256}.0/24`) },
 ];
 
-async function measureRules(project: Project, options: BenchOptions): Promise<void> {
+export async function measureRules(project: Project, options: BenchOptions): Promise<void> {
   const rows: string[] = [];
   for (const [what, ingress] of [
     ["1,000 port rules", manyPorts],
@@ -93,7 +93,7 @@ async function measureRules(project: Project, options: BenchOptions): Promise<vo
 }
 
 /** Ten changes of one rule among 1,000, while answers are asked for every 2 ms. */
-async function measureChange(site: Site, project: Project, options: BenchOptions): Promise<void> {
+export async function measureChange(site: Site, project: Project, options: BenchOptions): Promise<void> {
   const rows: string[] = [];
   const icmp: Ingress = { fromEndpoints: [service1] };
   writePolicies(project, [icmp, ...manyPorts(1000)]);
