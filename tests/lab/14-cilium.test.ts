@@ -36,8 +36,8 @@ links: [{ between: [flip, flap] }]
 `;
 /** For a start: somebody is selected, so that what is not allowed is denied. */
 const first: Policy[] = [{ endpointSelector: { matchLabels: { app: "a" } }, ingress: [{}] }];
-const setCount = 110;
-const probedEvery = 22;
+const setCount = 64;
+const probedEvery = 16;
 
 /** What cilium-dbg prints, as far as it is read. */
 interface Entry {

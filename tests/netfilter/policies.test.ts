@@ -25,7 +25,7 @@ const bridge = "br-t";
 const systems = labelSets.map((labels, i) => ({ name: `s${i}`, namespace: `${own}-${i}`, address: `10.99.0.${11 + i}`, labels }));
 const stranger = { namespace: `${own}-x`, address: "10.99.0.200" };
 const prefixes = ["10.99.0.0/24", "10.99.0.192/26", "10.99.0.0/25", "0.0.0.0/0", "10.99.0.200/32"];
-const setCount = 110;
+const setCount = 64;
 
 let folder: string;
 let agent: string;
