@@ -38,10 +38,13 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 			wanted[iface.Docker.Network], _, _ = strings.Cut(iface.Addresses[0], "/")
 		}
 	}
-	if len(wanted) == 0 {
+	if a.docker == nil || a.pids != nil {
 		return nil
 	}
 	for name, endpoint := range c.NetworkSettings.Networks {
+		if len(wanted) == 0 && !strings.HasPrefix(name, ownNetworkPrefix) {
+			continue // it has none of docker's networks, or was moved out of one of ours before
+		}
 		if address, is := wanted[name]; is && endpoint.EndpointID != "" && endpoint.IPAddress == address {
 			delete(wanted, name)
 			continue
@@ -73,6 +76,9 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 	}
 	return nil
 }
+
+// ownNetworkPrefix begins the names of docker networks that are ours.
+const ownNetworkPrefix = "ff-"
 
 // guardNetwork runs the script of an overlay in its namespace: again where the namespace or the script is another one.
 func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {

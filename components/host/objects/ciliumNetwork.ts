@@ -34,7 +34,13 @@ export const ciliumNetwork: ObjectType<CiliumNetworkSpec> = {
   `,
   remove: ({ dockerNetwork }, { stack }) => sh`
     network=${dockerNetwork}
-    if [ "$(docker network inspect -f '{{index .Labels "${stackLabel}"}}' "$network" 2>/dev/null)" = ${stack} ]; then docker network rm "$network" >/dev/null; fi
+    if [ "$(docker network inspect -f '{{index .Labels "${stackLabel}"}}' "$network" 2>/dev/null)" = ${stack} ]; then
+      # A container that was left in it could not stay.
+      for id in $(docker network inspect -f '{{range $id, $_ := .Containers}}{{$id}} {{end}}' "$network"); do
+        docker network disconnect -f "$network" "$id" >/dev/null 2>&1 || :
+      done
+      docker network rm "$network" >/dev/null
+    fi
   `,
   check: ({ dockerNetwork }) =>
     sh`docker network inspect -f '{{.Driver}} {{(index .IPAM.Config 0).Subnet}}' ${dockerNetwork} 2>/dev/null || :`,
