@@ -69,7 +69,13 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 	}
 	for _, iface := range s.Interfaces {
 		if iface.Docker != nil && iface.Docker.Cilium {
-			if err := a.labelInCilium(ctx, c, c.NetworkSettings.Networks[iface.Docker.Network].EndpointID); err != nil {
+			err := a.labelInCilium(ctx, c, c.NetworkSettings.Networks[iface.Docker.Network].EndpointID)
+			if err != nil && strings.Contains(err.Error(), "404 Not Found") {
+				// Docker has joined it to a Cilium that is no more: the next try, in a second, joins it to this one.
+				leave := map[string]any{"Container": c.ID, "Force": true}
+				err = errors.Join(err, a.docker.post(ctx, "/networks/"+iface.Docker.Network+"/disconnect", leave))
+			}
+			if err != nil {
 				return fmt.Errorf("cilium: %w", err)
 			}
 		}
@@ -197,7 +203,7 @@ func (a *agent) joinSwarm(ctx context.Context) error {
 	}
 	return a.docker.post(ctx, "/swarm/join", map[string]any{
 		"RemoteAddrs": []string{site.Manager}, "JoinToken": strings.TrimSpace(string(token)),
-		"ListenAddr": site.Address + ":2377", "AdvertiseAddr": site.Address, "DataPathAddr": site.Address,
+		"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": site.Address, "DataPathAddr": site.Address,
 	})
 }
 

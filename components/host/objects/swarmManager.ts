@@ -23,18 +23,17 @@ export const swarmManager: ObjectType<SwarmManagerSpec> = {
     ${swarmState}
     ${claimSwarm}
     claim_swarm
-    parts="--advertise-addr "${address}" --listen-addr "${`${address}:${swarmPort}`}" --data-path-addr "${address}" --data-path-port "${dataPort}
     is_settled() { case $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}') in "active true" | inactive*) ;; *) return 1 ;; esac; }
-    left=100
-    while ! is_settled && [ "$left" -gt 0 ]; do
+    left=300
+    while ! is_settled; do
       left=$((left - 1))
+      [ "$left" -gt 0 ] || fail "the swarm does not come up: $(docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.Error}}'); restart dockerd, or give it up by docker swarm leave --force and bring all servers up anew"
       sleep 0.1
     done
-    # After a power cut dockerd was up before the address that it listens at, and does not try again: from what it has on disk,
-    # with the same nodes, networks and words.
-    if ! is_settled; then docker swarm init --force-new-cluster $parts >/dev/null; fi
     if [ "$(swarm_state)" = inactive ]; then
-      docker swarm init $parts --default-addr-pool ${ownPool} --default-addr-pool-mask-length 24 >/dev/null
+      # At any address: after a power cut dockerd is up before the uplink has its own, and does not try a second time.
+      docker swarm init --advertise-addr ${address} --listen-addr ${`0.0.0.0:${swarmPort}`} --data-path-addr ${address} \
+        --data-path-port ${dataPort} --default-addr-pool ${ownPool} --default-addr-pool-mask-length 24 >/dev/null
     fi
     umask 077
     mkdir -p "$folder/swarm"
