@@ -182,14 +182,6 @@ ${own.map(({ name, address }) => `echo "=== ${name}"; dbg bpf policy get "$(dbg 
     expect(await tested()).toMatch(/net +cilium[^]* 0 not as the policies say/);
   });
 
-  it("carries packets without a tunnel where routing is native", { timeout: 300_000 }, async () => {
-    project.edit("testbeds/identities.yaml", "kind: cilium,", "kind: cilium, routing: native,");
-    const status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
-    expect(status.networks.map(({ mtuBytes }) => mtuBytes)).toEqual([9000]);
-    expect(succeeded(await project.flipflap("policy", "test"))).toContain(" 0 not as the policies say");
-    expect(await wrong()).toEqual([]);
-  });
-
   it("gives both servers back as they were", async () => {
     for (const server of [...servers].reverse()) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
