@@ -53,7 +53,7 @@ function nextSteps(declaration: Declaration, status: Status): string {
 
 /** What the last step told the servers takes a moment to get around: routes, neighbours. */
 async function settledStatus(context: Context): Promise<Status> {
-  const end = Date.now() + 8000;
+  const end = Date.now() + 20000;
   for (;;) {
     const now = await readStatus(context);
     if (isHealthy(now) || Date.now() > end) return now;
