@@ -167,7 +167,7 @@ describe("policies on three kinds", () => {
   };
   const ofFlip = kinds.flatMap((kind) => [`ff-${kind}-web`, `ff-${kind}-db`]);
 
-  it("let nothing in while dockerd is killed and comes again, and all is as it was", async () => {
+  it("let nothing in while dockerd is killed and comes again, and all is as it was", { timeout: 400_000 }, async () => {
     await onServer("flip", `docker restart -t 0 ${kinds.map((kind) => `ff-${kind}-db`).join(" ")} >/dev/null`);
     expect(await eventually(allAsSaid, 60)).toBe(true);
     await onServer("flip", `docker restart -t 0 ${kinds.map((kind) => `ff-${kind}-db`).join(" ")} >/dev/null`);
@@ -183,7 +183,7 @@ describe("policies on three kinds", () => {
     expect(await eventually(async () => (await wrong()).length === 0, 30)).toBe(true);
   });
 
-  it("let nothing in while Cilium's agent is killed, and go on with what is allowed", async () => {
+  it("let nothing in while Cilium's agent is killed, and go on with what is allowed", { timeout: 400_000 }, async () => {
     await onServer("flip", `docker restart -t 0 ff-cilium-db >/dev/null`);
     expect(await eventually(allAsSaid, 60)).toBe(true);
     const allowed = project.flipflap("exec", "cilium-monitor", "--", "ping", "-n", "-q", "-i", "0.05", "-c", "300", address("cilium-web"));
@@ -198,7 +198,7 @@ describe("policies on three kinds", () => {
     expect(await eventually(allAsSaid, 60)).toBe(true);
   });
 
-  it("come back after a server's power cut", async () => {
+  it("come back after a server's power cut", { timeout: 400_000 }, async () => {
     succeeded(await project.flipflap("lab", "power-cut", "flip"));
     succeeded(await project.flipflap("lab", "power-on", "flip"));
     succeeded(await project.flipflap("repair"));
@@ -219,7 +219,7 @@ describe("policies on three kinds", () => {
     project.write("policies/web.json", Project.original("policies/web.json"));
   });
 
-  it("gives both servers back as they were, the manager first", async () => {
+  it("gives both servers back as they were, the manager first", { timeout: 400_000 }, async () => {
     for (const server of servers) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
   });
