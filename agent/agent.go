@@ -185,7 +185,7 @@ func (a *agent) onEvent(ctx context.Context, e event, wake func()) {
 		return
 	}
 	path := filepath.Join(a.specsDir, system+".json")
-	if system == "" || filepath.Base(path) != system+".json" {
+	if filepath.Base(path) != system+".json" {
 		return
 	}
 	a.mu.Lock()
@@ -274,6 +274,12 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	if err == nil && c == nil {
 		return attachStatus{}, false
 	}
+	if err == nil && !s.isByHand && c.Config.Labels["flipflap.stack"] != a.stack {
+		if !c.State.Running {
+			return attachStatus{}, false
+		}
+		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.stack)
+	}
 	if err == nil && !c.State.Running {
 		if err = a.start(ctx, s, c); err == errNotOurs {
 			return attachStatus{}, false
@@ -288,9 +294,6 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	status := attachStatus{System: s.System, SpecHash: s.hash}
 	if err == nil {
 		err = a.joinDocker(ctx, s, c)
-	}
-	if err == nil && !s.isByHand && c.Config.Labels["flipflap.stack"] != a.stack {
-		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.stack)
 	}
 	if err == nil {
 		if old := a.known[s.System]; old != nil && old.hash != s.hash {

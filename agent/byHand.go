@@ -96,11 +96,7 @@ type listed struct {
 // labelled lists the running containers that have a label.
 func (d *docker) labelled(ctx context.Context, label string) ([]listed, error) {
 	filters, _ := json.Marshal(map[string][]string{"label": {label}})
-	response, err := d.get(ctx, "/containers/json?filters="+url.QueryEscape(string(filters)))
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
 	var all []listed
-	return all, json.NewDecoder(response.Body).Decode(&all)
+	err := d.read(ctx, "/containers/json?filters="+url.QueryEscape(string(filters)), &all)
+	return all, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"sort"
@@ -44,7 +45,7 @@ func (a *agent) labelInCilium(ctx context.Context, c *container, endpoint string
 	if fmt.Sprint(now) == fmt.Sprint(labels) && known.Status.State == "ready" {
 		return nil
 	}
-	return a.cilium.patch(ctx, path, map[string]any{
+	return a.cilium.send(ctx, http.MethodPatch, path, map[string]any{
 		"container-id": c.ID, "container-name": strings.TrimPrefix(c.Name, "/"), "labels": labels, "state": "waiting-for-identity",
 	})
 }

@@ -47,32 +47,24 @@ func (d *docker) get(ctx context.Context, path string) (*http.Response, error) {
 	return d.call(ctx, http.MethodGet, path, nil)
 }
 
-// post sends what a call needs, if it needs anything; its answer says nothing but that it was done.
-func (d *docker) post(ctx context.Context, path string, body any) error {
-	data := []byte{}
+// send makes a call whose answer says nothing but that it was done.
+func (d *docker) send(ctx context.Context, method, path string, body any) error {
+	var data []byte
 	if body != nil {
 		var err error
 		if data, err = json.Marshal(body); err != nil {
 			return err
 		}
 	}
-	response, err := d.call(ctx, http.MethodPost, path, data)
+	response, err := d.call(ctx, method, path, data)
 	if err == nil {
 		response.Body.Close()
 	}
 	return err
 }
 
-func (d *docker) patch(ctx context.Context, path string, body any) error {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	response, err := d.call(ctx, http.MethodPatch, path, data)
-	if err == nil {
-		response.Body.Close()
-	}
-	return err
+func (d *docker) post(ctx context.Context, path string, body any) error {
+	return d.send(ctx, http.MethodPost, path, body)
 }
 
 func (d *docker) call(ctx context.Context, method, path string, body []byte) (*http.Response, error) {

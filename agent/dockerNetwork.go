@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // dockerSpec is of an interface that docker itself makes: the container is joined to one of docker's networks.
@@ -86,13 +84,42 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 // ownNetworkPrefix begins the names of docker networks that are ours.
 const ownNetworkPrefix = "ff-"
 
-// guardNetwork runs the script of an overlay in its namespace: again where the namespace or the script is another one.
+// guardNetwork runs the script that guards a network: again where what it guards, or the script, is another one.
 func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 	if d.Guard == "" {
 		return nil
 	}
+	guarded, into, err := a.guardedPlace(ctx, d)
+	if err != nil {
+		return err
+	}
+	var script syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(a.kindsDir(), d.Guard), &script); err != nil {
+		return err
+	}
+	now := fmt.Sprint(guarded, script.Ino, script.Mtim)
+	if a.guarded[d.Network] == now {
+		return nil
+	}
+	delete(a.guarded, d.Network)
+	if err := a.onHost(append(into, "sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard))...); err != nil {
+		return err
+	}
+	a.guarded[d.Network] = now
+	return nil
+}
+
+// guardedPlace gives what tells the thing that is guarded from the one before it, and the words by which a command runs there.
+func (a *agent) guardedPlace(ctx context.Context, d *dockerSpec) (string, []string, error) {
 	if d.GuardedBy != "" {
-		return a.guardByContainer(ctx, d)
+		c, err := a.docker.inspect(ctx, d.GuardedBy)
+		if err == nil && (c == nil || !c.State.Running) {
+			err = fmt.Errorf("%s does not run", d.GuardedBy)
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprint(c.State.StartedAt.UnixNano()), nil, nil
 	}
 	path, namespace, err := a.overlayNamespace(ctx, d.Network)
 	if err != nil {
@@ -100,46 +127,9 @@ func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 			// It is there once the holder is; the next try, in a second, sees it.
 			err = errors.Join(err, a.docker.post(ctx, "/containers/"+d.Holder+"/start", nil))
 		}
-		return err
+		return "", nil, err
 	}
-	var script syscall.Stat_t
-	if err := syscall.Stat(filepath.Join(a.kindsDir(), d.Guard), &script); err != nil {
-		return err
-	}
-	now := fmt.Sprint(namespace.Dev, namespace.Ino, script.Ino, script.Mtim)
-	if a.guarded[d.Network] == now {
-		return nil
-	}
-	delete(a.guarded, d.Network)
-	if err := a.onHost("nsenter", "--net="+path, "sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard)); err != nil {
-		return err
-	}
-	a.guarded[d.Network] = now
-	return nil
-}
-
-func (a *agent) guardByContainer(ctx context.Context, d *dockerSpec) error {
-	c, err := a.docker.inspect(ctx, d.GuardedBy)
-	if err != nil {
-		return err
-	}
-	if c == nil || !c.State.Running {
-		return fmt.Errorf("%s does not run", d.GuardedBy)
-	}
-	var script syscall.Stat_t
-	if err := syscall.Stat(filepath.Join(a.kindsDir(), d.Guard), &script); err != nil {
-		return err
-	}
-	now := fmt.Sprint(c.State.StartedAt.UnixNano(), script.Ino, script.Mtim)
-	if a.guarded[d.Network] == now {
-		return nil
-	}
-	delete(a.guarded, d.Network)
-	if err := a.onHost("sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard)); err != nil {
-		return err
-	}
-	a.guarded[d.Network] = now
-	return nil
+	return fmt.Sprint(namespace.Dev, namespace.Ino), []string{"nsenter", "--net=" + path}, nil
 }
 
 // overlayNamespace gives the path of an overlay's namespace on the server, and what tells it from the one before.
@@ -183,29 +173,3 @@ func (a *agent) start(ctx context.Context, s *spec, c *container) error {
 }
 
 var errNotOurs = errors.New("it does not run, and is not ours to start")
-
-// joinSwarm lets this server take part in the swarm that its plan names.
-func (a *agent) joinSwarm(ctx context.Context) error {
-	site, err := readSwarmSite(filepath.Join(a.kindsDir(), "swarm.json"))
-	if site == nil || err != nil || time.Since(a.inSwarmAt) < 5*time.Second {
-		return err
-	}
-	state, err := a.docker.swarmState(ctx)
-	if err == nil && state == "active" {
-		a.inSwarmAt = time.Now()
-	}
-	if err != nil || state == "active" || state == "pending" {
-		return err
-	}
-	token, err := os.ReadFile(swarmTokenFile)
-	if err != nil {
-		return err
-	}
-	return a.docker.post(ctx, "/swarm/join", map[string]any{
-		"RemoteAddrs": []string{site.Manager}, "JoinToken": strings.TrimSpace(string(token)),
-		"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": site.Address, "DataPathAddr": site.Address,
-	})
-}
-
-// swarmTokenFile is where components/kinds/swarm puts the word by which a server joins.
-const swarmTokenFile = "/etc/flipflap/swarm-join"

@@ -207,7 +207,6 @@ func sendProbe(fd int, p probeSpec, source, destination net.IP) error {
 	case "tcp": // SYN, its sequence number tells which
 		b, sumAt = make([]byte, 20), 16
 		be.PutUint32(b[4:], p.ID)
-		be.PutUint32(b[8:], 0)
 		b[12], b[13] = 5<<4, 2
 		be.PutUint16(b[14:], 64240)
 		be.PutUint16(b[18:], probeMagic&0xffff)
@@ -218,7 +217,6 @@ func sendProbe(fd int, p probeSpec, source, destination net.IP) error {
 		be.PutUint32(b[12:], p.ID)
 	case "sctp": // a common header and a chunk of the INIT kind
 		b = make([]byte, 32)
-		be.PutUint32(b[4:], 0)
 		b[12] = 1
 		be.PutUint16(b[14:], 20)
 		be.PutUint32(b[16:], p.ID)

@@ -77,25 +77,6 @@ type attachStatus struct {
 	Error       string `json:"error,omitempty"`
 }
 
-// swarmSite is what a server must know to join a swarm; components/host/objects/swarmNode.ts writes it.
-type swarmSite struct {
-	Manager string `json:"manager"`
-	Address string `json:"address"`
-}
-
-// readSwarmSite gives nil where there is none.
-func readSwarmSite(path string) (*swarmSite, error) {
-	data, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	site := &swarmSite{}
-	return site, json.Unmarshal(data, site)
-}
-
 func readSpec(path string) (*spec, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
