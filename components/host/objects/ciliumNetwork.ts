@@ -1,7 +1,9 @@
 /** A network of docker's by Cilium's plugin on a server. */
-import { type ObjectType, stackLabel } from "../objectType";
+import { ownContainers } from "../../net/names";
+import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
 import { pluginSockets } from "./ciliumSite";
+import { hasNetwork, ownLabel, ownsNetwork } from "./ownNetwork";
 
 export interface CiliumNetworkSpec {
   readonly dockerNetwork: string;
@@ -16,25 +18,22 @@ export const ciliumNetwork: ObjectType<CiliumNetworkSpec> = {
   type: "ciliumNetwork",
   identity: ({ dockerNetwork, subnet }) => [dockerNetwork, subnet],
   waits: true,
-  ensure: ({ dockerNetwork, subnet, nobody }, { stack }) => sh`
+  ensure: ({ dockerNetwork, subnet, nobody }, owner) => sh`
     network=${dockerNetwork}
-    if docker network inspect "$network" >/dev/null 2>&1; then
-      case $(docker network inspect -f '{{.Driver}} {{index .Labels "${stackLabel}"}}' "$network") in
-        ${`cilium ${stack}`}) exit 0 ;;
-        *) fail "$network: docker has a network of this name that is not ours; remove it, or rename what is declared" ;;
-      esac
-    fi
+    ${hasNetwork(owner)}
+    if has_network "$network" cilium; then exit 0; fi
     left=${timeoutTenths}
-    until [ -S ${pluginSockets}/cilium.sock ] && docker exec ff-cilium cilium-dbg status --brief >/dev/null 2>&1; do
+    until [ -S ${pluginSockets}/cilium.sock ] && docker exec ${ownContainers.cilium} cilium-dbg status --brief >/dev/null 2>&1; do
       left=$((left - 1))
-      [ "$left" -gt 0 ] || fail "Cilium is not ready: docker logs ff-cilium; docker logs ff-cilium-plugin"
+      [ "$left" -gt 0 ] || fail "Cilium is not ready: docker logs ${ownContainers.cilium}; docker logs ${ownContainers.ciliumPlugin}"
       sleep 0.1
     done
-    docker network create --driver cilium --subnet ${subnet} --gateway ${nobody} --label ${`${stackLabel}=${stack}`} "$network" >/dev/null
+    docker network create --driver cilium --subnet ${subnet} --gateway ${nobody} --label ${ownLabel(owner)} "$network" >/dev/null
   `,
-  remove: ({ dockerNetwork }, { stack }) => sh`
+  remove: ({ dockerNetwork }, owner) => sh`
     network=${dockerNetwork}
-    if [ "$(docker network inspect -f '{{index .Labels "${stackLabel}"}}' "$network" 2>/dev/null)" = ${stack} ]; then
+    ${ownsNetwork(owner)}
+    if owns_network "$network"; then
       # A container that was left in it could not stay.
       for id in $(docker network inspect -f '{{range $id, $_ := .Containers}}{{$id}} {{end}}' "$network"); do
         docker network disconnect -f "$network" "$id" >/dev/null 2>&1 || :

@@ -3,10 +3,10 @@
  * that does it is the network's guard, too: the agent of ours runs it again when Cilium was started anew, before a system is let in.
  */
 import { createHash } from "node:crypto";
-import type { ObjectType, Owner } from "../objectType";
+import type { ObjectType } from "../objectType";
 import { type Script, sh } from "../sh";
 import { ownContainers } from "../../net/names";
-import { specsFolder } from "./agentFolders";
+import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 
 export interface CiliumPolicySpec {
   /** Of the script below the folder of kinds. */
@@ -14,8 +14,6 @@ export interface CiliumPolicySpec {
   /** One policy a line, as Cilium takes it. */
   readonly policies: readonly string[];
 }
-
-const file = (owner: Owner, leaf: string): string => `${specsFolder(owner)}/kinds/${leaf}`;
 
 /** In a policy's description: which it is. */
 export const policyHash = (policy: string): string => createHash("sha256").update(policy).digest("hex").slice(0, 16);
@@ -31,20 +29,16 @@ export const ciliumPolicy: ObjectType<CiliumPolicySpec> = {
   type: "ciliumPolicy",
   identity: ({ leaf }) => [leaf],
   ensure: (spec, owner) => sh`
-    file=${file(owner, spec.leaf)}
-    mkdir -p "\${file%/*}"
-    printf '%s\n' ${guard(spec).text} >"$file.new"
-    mv "$file.new" "$file"
+    ${putKindFile(owner, spec.leaf, guard(spec).text)}
     sh "$file"
   `,
   remove: ({ leaf }, owner) => sh`
-    rm -f ${file(owner, leaf)}
+    ${dropKindFile(owner, leaf)}
     docker exec ${ownContainers.cilium} cilium-dbg policy delete --all >/dev/null 2>&1 || :
-    rmdir "$folder/attach/kinds" 2>/dev/null || :
     prune
   `,
   check: ({ leaf }, owner) => sh`
-    if [ -e ${file(owner, leaf)} ]; then echo guard; fi
+    if [ -e ${kindFile(owner, leaf)} ]; then echo guard; fi
     docker exec ${ownContainers.cilium} cilium-dbg policy get 2>/dev/null | grep -E '^    "(description|endpointSelector)": ' || :
   `,
   wanted: ({ policies }) => ({ guard: true, policies: policies.map(policyHash).sort(), count: policies.length }),

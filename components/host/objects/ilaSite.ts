@@ -1,7 +1,7 @@
 /** What a server's agent needs to take part in ILA: the file that tells it all, and a folder for programs that outlive it. */
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { sh } from "../sh";
-import { specsFolder } from "./agentFolders";
+import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 import { routeProtocol } from "./route";
 
 /** The contract with agent/ila/config.go: the same names. */
@@ -28,7 +28,7 @@ export interface IlaSiteSpec {
 
 export const bpffs = "/sys/fs/bpf";
 
-const file = (owner: Owner): string => `${specsFolder(owner)}/kinds/ila.json`;
+const leaf = "ila.json";
 /** The agent says the same; bpffs takes no dots. */
 const pins = ({ stack }: Owner): string => `${bpffs}/flipflap-${stack}`;
 
@@ -55,13 +55,10 @@ export const ilaSite: ObjectType<IlaSiteSpec> = {
         if ! tc qdisc show dev ${spec.uplink} | grep -q clsact; then tc qdisc add dev ${spec.uplink} clsact; save ila.clsact ${spec.uplink}; fi
         ;;
     esac
-    file=${file(owner)}
-    mkdir -p "\${file%/*}"
-    printf '%s\n' ${JSON.stringify(spec, null, 1)} >"$file.new"
-    mv "$file.new" "$file"
+    ${putKindFile(owner, leaf, JSON.stringify(spec, null, 1))}
   `,
   remove: ({ uplink, server, servers, networks }, owner) => sh`
-    rm -f ${file(owner)}
+    ${dropKindFile(owner, leaf)}
     # What the agent put there: a route for each system, by the kernel's ILA too, and report S0's addresses.
     for prefix in ${[...networks.map(({ sir }) => sir), ...servers.filter((one) => one.name === server).map(({ locator }) => locator)]}; do
       for to in $(ip -6 route show root "$prefix" proto ${routeProtocol} type unicast 2>/dev/null | awk '$1 !~ /\// { print $1 }'); do
@@ -84,10 +81,9 @@ export const ilaSite: ObjectType<IlaSiteSpec> = {
     restore ila.clsact drop_clsact
     drop_bpffs() { umount ${bpffs}; }
     restore bpffs drop_bpffs
-    rmdir ${`${specsFolder(owner)}/kinds`} 2>/dev/null || :
     prune
   `,
-  check: (_, owner) => sh`cat ${file(owner)} 2>/dev/null || :`,
+  check: (_, owner) => sh`cat ${kindFile(owner, leaf)} 2>/dev/null || :`,
   wanted: (spec) => propertiesOf(spec),
   found: (output) => (output.trim() === "" ? undefined : propertiesOf(JSON.parse(output) as IlaSiteSpec)),
 };

@@ -7,8 +7,9 @@ import { type NetfilterPolicy, setsText } from "../../net/policy/netfilter";
 import { sections } from "../json";
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { nothing, type Script, sh } from "../sh";
+import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 import { dropSets, foundSets, listSets, putSets, wantedSets } from "./policySets";
-import { guardFile, overlayNamespace } from "./swarm";
+import { guardLeaf, overlayNamespace } from "./swarm";
 
 export interface OverlaySpec {
   readonly dockerNetwork: string;
@@ -110,16 +111,12 @@ export const overlay: ObjectType<OverlaySpec> = {
   type: "overlay",
   identity: ({ dockerNetwork }) => [dockerNetwork],
   ensure: (spec, owner) => sh`
-    file=${guardFile(owner, spec.dockerNetwork)}
-    mkdir -p "\${file%/*}"
-    printf '%s\n' ${guardScript(spec).text} >"$file.new"
-    mv "$file.new" "$file"
+    ${putKindFile(owner, guardLeaf(spec.dockerNetwork), guardScript(spec).text)}
     ${inNamespace(spec, sh`nsenter --net="$namespace" sh "$file"`)}
   `,
   // The namespace goes with the last that is in the network.
   remove: ({ dockerNetwork }, owner) => sh`
-    rm -f ${guardFile(owner, dockerNetwork)}
-    rmdir "$folder/attach/kinds" 2>/dev/null || :
+    ${dropKindFile(owner, guardLeaf(dockerNetwork))}
     prune
   `,
   check: (spec, owner: Owner) =>
@@ -127,7 +124,7 @@ export const overlay: ObjectType<OverlaySpec> = {
       spec,
       sh`
       echo "=== bridge"; nsenter --net="$namespace" cat /proc/sys/net/bridge/bridge-nf-call-iptables
-      echo "=== guard"; if [ -e ${guardFile(owner, spec.dockerNetwork)} ]; then echo present; fi
+      echo "=== guard"; if [ -e ${kindFile(owner, guardLeaf(spec.dockerNetwork))} ]; then echo present; fi
       ${
         spec.policy === undefined
           ? nothing

@@ -1,7 +1,5 @@
 /** What the objects of a Docker Swarm have in common. */
-import type { Owner } from "../objectType";
 import { type Script, sh } from "../sh";
-import { specsFolder } from "./agentFolders";
 
 /** Kept while the server's part in the swarm is ours. */
 export const swarmMark = "swarm";
@@ -38,7 +36,6 @@ export const leaveSwarm: Script = sh`
 
 /** What the agent runs in an overlay's network namespace before a system is let in; below the folder of kinds. */
 export const guardLeaf = (dockerNetwork: string): string => `${dockerNetwork}.sh`;
-export const guardFile = (owner: Owner, dockerNetwork: string): string => `${specsFolder(owner)}/kinds/${guardLeaf(dockerNetwork)}`;
 
 /** The namespace of an overlay on this server; nothing where it has none now: overlay_namespace NETWORK */
 export const overlayNamespace: Script = sh`

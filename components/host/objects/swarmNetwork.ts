@@ -1,6 +1,7 @@
 /** An attachable overlay network of the swarm, made on its manager. */
-import { type ObjectType, stackLabel } from "../objectType";
+import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
+import { hasNetwork, ownLabel, ownsNetwork } from "./ownNetwork";
 
 export interface SwarmNetworkSpec {
   readonly dockerNetwork: string;
@@ -17,24 +18,20 @@ const mtuOption = "com.docker.network.driver.mtu";
 export const swarmNetwork: ObjectType<SwarmNetworkSpec> = {
   type: "swarmNetwork",
   identity: (spec) => [spec.dockerNetwork, spec.subnet, String(spec.mtuBytes)],
-  ensure: ({ dockerNetwork, subnet, ownRange, mtuBytes }, { stack }) => sh`
+  ensure: ({ dockerNetwork, subnet, ownRange, mtuBytes }, owner) => sh`
     network=${dockerNetwork}
-    if docker network inspect "$network" >/dev/null 2>&1; then
-      case $(docker network inspect -f '{{.Driver}} {{index .Labels "${stackLabel}"}}' "$network") in
-        ${`overlay ${stack}`}) ;;
-        *) fail "$network: docker has a network of this name that is not ours; remove it, or rename what is declared" ;;
-      esac
-    else
-      # Internal: its systems have no second way out by a bridge of the server's.
+    ${hasNetwork(owner)}
+    # Internal: its systems have no second way out by a bridge of the server's.
+    has_network "$network" overlay ||
       docker network create --driver overlay --attachable --internal --subnet ${subnet} --ip-range ${ownRange} \
-        --opt ${`${mtuOption}=${mtuBytes + vxlanBytes}`} --label ${`${stackLabel}=${stack}`} "$network" >/dev/null
-    fi
+        --opt ${`${mtuOption}=${mtuBytes + vxlanBytes}`} --label ${ownLabel(owner)} "$network" >/dev/null
   `,
-  remove: ({ dockerNetwork }, { stack }) => sh`
+  remove: ({ dockerNetwork }, owner) => sh`
     network=${dockerNetwork}
+    ${ownsNetwork(owner)}
     # Other servers' systems leave it at the same time; what is left goes with the swarm.
     left=60
-    while [ "$(docker network inspect -f '{{index .Labels "${stackLabel}"}}' "$network" 2>/dev/null)" = ${stack} ]; do
+    while owns_network "$network"; do
       docker network rm "$network" >/dev/null 2>&1 && break
       left=$((left - 1))
       [ "$left" -gt 0 ] || break

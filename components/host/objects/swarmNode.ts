@@ -1,7 +1,7 @@
 /** What the agent of a server needs to join the swarm, with the secret that it is given; and the way out of it. */
-import type { ObjectType, Owner } from "../objectType";
+import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
-import { specsFolder } from "./agentFolders";
+import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 import { claimSwarm, leaveSwarm, swarmState } from "./swarm";
 
 /** The contract with agent/swarm.go: the same names. */
@@ -11,7 +11,7 @@ export interface SwarmNodeSpec {
   readonly address: string;
 }
 
-const file = (owner: Owner): string => `${specsFolder(owner)}/kinds/swarm.json`;
+const leaf = "swarm.json";
 
 export const swarmNode: ObjectType<SwarmNodeSpec> = {
   type: "swarmNode",
@@ -20,19 +20,15 @@ export const swarmNode: ObjectType<SwarmNodeSpec> = {
     ${swarmState}
     ${claimSwarm}
     claim_swarm
-    file=${file(owner)}
-    mkdir -p "\${file%/*}"
-    printf '%s\n' ${JSON.stringify(spec)} >"$file.new"
-    mv "$file.new" "$file"
+    ${putKindFile(owner, leaf, JSON.stringify(spec))}
   `,
   remove: (_, owner) => sh`
     ${swarmState}
     ${leaveSwarm}
-    rm -f ${file(owner)}
-    rmdir ${`${specsFolder(owner)}/kinds`} 2>/dev/null || :
+    ${dropKindFile(owner, leaf)}
     leave_swarm
   `,
-  check: (_, owner) => sh`cat ${file(owner)} 2>/dev/null || :`,
+  check: (_, owner) => sh`cat ${kindFile(owner, leaf)} 2>/dev/null || :`,
   wanted: ({ manager, address }) => ({ manager, address }),
   found: (output) => {
     if (output.trim() === "") return undefined;
