@@ -1,10 +1,10 @@
-import type { ServerDeclaration } from "../../components/config/declaration";
+import { type ServerDeclaration, serversOf } from "../../components/config/declaration";
 import { kindOf } from "../../components/kinds/registry";
 import type { NetworkContext } from "../../components/kinds/kind";
 import type { Hits } from "../../components/kinds/policies";
 import { selectorText } from "../../components/net/policy/selector";
 import { policyWarnings } from "../../components/testbed/policyRules";
-import { networkContexts } from "../../components/testbed/plan";
+import { networkContext, networkContexts } from "../../components/testbed/plan";
 import { readLabState } from "../../lab/state";
 import { checkedDeclaration } from "../../components/testbed/check";
 import { projectRoot } from "../../support/project";
@@ -26,11 +26,11 @@ function check({ flags }: Arguments): Promise<number> {
   const declaration = checkedDeclaration(root, readLabState(root), false);
   const warnings = policyWarnings(declaration);
   const networks = declaration.testbed.networks.flatMap((network) => {
-    const [server] = declaration.servers;
+    const [server] = serversOf(declaration, network);
+    if (server === undefined) return [];
     const enforcer = kindOf(network).policies;
-    const context = server && networkContexts(declaration, server).get(network.name);
-    const selected = context?.policies.resolved.selected ?? [];
-    if (context === undefined) return [];
+    const context = networkContext(declaration, network, server);
+    const { selected } = context.policies.resolved;
     return [
       {
         network: network.name,

@@ -1,7 +1,9 @@
 /** What several kinds check of a declaration. Pure. */
-import { type Declaration, linkDevice, type ServerDeclaration } from "../config/declaration";
-import type { Report } from "../config/faults";
+import { type Declaration, firstHub, linkDevice, type ServerDeclaration } from "../config/declaration";
+import type { Report, Rule } from "../config/faults";
+import type { Network } from "../config/types.gen";
 import { formatPrefix, parseInterfaceAddress, parsePrefix } from "../net/cidr";
+import type { KindRuleContext } from "./kind";
 
 export function checkPrefixText(report: Report, path: string, text: string | undefined, family: 4 | 6): void {
   if (text === undefined || parsePrefix(text)?.family === family) return;
@@ -14,6 +16,16 @@ export function checkPrefixText(report: Report, path: string, text: string | und
         : 'write one like "fd10:0:192::/64"';
   report(path, `"${text}" is no IPv${family} prefix`, fix);
 }
+
+/** Networks of a kind that has its authority on the hub. */
+export const hubRule = (id: string, what: string): Rule<KindRuleContext<Network>> => ({
+  id,
+  check: ({ declaration, networks }, report) => {
+    if (firstHub(declaration) !== undefined) return;
+    for (const { name } of networks)
+      report(`networks.${name}`, `${what}, and no server is the hub`, "write flipflap:hub: true in one stack file");
+  },
+});
 
 /** Where links are declared, one of them must join the uplinks of each pair. */
 export function checkUplinksJoined(

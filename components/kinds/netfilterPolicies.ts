@@ -1,7 +1,36 @@
 /** What kinds whose policies are rules of iptables have in common. */
-import type { NetworkContext } from "./kind";
-import { deniedComment, nobodyComment, type NetfilterPolicy, setsText } from "../net/policy/netfilter";
+import {
+  compileNetfilter,
+  deniedComment,
+  type NetfilterInput,
+  type NetfilterPolicy,
+  nobodyComment,
+  setsText,
+} from "../net/policy/netfilter";
+import type { NetworkContext, Requirement } from "./kind";
 import type { Hits } from "./policies";
+
+export const netfilterRequirements: readonly Requirement[] = [
+  { tool: "ipset", why: "policies (package ipset)" },
+  { kernelOption: "CONFIG_BRIDGE_NETFILTER", why: "policies on bridges and in overlays" },
+  { kernelOption: "CONFIG_IP_SET_HASH_NET", why: "policies" },
+];
+
+/** The rules for a network's systems on this server; others protect theirs. Undefined where nobody here is protected. */
+export function compileHere(
+  { server, members, policies }: NetworkContext,
+  how: Pick<NetfilterInput, "family" | "setPrefix" | "pass">,
+): NetfilterPolicy | undefined {
+  const names = (of: typeof members): string[] => of.map(({ system }) => system);
+  const compiled = compileNetfilter({
+    ...how,
+    policy: policies.resolved,
+    addresses: policies.addresses,
+    here: new Set(names(members.filter((member) => member.server === server.name))),
+    members: names(members),
+  });
+  return compiled.rules.length === 0 ? undefined : compiled;
+}
 
 /** What is given to ipset and iptables-restore, for people. */
 export function compiledText(chain: string, parts: readonly (readonly [string, NetfilterPolicy | undefined])[]): string {

@@ -3,7 +3,9 @@ import type { Declaration } from "../config/declaration";
 import type { Network } from "../config/types.gen";
 import type { NetworkPolicies } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
+import type { Address } from "../net/cidr";
 import { type Endpoint, resolvePolicies } from "../net/policy/resolve";
+import type { Labels } from "../net/policy/selector";
 import { resolveMembers } from "./members";
 
 const none: NetworkPolicies = { resolved: { selected: [], rules: [] }, addresses: new Map() };
@@ -16,16 +18,13 @@ function peersOf({ testbed }: Declaration, network: Network): Network[] {
 
 export function networkPolicies(declaration: Declaration, network: Network): NetworkPolicies {
   if (declaration.policies.length === 0) return none;
-  const labels = new Map(declaration.testbed.systems.map((system) => [system.name, system.labels ?? {}]));
-  const endpointsOf = (networks: readonly Network[]): Endpoint[] => {
-    const names = new Set(networks.flatMap((one) => resolveMembers(declaration, one).members.map(({ system }) => system)));
-    return [...names].map((system) => ({ system, labels: (labels.get(system) ?? {}) as Endpoint["labels"] }));
-  };
   const peers = peersOf(declaration, network);
-  const addresses = new Map<string, NetworkPolicies["addresses"] extends ReadonlyMap<string, infer A> ? A : never>();
-  for (const peer of peers) {
-    for (const { system, addresses: own } of resolveMembers(declaration, peer).members)
-      addresses.set(system, [...(addresses.get(system) ?? []), ...Object.values(own)]);
-  }
+  const endpointsOf = (networks: readonly Network[]): Endpoint[] =>
+    declaration.testbed.systems
+      .filter((system) => system.networks.some(({ name }) => networks.some((one) => one.name === name)))
+      .map(({ name, labels = {} }) => ({ system: name, labels: labels as Labels }));
+  const addresses = new Map<string, Address[]>();
+  for (const { system, addresses: own } of peers.flatMap((peer) => resolveMembers(declaration, peer).members))
+    addresses.set(system, [...(addresses.get(system) ?? []), ...(Object.values(own) as Address[])]);
   return { resolved: resolvePolicies(declaration.policies, endpointsOf([network]), endpointsOf(peers)), addresses };
 }

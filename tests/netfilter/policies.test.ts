@@ -5,11 +5,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { declare, type HostObject } from "../../components/host/objectType";
 import { objectTypes } from "../../components/host/objects";
-import { policySetPrefix } from "../../components/host/objects/filterRules";
 import { guardScript, type OverlaySpec } from "../../components/host/objects/overlay";
 import { objectScript } from "../../components/host/script";
 import { type Address, parseAddress } from "../../components/net/cidr";
-import { compileNetfilter, type Family, type NetfilterInput } from "../../components/net/policy/netfilter";
+import { compileNetfilter, type Family, type NetfilterInput, setPrefixOf } from "../../components/net/policy/netfilter";
 import { resolvePolicies } from "../../components/net/policy/resolve";
 import type { Policy } from "../../components/net/policy/types.gen";
 import { goCommand } from "../../setup/go";
@@ -62,7 +61,7 @@ const overlaySpec = (policies: readonly Policy[]): OverlaySpec => {
 
 function bridgeFilter(policies: readonly Policy[]): HostObject {
   const chain = "FF-test";
-  const more = { pass: "RETURN" as const, setPrefix: policySetPrefix(chain) };
+  const more = { pass: "RETURN" as const, setPrefix: setPrefixOf(chain) };
   const of = { own: "10.99.0.0/24", tenant: ["10.99.0.0/24"], foreign: [] };
   const none = { own: null, tenant: [], foreign: [] };
   const both = { ipv4: compiled(policies, "ipv4", more), ipv6: compiled(policies, "ipv6", more) };

@@ -2,25 +2,20 @@
 import { sections } from "../json";
 import type { ObjectType, Properties } from "../objectType";
 import { nothing, type Script, sh } from "../sh";
-import type { Family } from "../../net/policy/netfilter";
+import { families, type Family, setPrefixOf } from "../../net/policy/netfilter";
 import {
   type FilterSpec,
+  filterTool,
   iptablesMasquerade,
   iptablesRules,
   nftMasquerade,
   nftRules,
   policyChain,
   policyRules,
-  policySetPrefix,
 } from "./filterRules";
 import { dropSets, foundSets, listSets, putSets, wantedSets } from "./policySets";
 
-const families: readonly Family[] = ["ipv4", "ipv6"];
-
-function tool(spec: FilterSpec, family: Family): string {
-  const legacy = spec.variant === "iptables-legacy" ? "-legacy" : "";
-  return `${family === "ipv4" ? "iptables" : "ip6tables"}${legacy}`;
-}
+const tool = ({ variant }: FilterSpec, family: Family): string => filterTool(variant, family);
 
 function hooks(spec: FilterSpec, family: Family): { table: string; hook: string; rules: string[] }[] {
   const masquerade = iptablesMasquerade(spec, family);
@@ -74,7 +69,7 @@ function removeIptables(spec: FilterSpec): Script {
     ${families.flatMap((family) =>
       hooks(spec, family).map(({ table, hook }) => sh`drop ${tool(spec, family)} ${table} ${hook} ${nftTable(family, table)}`),
     )}
-    ${dropSets(policySetPrefix(spec.chain))}
+    ${dropSets(setPrefixOf(spec.chain))}
   `;
 }
 
@@ -122,7 +117,7 @@ function ensureIptables(spec: FilterSpec): Script {
 ${families.map((family) => sh`drop_policy ${tool(spec, family)}`)}`
         : nothing
     }
-    ${dropSets(policySetPrefix(spec.chain), setsOf(spec))}
+    ${dropSets(setPrefixOf(spec.chain), setsOf(spec))}
   `;
 }
 
@@ -182,7 +177,7 @@ export const filter: ObjectType<FilterSpec> = {
           for tool in ${families.map((family) => tool(spec, family))}; do
             echo "=== $tool policies"; "$tool" -w -S ${policyChain(spec.chain)} 2>/dev/null || :
           done
-          echo "=== sets"; ${listSets(policySetPrefix(spec.chain))}
+          echo "=== sets"; ${listSets(setPrefixOf(spec.chain))}
         `
         }
         ${families.flatMap((family) => hooks(spec, family).map(({ table, hook }) => sh`show ${tool(spec, family)} ${table} ${hook}`))}

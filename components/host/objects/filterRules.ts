@@ -1,5 +1,4 @@
 /** What keeps the systems of other tenants away from a bridge, as rules of iptables and of nft, spelled as both print them. Pure. */
-import { hash32 } from "../../net/names";
 import type { Family, NetfilterPolicy } from "../../net/policy/netfilter";
 
 export interface FilterSpec {
@@ -19,7 +18,9 @@ export interface FilterSpec {
 }
 
 export const policyChain = (chain: string): string => chain.replace(/^FF-/, "FP-");
-export const policySetPrefix = (chain: string): string => `ff${hash32(chain).toString(16).padStart(8, "0")}-`;
+
+export const filterTool = (variant: FilterSpec["variant"], family: Family): string =>
+  `${family === "ipv4" ? "iptables" : "ip6tables"}${variant === "iptables-legacy" ? "-legacy" : ""}`;
 
 export interface FilterPrefixes {
   /** This device's prefix, if it has one in the family. */

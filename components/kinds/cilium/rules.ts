@@ -1,26 +1,15 @@
 /** What must hold for networks of kind cilium. */
-import { firstHub, serversOf } from "../../config/declaration";
+import { serversOf } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { CiliumNetwork } from "../../config/types.gen";
 import { formatAddress, formatPrefix, overlaps, parsePrefix } from "../../net/cidr";
-import { checkPrefixText, checkUplinksJoined } from "../checks";
+import { checkPrefixText, checkUplinksJoined, hubRule } from "../checks";
 import type { KindRuleContext } from "../kind";
 import { nobodyOf, rangeOf } from "./prefixes";
 
 type CiliumRule = Rule<KindRuleContext<CiliumNetwork>>;
 
-const hub: CiliumRule = {
-  id: "cilium-hub",
-  check: ({ declaration, networks }, report) => {
-    if (firstHub(declaration) !== undefined) return;
-    for (const { name } of networks)
-      report(
-        `networks.${name}`,
-        "Cilium's servers meet at an etcd, and no server is the hub",
-        "write flipflap:hub: true in one stack file",
-      );
-  },
-};
+const hub: CiliumRule = hubRule("cilium-hub", "Cilium's servers meet at an etcd");
 
 /** What is of the server's one Cilium. */
 const together: CiliumRule = {

@@ -2,18 +2,13 @@
 import type { SwarmNetwork } from "../../config/types.gen";
 import { overlayNamespace } from "../../host/objects/swarm";
 import { sh } from "../../host/sh";
-import { compiledText, readCounters } from "../netfilterPolicies";
+import { compiledText, netfilterRequirements, readCounters } from "../netfilterPolicies";
 import { type PolicyEnforcer, withoutProxy } from "../policies";
 import { dockerNetwork, netfilterOf, variantOf } from "./netfilter";
 
 export const overlayEnforcer: PolicyEnforcer<SwarmNetwork> = {
   name: "iptables in the overlay's namespace",
-  requires: (network) => [
-    { tool: variantOf(network), why: "policies in overlays (package iptables)" },
-    { tool: "ipset", why: "policies (package ipset)" },
-    { kernelOption: "CONFIG_BRIDGE_NETFILTER", why: "policies in overlays" },
-    { kernelOption: "CONFIG_IP_SET_HASH_NET", why: "policies" },
-  ],
+  requires: (network) => [{ tool: variantOf(network), why: "policies in overlays (package iptables)" }, ...netfilterRequirements],
   refusesNetwork: () => undefined,
   refuses: withoutProxy,
   deniedElsewhere: "(of no system)",

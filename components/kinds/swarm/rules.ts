@@ -1,22 +1,15 @@
 /** What must hold for networks of kind swarm. */
-import { type Declaration, firstHub, serversOf } from "../../config/declaration";
+import { type Declaration, serversOf } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { SwarmNetwork } from "../../config/types.gen";
 import { contains, formatPrefix, overlaps, parseAddress, parsePrefix } from "../../net/cidr";
-import { checkPrefixText, checkUplinksJoined } from "../checks";
+import { checkPrefixText, checkUplinksJoined, hubRule } from "../checks";
 import type { KindRuleContext } from "../kind";
 import { longestSubnetLength, ownQuarter } from "./subnet";
 
 type SwarmRule = Rule<KindRuleContext<SwarmNetwork>>;
 
-const hub: SwarmRule = {
-  id: "swarm-hub",
-  check: ({ declaration, networks }, report) => {
-    if (firstHub(declaration) !== undefined) return;
-    for (const { name } of networks)
-      report(`networks.${name}`, "a swarm has a manager, and no server is the hub", "write flipflap:hub: true in one stack file");
-  },
-};
+const hub: SwarmRule = hubRule("swarm-hub", "a swarm has a manager");
 
 const subnet: SwarmRule = {
   id: "swarm-subnet",
