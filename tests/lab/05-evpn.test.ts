@@ -1,6 +1,5 @@
 /** Report S0's EVPN testbed: what reaches what and what must not, the routes and the wire, moves, breakages, and back. */
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import type { EvpnRoute } from "../../components/kinds/evpn/routes";
 import { sleep } from "../../support/process";
@@ -12,7 +11,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { onServer, inSystem, reaches, wrong, readStatus, pinging, captured } = onLab(project);
+const { bringUp, changesOfAnotherUp, onServer, inSystem, reaches, wrong, readStatus, pinging, captured } = onLab(project);
 
 const mac = "02:da:46:13:7e:7d";
 
@@ -39,11 +38,7 @@ describe("kind evpn", () => {
   };
 
   beforeAll(async () => {
-    project.use("evpn");
-    succeeded(await project.flipflap("lab", "start"));
-    await project.flipflap("status");
-    for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
-    status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+    status = await bringUp("evpn", servers, before);
   });
 
   it("comes up: sessions stand, every system is reached with 8950 bytes, every check holds", async () => {
@@ -53,10 +48,7 @@ describe("kind evpn", () => {
   });
 
   it("has nothing to do when it is brought up again", async () => {
-    for (const server of servers) {
-      const again = parseChanges(succeeded(await project.pulumi("up", "-s", server, "--yes", "--skip-preview")));
-      expect([again.created, again.updated, again.deleted, again.replaced].map((n) => n ?? 0)).toEqual([0, 0, 0, 0]);
-    }
+    for (const server of servers) expect(await changesOfAnotherUp(server)).toEqual([0, 0, 0, 0]);
   });
 
   it("reaches within a network, across servers, in both families", async () => {

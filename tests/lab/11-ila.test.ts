@@ -2,7 +2,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import { canonicalAddress } from "../../components/net/cidr";
 import { sleep } from "../../support/process";
@@ -14,7 +13,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { onServer, inSystem, reaches, wrong, readStatus, pinging, captured } = onLab(project);
+const { bringUp, changesOfAnotherUp, onServer, inSystem, reaches, wrong, readStatus, pinging, captured } = onLab(project);
 
 interface Facts {
   readonly registry: string;
@@ -37,11 +36,7 @@ describe("kind ila", () => {
   const dropped = async (server: string, reason: string): Promise<number> => (await facts(server)).drops[reason] ?? 0;
 
   beforeAll(async () => {
-    project.use("ila");
-    succeeded(await project.flipflap("lab", "start"));
-    await project.flipflap("status");
-    for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
-    status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+    status = await bringUp("ila", servers, before);
   });
 
   it("comes up: both servers have a lease, every system is reached with 9000 bytes, every check holds", async () => {
@@ -68,10 +63,7 @@ describe("kind ila", () => {
   });
 
   it("has nothing to do when it is brought up again", async () => {
-    for (const server of servers) {
-      const again = parseChanges(succeeded(await project.pulumi("up", "-s", server, "--yes", "--skip-preview")));
-      expect([again.created, again.updated, again.deleted, again.replaced].map((n) => n ?? 0)).toEqual([0, 0, 0, 0]);
-    }
+    for (const server of servers) expect(await changesOfAnotherUp(server)).toEqual([0, 0, 0, 0]);
   });
 
   it.each([

@@ -1,7 +1,6 @@
 /** One policy on three kinds side by side: what arrives and what does not, counters, breakages, restarts under attack, and back. */
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import type { PolicyProbeResult } from "../../cli/policyProbes";
-import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
@@ -11,7 +10,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { onServer, wrong } = onLab(project);
+const { bringUp, changesOfAnotherUp, onServer, wrong } = onLab(project);
 const kinds = ["overlay", "bridge", "cilium"] as const;
 
 interface Hit {
@@ -42,11 +41,7 @@ describe("policies on three kinds", () => {
     status.systems.find((s) => s.name === system)?.interfaces[0]?.addresses[0]?.split("/")[0] ?? "none";
 
   beforeAll(async () => {
-    project.use("policies");
-    succeeded(await project.flipflap("lab", "start"));
-    await project.flipflap("status");
-    for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
-    status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+    status = await bringUp("policies", servers, before);
   });
 
   it("come up: every check holds, and nothing is to be done when they are brought up again", async () => {
@@ -54,10 +49,7 @@ describe("policies on three kinds", () => {
     expect(new Set(status.networks.map(({ kind }) => kind))).toEqual(new Set(["swarm", "bridge", "cilium"]));
     expect(new Set(status.probes.map((probe) => probe.mtuBytes))).toEqual(new Set([8950, 9000]));
     expect(await wrong()).toEqual([]);
-    for (const server of servers) {
-      const again = parseChanges(succeeded(await project.pulumi("up", "-s", server, "--yes", "--skip-preview")));
-      expect([again.created, again.updated, again.deleted, again.replaced].map((n) => n ?? 0)).toEqual([0, 0, 0, 0]);
-    }
+    for (const server of servers) expect(await changesOfAnotherUp(server)).toEqual([0, 0, 0, 0]);
   });
 
   it("let arrive what they allow and nothing else, the same on each; and count it by rule and by system", async () => {

@@ -1,7 +1,6 @@
 /** Kind cilium: generated policies against its maps, packets for a sample of them, and the one word that turns it off and on. */
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { planPolicyProbes, type PolicyProbeResult, runPolicyProbes } from "../../cli/policyProbes";
-import type { Status } from "../../cli/verbs/status";
 import type { Declaration } from "../../components/config/declaration";
 import { ciliumPolicy } from "../../components/host/objects/ciliumPolicy";
 import { prelude } from "../../components/host/script";
@@ -18,7 +17,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { onServer, wrong } = onLab(project);
+const { bringUp, onServer, wrong } = onLab(project);
 
 const systems = labelSets.map((labels, i) => ({
   name: `s${i}x`,
@@ -119,11 +118,7 @@ ${own.map(({ name, address }) => `echo "=== ${name}"; dbg bpf policy get "$(dbg 
   beforeAll(async () => {
     project.write("testbeds/identities.yaml", testbed);
     project.write("policies/generated.json", JSON.stringify(first));
-    project.use("identities");
-    succeeded(await project.flipflap("lab", "start"));
-    await project.flipflap("status");
-    for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
-    const status = JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+    const status = await bringUp("identities", servers, before);
     expect(status.observed.flatMap((o) => o.problems)).toEqual([]);
     declaration = checkedDeclaration(project.root, readLabState(project.root), true);
   });

@@ -1,9 +1,11 @@
 /** What lab tests do with a project whose lab runs: on servers, in systems, and with what flipflap says of both. */
 import { spawn } from "node:child_process";
 import type { Checked } from "../../cli/checks";
+import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import { run, sleep } from "../../support/process";
-import type { Project } from "../../support/scratchProject";
+import { type Project, succeeded } from "../../support/scratchProject";
+import { serverSnapshot } from "./snapshot";
 
 /** Runs until it holds; networks converge, and how fast is measured elsewhere. */
 export async function eventually(what: () => Promise<boolean>, seconds = 10): Promise<boolean> {
@@ -40,6 +42,19 @@ export function onLab(project: Project) {
   }
 
   return {
+    /** A shipped or written testbed, brought up where nothing is; what the servers were before is kept. */
+    bringUp: async (testbed: string, servers: readonly string[], before: Map<string, string>): Promise<Status> => {
+      project.use(testbed);
+      succeeded(await project.flipflap("lab", "start"));
+      await project.flipflap("status");
+      for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
+      return JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
+    },
+    /** How much a second up finds to do on a server: created, updated, deleted, replaced. */
+    changesOfAnotherUp: async (server: string): Promise<number[]> => {
+      const again = parseChanges(succeeded(await project.pulumi("up", "-s", server, "--yes", "--skip-preview")));
+      return [again.created, again.updated, again.deleted, again.replaced].map((n) => n ?? 0);
+    },
     onServer,
     inSystem,
     captured,

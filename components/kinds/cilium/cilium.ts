@@ -7,7 +7,7 @@ import { leafBundle } from "../../host/objects/certificates";
 import { cgroupFile, ciliumRun, pluginSockets } from "../../host/objects/ciliumSite";
 import { bpffs } from "../../host/objects/ilaSite";
 import { formatAddress, formatPrefix } from "../../net/cidr";
-import { ownContainers } from "../../net/names";
+import { dockerNetwork, ownContainers } from "../../net/names";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
 import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Requirement, SharedParts } from "../kind";
 import { ciliumNetworks, gatewayOf, nobodyOf, prefixes, prefixOf, rangeOf } from "./prefixes";
@@ -22,7 +22,6 @@ type Context = NetworkContext<CiliumNetwork>;
 const client = etcdClient("cilium");
 const vxlanBytes = 50;
 
-const dockerNetwork = ({ name }: CiliumNetwork): string => `ff-${name}`;
 /** Policies are of the server, not of a network. */
 const guardLeaf = "cilium.sh";
 
@@ -126,7 +125,7 @@ function nve(context: Context): Part[] {
   const prefix = prefixOf(network, server.name);
   if (prefix === undefined) return [];
   const joined = declare(ciliumNetwork, "network", {
-    dockerNetwork: dockerNetwork(network),
+    dockerNetwork: dockerNetwork(network.name),
     subnet: formatPrefix(prefix),
     nobody: formatAddress(nobodyOf(prefix)),
   });
@@ -185,7 +184,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
     routes: [],
     hooks: [],
     docker: {
-      network: dockerNetwork(context.network),
+      network: dockerNetwork(context.network.name),
       guard: isPoliced(context.declaration) ? guardLeaf : "",
       guardedBy: ownContainers.cilium,
       cilium: true,

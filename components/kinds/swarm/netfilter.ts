@@ -4,8 +4,6 @@ import { type NetfilterPolicy, setPrefixOf } from "../../net/policy/netfilter";
 import type { NetworkContext } from "../kind";
 import { compileHere } from "../netfilterPolicies";
 
-export const dockerNetwork = ({ name }: Pick<SwarmNetwork, "name">): string => `ff-${name}`;
-
 export const variantOf = ({ filter }: SwarmNetwork): NonNullable<SwarmNetwork["filter"]> => filter ?? "iptables-legacy";
 
 export const setPrefix = ({ name }: SwarmNetwork): string => setPrefixOf(`swarm ${name}`);

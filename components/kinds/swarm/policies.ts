@@ -1,10 +1,11 @@
 /** Policies in an overlay: rules of iptables in its own network namespace on each server. */
 import type { SwarmNetwork } from "../../config/types.gen";
+import { dockerNetwork } from "../../net/names";
 import { overlayNamespace } from "../../host/objects/swarm";
 import { sh } from "../../host/sh";
 import { compiledText, netfilterRequirements, readCounters } from "../netfilterPolicies";
 import { type PolicyEnforcer, withoutProxy } from "../policies";
-import { dockerNetwork, netfilterOf, variantOf } from "./netfilter";
+import { netfilterOf, variantOf } from "./netfilter";
 
 export const overlayEnforcer: PolicyEnforcer<SwarmNetwork> = {
   name: "iptables in the overlay's namespace",
@@ -15,7 +16,7 @@ export const overlayEnforcer: PolicyEnforcer<SwarmNetwork> = {
   compiled: (context) => compiledText("FORWARD", [[variantOf(context.network), netfilterOf(context)]]),
   hits: ({ network }) => sh`
     ${overlayNamespace}
-    namespace=$(overlay_namespace ${dockerNetwork(network)})
+    namespace=$(overlay_namespace ${dockerNetwork(network.name)})
     if [ -n "$namespace" ]; then nsenter --net="$namespace" ${variantOf(network)} -w -v -S; fi
   `,
   readHits: readCounters,

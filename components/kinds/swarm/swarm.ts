@@ -6,8 +6,9 @@ import { objectTypes } from "../../host/objects";
 import { guardLeaf } from "../../host/objects/swarm";
 import { joinFile, swarmPort } from "../../host/objects/swarmManager";
 import { formatAddress, parsePrefix } from "../../net/cidr";
+import { dockerNetwork } from "../../net/names";
 import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Prefixes, SharedParts } from "../kind";
-import { dockerNetwork, netfilterOf, setPrefix, variantOf } from "./netfilter";
+import { netfilterOf, setPrefix, variantOf } from "./netfilter";
 import { overlayEnforcer } from "./policies";
 import { swarmRules } from "./rules";
 import { gatewayOf, ownRangeText, systemsHalf } from "./subnet";
@@ -42,7 +43,7 @@ function holder(network: SwarmNetwork): ContainerPlan {
     capabilities: [],
     files: [],
     folders: [],
-    dockerNetwork: dockerNetwork(network),
+    dockerNetwork: dockerNetwork(network.name),
   };
 }
 
@@ -50,7 +51,7 @@ function nve(context: Context): Part[] {
   const { network, offloads } = context;
   const policy = netfilterOf(context);
   const object = declare(overlay, "overlay", {
-    dockerNetwork: dockerNetwork(network),
+    dockerNetwork: dockerNetwork(network.name),
     variant: variantOf(network),
     setPrefix: setPrefix(network),
     ...(policy !== undefined && { policy }),
@@ -63,7 +64,7 @@ function authority({ declaration, server, mtuOf }: KindContext<SwarmNetwork>): S
   const all = declaration.testbed.networks.filter((network): network is SwarmNetwork => network.kind === "swarm");
   const parts = all.map((network) => {
     const spec = {
-      dockerNetwork: dockerNetwork(network),
+      dockerNetwork: dockerNetwork(network.name),
       subnet: network.subnet,
       ownRange: ownRangeText(network.subnet),
       mtuBytes: mtuOf(network),
@@ -133,12 +134,12 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
     learns: false,
     routes: [],
     hooks: [],
-    docker: { network: dockerNetwork(network), guard: guardLeaf(dockerNetwork(network)), holder: holderOf(network) },
+    docker: { network: dockerNetwork(network.name), guard: guardLeaf(dockerNetwork(network.name)), holder: holderOf(network) },
     // After the rules; and docker gives up on a container that starts before its swarm does.
     startedByAgent: true,
   }),
   reaches: () => true,
-  experimentRules: (network) => ({ overlay: dockerNetwork(network) }),
+  experimentRules: (network) => ({ overlay: dockerNetwork(network.name) }),
   policies: overlayEnforcer,
   observations,
 };
