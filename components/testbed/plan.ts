@@ -1,6 +1,6 @@
 /** What a server must hold for the testbed, as data. Components render it; tests and the CLI read it. Pure. */
 import { createHash } from "node:crypto";
-import { type Declaration, linkDevice, linkMtuBytes, type ServerDeclaration, systemsOn } from "../config/declaration";
+import { type Declaration, type ServerDeclaration, systemsOn } from "../config/declaration";
 import type { Network, Offloads, System } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
@@ -24,20 +24,9 @@ import { deviceName, hash32, macFor, ownContainers, systemContainer } from "../n
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
 import { networkPolicies } from "./policies";
+import { congestionControl, impairmentRequirements, serverSettings, serverSysctls } from "./serverSettings";
 
-const {
-  addresses,
-  agentFolders,
-  attach: attachSpec,
-  attached,
-  impairment,
-  namespaceSystem,
-  neighbours,
-  nic,
-  offloads,
-  services,
-  sysctls,
-} = objectTypes;
+const { agentFolders, attach: attachSpec, attached, namespaceSystem } = objectTypes;
 
 export interface NetworkPlan {
   readonly network: Network;
@@ -96,67 +85,8 @@ export interface ServerPlan {
   readonly attached: HostObject;
 }
 
-/** The reports' settings: physical TSO off, the rest on; virtual all on. */
-const uplinkOffloadDefaults: Offloads = { tso: false, gso: true, gro: true, txChecksum: true, rxChecksum: true };
+/** The reports' settings, all on. */
 const virtualOffloadDefaults: Offloads = { tso: true, gso: true, gro: true, txChecksum: true, rxChecksum: true };
-
-const congestionControl = (declaration: Declaration): string => declaration.testbed.tuning?.congestionControl ?? "reno";
-
-function serverSysctls(declaration: Declaration): Record<string, string> {
-  const own = declaration.testbed.tuning?.sysctls ?? {};
-  const routed = declaration.testbed.networks.filter((n) => kindOf(n).routesOnServer);
-  const ipv6 = routed.some((n) => declaration.servers.some((s) => kindOf(n).prefixes(n, s.name).ipv6));
-  return {
-    "net.ipv4.ip_forward": "1",
-    ...(ipv6 ? { "net.ipv6.conf.all.forwarding": "1" } : {}),
-    "net.ipv4.tcp_congestion_control": congestionControl(declaration),
-    ...Object.fromEntries(Object.entries(own).map(([key, value]) => [key, String(value)])),
-  };
-}
-
-/** What the kinds want of a server's kernel; what the testbed declares itself comes before. */
-function kindSysctls(declaration: Declaration, server: ServerDeclaration): Record<string, string> {
-  const joined = declaration.testbed.networks.filter((n) => kindOf(n).servers(declaration, n).includes(server));
-  const wanted = Object.assign({}, ...joined.map((n) => kindOf(n).sysctls)) as Record<string, string>;
-  const declared = serverSysctls(declaration);
-  return Object.fromEntries(Object.entries(wanted).filter(([key]) => !(key in declared)));
-}
-
-function settings(declaration: Declaration, server: ServerDeclaration): HostObject[] {
-  const { testbed } = declaration;
-  const links = testbed.links.filter((link) => link.between.includes(server.name));
-  const own = [server.underlay.ipv4, server.underlay.ipv6].filter((text): text is string => text !== undefined && text !== "");
-  const peers = declaration.servers.filter(
-    (peer) =>
-      peer.name !== server.name && links.some((link) => link.between.includes(peer.name) && linkDevice(link, server) === server.uplink),
-  );
-  const known = peers.flatMap((peer) => {
-    const mac = peer.underlay.mac;
-    if (mac === undefined) return [];
-    return [peer.underlay.ipv4, peer.underlay.ipv6].flatMap((text) =>
-      text === undefined ? [] : [{ address: text.split("/")[0] ?? "", mac }],
-    );
-  });
-  const ofKinds = kindSysctls(declaration, server);
-  const objects: unknown[] = [
-    declare(services, "services", { stopped: testbed.tuning?.stopServices ?? ["irqbalance", "NetworkManager"] }),
-    declare(sysctls, "sysctls", {
-      values: serverSysctls(declaration),
-      ...(Object.keys(ofKinds).length > 0 && { whereKnown: ofKinds }),
-    }),
-    ...links.flatMap((link) => {
-      const device = linkDevice(link, server);
-      return [
-        declare(nic, `nic-${device}`, { device, mtuBytes: linkMtuBytes(link) }),
-        declare(offloads, `offloads-${device}`, { device, features: { ...uplinkOffloadDefaults, ...testbed.tuning?.uplinkOffloads } }),
-        ...(link.impairment === undefined ? [] : [declare(impairment, `impairment-${device}`, { device, ...link.impairment })]),
-      ];
-    }),
-    declare(addresses, `addresses-${server.uplink}`, { device: server.uplink, addresses: own }),
-    ...(known.length > 0 ? [declare(neighbours, `neighbours-${server.uplink}`, { device: server.uplink, entries: known })] : []),
-  ];
-  return objects as HostObject[];
-}
 
 export function networkContext(declaration: Declaration, network: Network, server: ServerDeclaration): NetworkContext {
   return {
@@ -292,21 +222,6 @@ export const commonRequirements: readonly Requirement[] = [
   { kernelOption: "CONFIG_VETH", why: "the systems' interfaces" },
 ];
 
-function impairmentRequirements(declaration: Declaration, server: ServerDeclaration): Requirement[] {
-  const own = declaration.testbed.links.filter((link) => link.between.includes(server.name));
-  return own.flatMap(({ between, impairment: worse = {} }): Requirement[] => {
-    const of = (key: string): string => `links.${between.join("-")}.impairment.${key}`;
-    return [
-      ...(["delayMs", "jitterMs"] as const).flatMap((key) =>
-        worse[key] === undefined ? [] : [{ kernelOption: "CONFIG_NET_SCH_NETEM", why: of(key) }],
-      ),
-      ...(worse.rateMbit === undefined ? [] : [{ kernelOption: "CONFIG_NET_SCH_TBF", why: of("rateMbit") }]),
-      ...(worse.lossPercent === undefined ? [] : [{ kernelOption: "CONFIG_NET_CLS_BPF", why: of("lossPercent") }]),
-      ...(Object.keys(worse).length === 0 ? [] : [{ tool: "tc", why: "links' impairments (package iproute2)" }]),
-    ];
-  });
-}
-
 /** Once a network: the addresses of all its members are settled together. */
 export function networkContexts(declaration: Declaration, server: ServerDeclaration): Map<string, NetworkContext> {
   const joined = declaration.testbed.networks.filter((network) => kindOf(network).servers(declaration, network).includes(server));
@@ -377,7 +292,7 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
       ),
       ...kinds.flatMap(({ shared }) => shared.authority?.requires ?? []),
     ],
-    settings: settings(declaration, server),
+    settings: serverSettings(declaration, server),
     agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,
     kinds,
     networks,
