@@ -18,6 +18,8 @@ export default defineConfig({
           name: "fast",
           include: ["tests/{unit,errors,preview,plugins,bpf,netfilter}/**/*.test.ts"],
           testTimeout: 30_000,
+          // Every shipped testbed is registered in a hook.
+          hookTimeout: 60_000,
           sequence: { groupOrder: 0 },
         },
       },
