@@ -11,6 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The first thread is the main goroutine's alone: a thread that took the server's files cannot give them back, and with the first
+// one the whole process would be seen to have them (nsenter by its PID would miss /agent).
+func init() { runtime.LockOSThread() }
+
 // onHost runs a command of the server's own, in this process's network namespace and with the server's files: the agent's image
 // holds nothing but the agent.
 func (a *agent) onHost(command ...string) error {
