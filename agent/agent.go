@@ -293,9 +293,6 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	}
 	status := attachStatus{System: s.System, SpecHash: s.hash}
 	if err == nil {
-		err = a.joinDocker(ctx, s, c)
-	}
-	if err == nil {
 		if old := a.known[s.System]; old != nil && old.hash != s.hash {
 			if err := a.detachChanged(old, s); err != nil {
 				log.Printf("%s: %v", s.System, err)
@@ -303,7 +300,7 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 		}
 		status.Pid, status.StartedAtMs = c.State.Pid, c.State.StartedAt.UnixMilli()
 		s.instance = fmt.Sprint(c.State.StartedAt.UnixMilli())
-		err = a.attach(s, c.State.Pid, a.lastAttached(s.System) != c.State.Pid)
+		err = a.attach(ctx, s, c, a.lastAttached(s.System) != c.State.Pid)
 	}
 	status.WorkMs = time.Since(begin).Milliseconds()
 	if err != nil {

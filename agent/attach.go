@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -24,8 +25,8 @@ func alias(stack, system, network string) string {
 }
 
 // attach makes the container's interfaces what the spec says, from whatever is there.
-func (a *agent) attach(s *spec, pid int, fresh bool) error {
-	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(pid), "ns", "net"))
+func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) error {
+	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
 	if err != nil {
 		return fmt.Errorf("network namespace of %s: %w", s.Container, err)
 	}
@@ -36,6 +37,10 @@ func (a *agent) attach(s *spec, pid int, fresh bool) error {
 	}
 	defer inside.Close()
 	if err := a.detachOthers(s, inside); err != nil {
+		return err
+	}
+	// After what is ours and of another plan is gone: docker (20.10) takes a network for joined whose address met a route in its way.
+	if err := a.joinDocker(ctx, s, c); err != nil {
 		return err
 	}
 	for _, iface := range s.Interfaces {

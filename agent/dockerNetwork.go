@@ -36,13 +36,10 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 			wanted[iface.Docker.Network], _, _ = strings.Cut(iface.Addresses[0], "/")
 		}
 	}
-	if a.docker == nil || a.pids != nil {
+	if len(wanted) == 0 {
 		return nil
 	}
 	for name, endpoint := range c.NetworkSettings.Networks {
-		if len(wanted) == 0 && !strings.HasPrefix(name, ownNetworkPrefix) {
-			continue // it has none of docker's networks, or was moved out of one of ours before
-		}
 		if address, is := wanted[name]; is && endpoint.EndpointID != "" && endpoint.IPAddress == address {
 			delete(wanted, name)
 			continue
@@ -80,9 +77,6 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 	}
 	return nil
 }
-
-// ownNetworkPrefix begins the names of docker networks that are ours.
-const ownNetworkPrefix = "ff-"
 
 // guardNetwork runs the script that guards a network: again where what it guards, or the script, is another one.
 func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {

@@ -26,7 +26,7 @@ export function systemContainer(system: string): string {
   return `ff-${system}`;
 }
 
-/** The network of docker's that a network is; the agent knows ours by the same beginning. */
+/** The network of docker's that a network is. */
 export const dockerNetwork = (network: string): string => `ff-${network}`;
 
 /** The resource that holds a secret in the hub's stack. */

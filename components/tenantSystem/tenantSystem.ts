@@ -45,7 +45,13 @@ export class TenantSystem extends pulumi.ComponentResource {
         isStartedElsewhere: plan.startedByAgent,
         hostname: system.name,
         capabilities: system.capabilities ?? ["NET_ADMIN", "NET_RAW"],
-        labels: { ...system.labels, "flipflap.system": system.name, "flipflap.tenant": system.tenant },
+        labels: {
+          ...system.labels,
+          "flipflap.system": system.name,
+          "flipflap.tenant": system.tenant,
+          // Docker numbers interfaces on for as long as a container lives: other networks of docker's take a new container.
+          ...(plan.dockerNetworks.length > 0 && { "flipflap.docker-networks": plan.dockerNetworks.join(" ") }),
+        },
         ...(system.command && { command: system.command }),
         ...(system.env && { environment: system.env as Record<string, string> }),
         ...(system.limits ?? {}),

@@ -56,6 +56,8 @@ interface SystemBase {
 export interface ContainerSystem extends SystemBase {
   readonly container: string;
   readonly startedByAgent: boolean;
+  /** Of docker's networks: those that it is joined to. */
+  readonly dockerNetworks: readonly string[];
   readonly attach: HostObject<AttachSpec>;
 }
 
@@ -195,6 +197,7 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
     system,
     container,
     startedByAgent,
+    dockerNetworks: interfaces.flatMap(({ docker }) => docker?.network ?? []),
     interfaces,
     attach: declare(attachSpec, "attach", spec),
     members: joined.map(({ member }) => member),

@@ -76,7 +76,8 @@ describe("experiments", () => {
     succeeded(await project.flipflap("up"));
     declared("nowhere", "method: throughput\nnetworks: [bridge2]");
     expect((await project.flipflap("experiment", "run", "nowhere")).stderr).toContain('the testbed has no network "bridge2"');
-    expect((await project.flipflap("experiment", "run", "s1-policy")).stderr).toContain("policies come with the kinds swarm and cilium");
+    expect((await project.flipflap("experiment", "run", "s1-policy")).stderr).toContain('the testbed has no network "cilium-no-rules"');
+    expect((await project.flipflap("experiment", "run", "s1-trace")).stderr).toContain("the tracer is not there yet");
     expect((await project.flipflap("experiment", "run", "nothing")).stderr).toContain(
       "experiments/nothing.yaml: there is no such experiment",
     );
