@@ -33,6 +33,9 @@ type agent struct {
 	guarded map[string]string // docker networks whose guard stands, and where
 	stopped map[string]bool   // systems that somebody stopped
 
+	leasesMu sync.Mutex
+	leases   map[string]*lease // by system and interface
+
 	cilium *docker // its API, in the same words as docker's
 
 	inSwarmAt time.Time // when docker last said that this server is in its swarm
@@ -257,14 +260,18 @@ func (a *agent) reconcileAll(ctx context.Context) []attachStatus {
 
 // lastAttached gives the process of the container that was attached last; the file outlives this agent.
 func (a *agent) lastAttached(system string) int {
-	status, known := a.tried[system]
-	if !known {
-		status = readStatus(a.statusDir, system)
-	}
+	status := a.statusOf(system)
 	if status.Error != "" {
 		return 0
 	}
 	return status.Pid
+}
+
+func (a *agent) statusOf(system string) attachStatus {
+	if status, known := a.tried[system]; known {
+		return status
+	}
+	return readStatus(a.statusDir, system)
 }
 
 // reconcile attaches one system where its container runs; false where it does not.
@@ -311,6 +318,7 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 		}
 		status.AttachedMs = time.Since(c.State.StartedAt).Milliseconds()
 	}
+	status.Nftables = s.nftables
 	before := a.tried[s.System]
 	if before.Error == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && status.Error == "" {
 		return before, true // nothing new: the figures of the first attach stay

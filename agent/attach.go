@@ -39,12 +39,20 @@ func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) e
 	if err := a.detachOthers(s, inside); err != nil {
 		return err
 	}
+	if err := a.settleNftables(s, c.State.Pid); err != nil {
+		return err
+	}
 	// After what is ours and of another plan is gone: docker (20.10) takes a network for joined whose address met a route in its way.
 	if err := a.joinDocker(ctx, s, c); err != nil {
 		return err
 	}
 	for _, iface := range s.Interfaces {
-		if err := a.attachInterface(s, iface, ns, inside, fresh); err != nil {
+		if iface.Parent != nil {
+			err = a.attachToParent(ctx, s, c, iface, ns, inside)
+		} else {
+			err = a.attachInterface(ctx, s, c, iface, ns, inside, fresh)
+		}
+		if err != nil {
 			return fmt.Errorf("interface %s (network %s): %w", iface.Name, iface.Network, err)
 		}
 	}
@@ -54,9 +62,16 @@ func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) e
 // detachOthers takes away interfaces that were ours for this system and are not declared any more, or
 // are declared under another name: two that change names would stand in each other's way.
 func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
-	wanted := map[string]string{}
+	wanted, onParents := map[string]string{}, map[string]bool{}
 	for _, iface := range s.Interfaces {
-		wanted[iface.HostName] = iface.Name
+		if iface.Parent != nil {
+			onParents[iface.Name] = true
+		} else {
+			wanted[iface.HostName] = iface.Name
+		}
+	}
+	if err := a.detachFromParents(s, inside, onParents); err != nil {
+		return err
 	}
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -77,7 +92,7 @@ func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
 	return nil
 }
 
-func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, fresh bool) error {
+func (a *agent) attachInterface(ctx context.Context, s *spec, c *container, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, fresh bool) error {
 	if want.Docker != nil {
 		if _, err := inside.LinkByName(want.Name); err != nil {
 			return fmt.Errorf("docker did not make it: %w", err)
@@ -123,10 +138,18 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err != nil {
 		return err
 	}
+	if err := a.settleInside(ctx, s, c, want, ns, inside, link, mac); err != nil {
+		return err
+	}
+	return runHooks(at)
+}
+
+// settleInside makes the container's end what the spec says. Without a MAC it keeps its own.
+func (a *agent) settleInside(ctx context.Context, s *spec, c *container, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, link netlink.Link, mac net.HardwareAddr) error {
 	if err := insideEnd(inside, link, want, mac); err != nil {
 		return err
 	}
-	err = inNamespace(ns, func() error {
+	err := inNamespace(ns, func() error {
 		// docker turns IPv6 off in a container without network
 		path := filepath.Join(a.proc, "sys/net/ipv6/conf", want.Name, "disable_ipv6")
 		if err := os.WriteFile(path, []byte("0"), 0o644); err != nil {
@@ -137,16 +160,21 @@ func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, insi
 	if err != nil {
 		return err
 	}
-	if err := setAddresses(inside, link, want.Addresses); err != nil {
+	var leased *lease
+	routes := want.Routes
+	if want.DHCP {
+		if leased, err = a.leaseOf(ctx, s, c, want, ns, inside, link); err != nil {
+			return fmt.Errorf("dhcp: %w", err)
+		}
+		routes = leased.withRoutes(routes)
+	}
+	if err := setAddresses(inside, link, want.Addresses, leased); err != nil {
 		return err
 	}
 	if err := setNeighbours(inside, link, want.Neighbours); err != nil {
 		return err
 	}
-	if err := setRoutes(inside, link, want.Routes); err != nil {
-		return err
-	}
-	return runHooks(at)
+	return setRoutes(inside, link, routes)
 }
 
 // joinBridge settles the server's end in its bridge, before it is up: no frame comes by a port that is not settled. An end
@@ -169,6 +197,9 @@ func joinBridge(host netlink.Link, want ifaceSpec) error {
 	}
 	if err := netlink.LinkSetLearning(host, want.Learns); err != nil {
 		return fmt.Errorf("learning: %w", err)
+	}
+	if err := netlink.LinkSetFlood(host, want.Floods == nil || *want.Floods); err != nil {
+		return fmt.Errorf("flood: %w", err)
 	}
 	if want.Learns {
 		return nil
@@ -238,7 +269,7 @@ func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.
 }
 
 func insideEnd(inside *netlink.Handle, link netlink.Link, want ifaceSpec, mac net.HardwareAddr) error {
-	if link.Attrs().HardwareAddr.String() != mac.String() {
+	if mac != nil && link.Attrs().HardwareAddr.String() != mac.String() {
 		if err := inside.LinkSetHardwareAddr(link, mac); err != nil {
 			return fmt.Errorf("mac: %w", err)
 		}
@@ -253,7 +284,7 @@ func insideEnd(inside *netlink.Handle, link netlink.Link, want ifaceSpec, mac ne
 
 // setAddresses takes unwanted addresses away first: with an address of a subnet the kernel takes its
 // secondaries too (promote_secondaries is off by default).
-func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string) error {
+func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string, leased *lease) error {
 	keep := map[string]*netlink.Addr{}
 	for _, text := range wanted {
 		address, err := netlink.ParseAddr(text)
@@ -271,7 +302,7 @@ func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string) er
 		return err
 	}
 	for _, address := range present {
-		if keep[address.IPNet.String()] != nil || address.IP.IsLinkLocalUnicast() {
+		if keep[address.IPNet.String()] != nil || address.IP.IsLinkLocalUnicast() || leased.is(address) {
 			continue
 		}
 		if err := kernel.IgnoreGone(inside.AddrDel(link, &address)); err != nil {
@@ -437,8 +468,12 @@ func (a *agent) runDetached(s *spec) error {
 
 // detach undoes an attach: the hooks, then the links, which a stopped container has already lost.
 func (a *agent) detach(s *spec) error {
-	failed := []error{a.runDetached(s)}
+	failed := []error{a.runDetached(s), a.detachRunning(s)}
+	a.dropLeases(s)
 	for _, iface := range s.Interfaces {
+		if iface.Parent != nil {
+			continue
+		}
 		link, err := netlink.LinkByName(iface.HostName)
 		if err == nil && link.Attrs().Alias == alias(a.stack, s.System, iface.Network) {
 			failed = append(failed, kernel.IgnoreGone(netlink.LinkDel(link)))

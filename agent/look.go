@@ -27,6 +27,7 @@ type looked struct {
 	System     string                 `json:"system"`
 	Interfaces map[string]lookedIface `json:"interfaces"`
 	Sysctls    map[string]string      `json:"sysctls"`
+	Nftables   string                 `json:"nftables,omitempty"` // as declared, changed
 	Error      string                 `json:"error,omitempty"`
 }
 
@@ -37,6 +38,7 @@ type lookedIface struct {
 	Addresses []string        `json:"addresses"`
 	Routes    []string        `json:"routes"` // "PREFIX via NEXT HOP"
 	Offloads  map[string]bool `json:"offloads"`
+	Parent    *lookedParent   `json:"parent,omitempty"`
 	Port      *lookedPort     `json:"port"` // null where the server's end is gone
 	// Of what the hooks have told: addresses that the server holds as permanent neighbours, and the forwarding entry.
 	Neighbours []string `json:"neighbours"`
@@ -51,6 +53,7 @@ type lookedPort struct {
 	Up       bool            `json:"up"`
 	Bridge   string          `json:"bridge"`
 	Learns   bool            `json:"learns"`
+	Floods   bool            `json:"floods"`
 	Offloads map[string]bool `json:"offloads"`
 }
 
@@ -119,6 +122,9 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 			found.Interfaces[want.Name] = *iface
 		}
 	}
+	if found.Nftables, err = a.lookAtNftables(s, c.State.Pid); err != nil {
+		return nil, fmt.Errorf("nftables: %w", err)
+	}
 	return found, inNamespace(ns, func() error {
 		for name, iface := range found.Interfaces {
 			if iface.Offloads, err = offloadsOf(name); err != nil {
@@ -154,7 +160,11 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 		return nil, err
 	}
 	for _, address := range addresses {
-		if address.Scope == int(netlink.SCOPE_UNIVERSE) {
+		switch {
+		case address.Scope != int(netlink.SCOPE_UNIVERSE):
+		case want.DHCP && address.IP.To4() != nil && address.Flags&unix.IFA_F_PERMANENT == 0:
+			found.Addresses = append(found.Addresses, "dhcp")
+		default:
 			found.Addresses = append(found.Addresses, address.IPNet.String())
 		}
 	}
@@ -174,6 +184,9 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 	}
 	sort.Strings(found.Addresses)
 	sort.Strings(found.Routes)
+	if found.Parent = parentOf(device); found.Parent != nil {
+		return found, nil
+	}
 	host, err := netlink.LinkByName(want.HostName)
 	if err == nil {
 		found.Port, err = lookAtPort(host)
@@ -204,6 +217,11 @@ func lookAtPort(host netlink.Link) (*lookedPort, error) {
 			return nil, err
 		}
 		found.Learns = strings.TrimSpace(string(learning)) == "1"
+		floods, err := os.ReadFile(filepath.Join("/sys/class/net", at.Name, "brport/unicast_flood"))
+		if err != nil {
+			return nil, err
+		}
+		found.Floods = strings.TrimSpace(string(floods)) == "1"
 	}
 	var err error
 	found.Offloads, err = offloadsOf(at.Name)

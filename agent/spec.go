@@ -16,12 +16,15 @@ type spec struct {
 	Container  string            `json:"container"`
 	Sysctls    map[string]string `json:"sysctls"`
 	Interfaces []ifaceSpec       `json:"interfaces"`
+	// All of nftables in the container's network. Empty: what is there is not our business.
+	Nftables string `json:"nftables"`
 	// Not by docker: only once what guards its networks stands.
 	StartedByAgent bool `json:"startedByAgent"`
 
 	hash     string // of the file's bytes, as the barrier on the server computes it
 	instance string // of the container's life
 	isByHand bool   // of a container that nobody declared
+	nftables *toldNftables
 }
 
 type ifaceSpec struct {
@@ -39,7 +42,12 @@ type ifaceSpec struct {
 	Neighbours []neighbourSpec `json:"neighbours"`
 	Bridge     string          `json:"bridge"` // none where the server routes to it
 	Learns     bool            `json:"learns"` // whether the bridge learns MACs at the system's port
+	Floods     *bool           `json:"floods"` // whether frames to stations that the bridge does not know go out there; nil: they do
 	Hooks      []hookSpec      `json:"hooks"`
+	// On a device of the server, without a server's end: the fields of that say nothing then.
+	Parent *parentSpec `json:"parent"`
+	// An IPv4 address, and the way to others, are told by a system of its network.
+	DHCP bool `json:"dhcp"`
 	// Made by docker; the fields of the server's end say nothing then.
 	Docker *dockerSpec `json:"docker"`
 }
@@ -48,6 +56,12 @@ type ifaceSpec struct {
 func (i ifaceSpec) identity() string {
 	text, _ := json.Marshal([]any{i.MAC, i.Addresses, i.Hooks})
 	return string(text)
+}
+
+type parentSpec struct {
+	Device string `json:"device"`
+	Driver string `json:"driver"` // macvlan, ipvlan
+	Mode   string `json:"mode"`
 }
 
 type routeSpec struct {
@@ -75,6 +89,8 @@ type attachStatus struct {
 	WorkMs      int64  `json:"workMs"`     // of which the attach itself
 	StartedAtMs int64  `json:"startedAtMs"`
 	Error       string `json:"error,omitempty"`
+	// What nftables was told, and what it listed then.
+	Nftables *toldNftables `json:"nftables,omitempty"`
 }
 
 func readSpec(path string) (*spec, error) {

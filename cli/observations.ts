@@ -1,6 +1,7 @@
 /** What the kinds of a testbed tell of themselves on each server, for `flipflap status`. */
 import type { ObservedTable } from "../components/kinds/kind";
 import { kindContexts } from "../components/testbed/plan";
+import { vpnObservations } from "../components/vpn";
 import { type Context, runScript } from "./context";
 
 export interface Observed extends ObservedTable {
@@ -20,16 +21,18 @@ function readSafely(read: (output: string) => ObservedTable, output: string): Ob
 }
 
 export async function observe(context: Context): Promise<Observed[]> {
-  const perServer = context.declaration.servers.map((server) =>
-    kindContexts(context.declaration, server).flatMap(({ kind, context: own }) =>
-      kind.observations(own, { stack: server.name }).map(async (observation): Promise<Observed> => {
-        const finished = await runScript(context, server, `${observation.script.text}\n`, 30);
-        const base = { server: server.name, kind: kind.kind, title: observation.title };
-        // A server that does not answer is told of already.
-        return finished.code === 255 ? { ...base, ...empty } : { ...base, ...readSafely(observation.read, finished.stdout) };
-      }),
-    ),
-  );
+  const perServer = context.declaration.servers.map((server) => {
+    const ofKinds = kindContexts(context.declaration, server).flatMap(({ kind, context: own }) =>
+      kind.observations(own, { stack: server.name }).map((observation) => ({ kind: kind.kind as string, observation })),
+    );
+    const ofVpn = vpnObservations(context.declaration, server).map((observation) => ({ kind: "vpn", observation }));
+    return [...ofKinds, ...ofVpn].map(async ({ kind, observation }): Promise<Observed> => {
+      const finished = await runScript(context, server, `${observation.script.text}\n`, 30);
+      const base = { server: server.name, kind, title: observation.title };
+      // A server that does not answer is told of already.
+      return finished.code === 255 ? { ...base, ...empty } : { ...base, ...readSafely(observation.read, finished.stdout) };
+    });
+  });
   return Promise.all(perServer.flat());
 }
 

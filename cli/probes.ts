@@ -7,6 +7,7 @@ import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows } from "../components/net/policy/resolve";
+import { carriedBy, hostTunnels, speakerOf, tunnelsOf } from "../components/vpn/tunnels";
 import { type Context, runScript } from "./context";
 
 export interface Probe {
@@ -15,6 +16,8 @@ export interface Probe {
   readonly to: string;
   readonly network: string;
   readonly address: string;
+  /** Where its own address decides on the way. */
+  readonly source?: string;
   readonly mtuBytes: number;
 }
 
@@ -39,7 +42,43 @@ function pairs(members: readonly Member[]): [Member, Member][] {
   return [...found.values()];
 }
 
+/** What fits a tunnel of any sort: the least that IPv6 asks of a way. */
+const tunnelMtuBytes = 1280;
+
+/** Through each tunnel, both ways: between systems behind the gateways where there are some. */
+function tunnelProbes(declaration: Declaration): Probe[] {
+  const serverOf = (name: string): string => declaration.testbed.systems.find((system) => system.name === name)?.server ?? "";
+  return tunnelsOf(declaration)
+    .flatMap((tunnel) => carriedBy(declaration, tunnel))
+    .flatMap(({ name, family, ends }) => {
+      const [one, other] = ends.map((end) => speakerOf(declaration, end));
+      return [
+        [one, other],
+        [other, one],
+      ].flatMap(([from, to]): Probe[] => {
+        const [source, address] = [from?.addresses[family], to?.addresses[family]];
+        if (from === undefined || to === undefined || source === undefined || address === undefined) return [];
+        return [
+          {
+            from: from.system,
+            server: serverOf(from.system),
+            to: to.system,
+            network: `tunnel ${name}`,
+            address: formatAddress(address),
+            source: formatAddress(source),
+            mtuBytes: tunnelMtuBytes,
+          },
+        ];
+      });
+    });
+}
+
 export function planProbes(declaration: Declaration): Probe[] {
+  return [...networkProbes(declaration), ...tunnelProbes(declaration)];
+}
+
+function networkProbes(declaration: Declaration): Probe[] {
+  const apart = hostTunnels(declaration);
   return declaration.testbed.networks.flatMap((network) => {
     const [server] = serversOf(declaration, network);
     if (server === undefined) return [];
@@ -52,6 +91,8 @@ export function planProbes(declaration: Declaration): Probe[] {
       return (["ipv4", "ipv6"] as const).flatMap((family) => {
         const address = to.addresses[family];
         if (address === undefined || from.addresses[family] === undefined) return [];
+        // Between two gateways with a tunnel of their own there is no other way.
+        if (apart.has(`${family} ${from.system} ${to.system}`)) return [];
         return [
           { from: from.system, server: from.server, to: to.system, network: network.name, address: formatAddress(address), mtuBytes },
         ];
@@ -64,7 +105,8 @@ export function planProbes(declaration: Declaration): Probe[] {
 function probeScript(probes: readonly Probe[]): string {
   const lines = probes.map((probe, i) => {
     const size = probe.mtuBytes - headerBytes[probe.address.includes(":") ? "ipv6" : "ipv4"];
-    return sh`probe ${i} ${systemContainer(probe.from)} ${probe.address} ${size} &`.text;
+    return sh`probe ${i} ${systemContainer(probe.from)} ${probe.address} ${size} ${probe.source === undefined ? "" : `-I${probe.source}`} &`
+      .text;
   });
   const body = sh`
     probe() {
@@ -74,7 +116,7 @@ function probeScript(probes: readonly Probe[]): string {
         if [ "\${pid:-0}" = 0 ]; then echo "$1 not running"; return; fi
         into=/proc/$pid/ns/net
       fi
-      said=$(nsenter --net="$into" ping -n -q -c 2 -i 0.2 -W 1 -M do -s "$4" "$3" 2>&1) && echo "$1 reached" || echo "$1 $(printf '%s' "$said" | grep -oE 'message too long.*|[0-9.]+% packet loss|Network is unreachable|.*not found' | head -n 1)"
+      said=$(nsenter --net="$into" ping -n -q -c 2 -i 0.2 -W 1 -M do -s "$4" $5 "$3" 2>&1) && echo "$1 reached" || echo "$1 $(printf '%s' "$said" | grep -oE 'message too long.*|[0-9.]+% packet loss|Network is unreachable|.*not found' | head -n 1)"
     }
   `;
   return [body.text, ...lines, "wait", ""].join("\n");

@@ -33,7 +33,7 @@ export const images = {
     purpose: "tenant systems and measurements",
     packages: [
       ...["iperf3", "netperf", "tcpdump", "arping", "iputils-tracepath", "traceroute", "ncat", "curl"],
-      ...["iptables", "nftables", "bridge-utils", "socat", "ipset"],
+      ...["iptables", "nftables", "bridge-utils", "socat", "ipset", "dnsmasq-base"],
     ],
     components: ["non-free"], // netperf
     command: ["sleep", "infinity"],
@@ -80,7 +80,11 @@ export const images = {
   },
   strongswan: {
     purpose: "IPsec gateway",
-    packages: ["strongswan-swanctl", "charon-systemd", "libcharon-extra-plugins", "iptables"],
+    // The standard plugins have OpenSSL's ciphers and curves; nftables is for who looks at what keeps a gateway closed.
+    packages: [
+      ...["strongswan-swanctl", "charon-systemd", "libcharon-extra-plugins", "libstrongswan-standard-plugins"],
+      ...["nftables", "iperf3", "tcpdump"],
+    ],
     command: ["charon-systemd"],
   },
 } as const satisfies Record<string, ImageDefinition>;

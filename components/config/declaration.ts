@@ -26,6 +26,8 @@ export interface Declaration {
   readonly servers: readonly ServerDeclaration[];
   /** The files that the testbed names. */
   readonly policies: readonly PolicyFile[];
+  /** Texts of the files of nftables rules that systems name, by their paths. */
+  readonly nftables: Readonly<Record<string, string>>;
 }
 
 export const defaultLinkMtuBytes = 9000;

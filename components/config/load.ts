@@ -1,5 +1,7 @@
 /** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
+import { join } from "node:path";
 import { canonicalInterfaceAddress } from "../net/cidr";
 import { readPolicyFile } from "./policies";
 import type { LabState } from "../../lab/state";
@@ -68,6 +70,23 @@ function testbedName(sources: readonly StackSource[], faults: Fault[]): string |
   return first === undefined ? undefined : String(first.values.testbed);
 }
 
+function readNftables(root: string, { systems }: Testbed, faults: Fault[]): Record<string, string> {
+  return Object.fromEntries(
+    systems.flatMap(({ name, nftables: path }): [string, string][] => {
+      if (path === undefined) return [];
+      const full = join(root, path);
+      if (existsSync(full)) return [[path, readFileSync(full, "utf8")]];
+      faults.push({
+        rule: "nftables-file",
+        path: `systems.${name}.nftables`,
+        what: `there is no file ${path}`,
+        fix: "make it, or leave it out",
+      });
+      return [];
+    }),
+  );
+}
+
 export interface Loaded {
   /** Undefined where the files' form is too faulty to go on. */
   readonly declaration: Declaration | undefined;
@@ -106,5 +125,6 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
   if (own.length > 0) return { declaration: undefined, faults };
   const testbed = data as Testbed;
   const policies = (testbed.policies ?? []).flatMap((path) => readPolicyFile(root, path, faults) ?? []);
-  return { declaration: { name, testbed, servers, policies }, faults };
+  const nftables = readNftables(root, testbed, faults);
+  return { declaration: { name, testbed, servers, policies, nftables }, faults };
 }

@@ -6,7 +6,7 @@
  * This interface was referenced by `Testbed`'s JSON-Schema
  * via the `definition` "Network".
  */
-export type Network = (BridgeNetwork | CiliumNetwork | EvpnNetwork | IlaNetwork | NetnsNetwork | SwarmNetwork)
+export type Network = (BridgeNetwork | CiliumNetwork | EvpnNetwork | IlaNetwork | MacvlanNetwork | NetnsNetwork | SwarmNetwork)
 /**
  * Lower-case letters, digits and inner hyphens; starts with a letter.
  * 
@@ -48,6 +48,15 @@ secrets?: Secret[]
 tuning?: Tuning
 bgp?: Bgp
 ila?: Ila
+/**
+ * The sites that tunnels join: a gateway, and what lies behind it.
+ */
+sites?: Site[]
+/**
+ * IPsec tunnels between sites, or between gateways themselves.
+ */
+tunnels?: Tunnel[]
+vpn?: Vpn
 }
 /**
  * A tenant.
@@ -122,6 +131,14 @@ mtuBytes?: number
  * What keeps tenants apart where servers route: `iptables` (the server's default variant), `iptables-legacy`, or `nft`.
  */
 filter?: ("iptables" | "iptables-legacy" | "nft")
+/**
+ * After this time without a frame of its station an entry of the forwarding table goes. 0: every frame is flooded, as a hub does.
+ */
+ageingSeconds?: number
+/**
+ * Whether frames to a station that no entry names go out at every system's port.
+ */
+floods?: boolean
 }
 /**
  * A network of Cilium (reports S0 and S1): its eBPF programs carry packets and enforce policies by the identities that labels come to. Written as a bridge network is: the word `kind` turns Cilium on and off.
@@ -262,6 +279,63 @@ translate?: boolean
 mtuBytes?: number
 }
 /**
+ * An Ethernet segment without a bridge (report S4): each system has an interface of its own on a parent device, with its own MAC. ARP, neighbour discovery, multicast and LLDP pass. The server itself does not hear the systems on its own device, nor they it.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "MacvlanNetwork".
+ */
+export interface MacvlanNetwork {
+/**
+ * The network's name, unique in the testbed.
+ */
+name: string
+/**
+ * The tenant that the network belongs to.
+ */
+tenant: string
+/**
+ * `macvlan`: interfaces on a parent device.
+ */
+kind: "macvlan"
+/**
+ * The device below: `uplink`, the NIC of a link as named in its `interfaces`, `local` (a device of its own on the one server that has the systems), `vlan N` (802.1Q on the uplink, CONFIG_VLAN_8021Q), or `vxlan N` (a tunnel to each of the other servers).
+ */
+parent?: string
+/**
+ * How systems of one server reach one another. `bridge`: at once. `private`: not at all. `vepa`: by a switch that sends frames back where they came from. `passthru`: one system a server has the parent, and its MAC, for itself.
+ */
+mode?: ("bridge" | "private" | "vepa" | "passthru")
+/**
+ * `macvlan`, or `ipvlan`: all systems have the parent's MAC (CONFIG_IPVLAN).
+ */
+driver?: ("macvlan" | "ipvlan")
+/**
+ * The IPv4 prefix of its systems. Other tenants may use the same.
+ */
+subnet?: string
+/**
+ * The IPv6 prefix of its systems. Other tenants may use the same.
+ */
+subnet6?: string
+/**
+ * The system of the network, with `router: true`, that the others have their default route by.
+ */
+gateway?: string
+/**
+ * Addresses of the servers themselves in the network, without prefix length: each gets an interface beside the systems', and reaches them by it.
+ */
+serverAddresses?: {
+/**
+ * An address of the subnet.
+ */
+[k: string]: string | undefined
+}
+/**
+ * MTU of the systems' interfaces. Default: what the link carries, less 50 bytes by vxlan; 1500 where parent is local.
+ */
+mtuBytes?: number
+}
+/**
  * The baseline of one server (report S1): systems are namespaces without containers, joined to the server by veth and routed there. `flipflap exec` runs the server's own programs in them.
  * 
  * This interface was referenced by `Testbed`'s JSON-Schema
@@ -371,6 +445,18 @@ files?: File[]
 capabilities?: string[]
 limits?: Limits
 /**
+ * Whether it forwards what is not for itself, IPv4 and IPv6.
+ */
+router?: boolean
+/**
+ * Further routes of its own. One to `default` stands in the place of its networks' gateways.
+ */
+routes?: Route[]
+/**
+ * A file of nftables rules, relative to the project. They stand before its interfaces are there; nothing else of nftables is in it.
+ */
+nftables?: string
+/**
  * Labels of the system; policies select by them.
  */
 labels?: {
@@ -427,6 +513,22 @@ cpuShares?: number
 cpuSet?: string
 }
 /**
+ * A static route of a system.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Route".
+ */
+export interface Route {
+/**
+ * A prefix, or `default` for both families of the next hop.
+ */
+to: string
+/**
+ * The next hop: an address of one of its networks, or a system that shares a network with it.
+ */
+via: string
+}
+/**
  * A system's interface in a network.
  * 
  * This interface was referenced by `Testbed`'s JSON-Schema
@@ -438,7 +540,7 @@ export interface Membership {
  */
 name: string
 /**
- * Fixed IPv4 address. Default: one of the subnet, by the system's name.
+ * Fixed IPv4 address; `dhcp`: a system of the network tells it (segments only: macvlan, bridge in mode l2). Default: one of the subnet, by the system's name.
  */
 address?: string
 /**
@@ -638,6 +740,101 @@ capacity?: number
  * Whether the locator address of each system is on its server's uplink, as in report S0: deprecated, and without its local route.
  */
 locatorAddresses?: boolean
+}
+/**
+ * A site of a VPN (report S4).
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Site".
+ */
+export interface Site {
+/**
+ * The site's name, unique in the testbed.
+ */
+name: string
+/**
+ * The system with `router: true` that the tunnels end in. Its image is `strongswan` where none is named.
+ */
+gateway: string
+/**
+ * The network behind the gateway.
+ */
+inside: string
+/**
+ * What tunnels carry for the site, of both families. Default: the prefixes of its inside network.
+ * 
+ * @minItems 1
+ */
+prefixes?: string[]
+}
+/**
+ * An IPsec tunnel (IKEv2, ESP in tunnel mode). What it is for does not go another way: without it, it does not go.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Tunnel".
+ */
+export interface Tunnel {
+/**
+ * The tunnel's name, unique in the testbed.
+ */
+name: string
+/**
+ * Its ends: two sites, or two gateways in mode host-to-host. The first starts it.
+ * 
+ * @minItems 2
+ * @maxItems 2
+ */
+between: string[]
+/**
+ * `site-to-site`: between what lies behind the gateways. `host-to-host`: between the gateways' own outside addresses.
+ */
+mode?: ("site-to-site" | "host-to-host")
+/**
+ * What it carries. Default: `ipv4` and `ipv6`, where both ends have prefixes or addresses of it.
+ * 
+ * @minItems 1
+ */
+families?: ("ipv4" | "ipv6")[]
+/**
+ * The family of the packets between the gateways.
+ */
+outer?: ("ipv4" | "ipv6")
+/**
+ * ESP proposals in strongSwan's words, the best first.
+ * 
+ * @minItems 1
+ */
+esp?: string[]
+/**
+ * After this time its keys are made anew.
+ */
+rekeySeconds?: number
+}
+/**
+ * What all tunnels share.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Vpn".
+ */
+export interface Vpn {
+/**
+ * How gateways know one another: `psk` (a random secret for each pair), or `certificates` (of an authority on the hub).
+ */
+auth?: ("psk" | "certificates")
+/**
+ * What carries ESP. `kernel` (CONFIG_INET_ESP), `user` (strongSwan's own, kernel-libipsec, by way of UDP), or `auto`: the kernel where it can.
+ */
+dataPlane?: ("auto" | "kernel" | "user")
+/**
+ * IKE proposals in strongSwan's words, the best first.
+ * 
+ * @minItems 1
+ */
+ike?: string[]
+/**
+ * After this time without a sign of its peer a gateway asks for one; where none comes the tunnel is made anew.
+ */
+dpdSeconds?: number
 }
 /**
  * Offloads by ethtool's short names; one that the device lacks is an error.

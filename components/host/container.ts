@@ -31,6 +31,8 @@ export interface ContainerArgs {
   readonly cpuSet?: string;
   readonly files?: readonly { readonly path: string; readonly content: pulumi.Input<string> }[];
   readonly folders?: readonly Folder[];
+  /** Of the server, under the same name inside. */
+  readonly devices?: readonly string[];
 }
 
 function containerSpec({ container, image, memoryMiB, cpuShares, cpuSet }: ContainerArgs): ContainerSpec {
@@ -87,6 +89,7 @@ export function renderContainer(
       ...(args.cpuShares === undefined ? {} : { cpuShares: args.cpuShares }),
       ...(args.cpuSet === undefined ? {} : { cpuSet: args.cpuSet }),
       ...(args.files === undefined ? {} : { uploads: args.files.map(({ path, content }) => ({ file: path, content })) }),
+      ...(args.devices === undefined ? {} : { devices: args.devices.map((device) => ({ hostPath: device })) }),
       ...foldersOf(args.folders ?? []),
     },
     // Two containers cannot have one name.

@@ -32,6 +32,7 @@ export interface IpLink {
   readonly flags: readonly string[];
   readonly address: string;
   readonly master?: string;
+  readonly link?: string;
   readonly ifalias?: string;
   readonly inet6_addr_gen_mode?: string;
   readonly linkinfo?: {

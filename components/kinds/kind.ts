@@ -38,6 +38,8 @@ export interface Member {
   readonly interface: string;
   readonly mac: string;
   readonly addresses: Addresses;
+  /** It asks for its IPv4 address. */
+  readonly asksForAddress?: boolean;
   /** The lengths that go with the addresses. */
   readonly prefixes: Prefixes;
   /** Its network's members are no neighbours: its addresses stand alone. */
@@ -139,7 +141,7 @@ export interface SharedParts {
 }
 
 /** How a member's interface is joined to the network on its server. */
-export interface AttachPoint extends Pick<AttachInterface, "learns" | "routes" | "hooks" | "docker"> {
+export interface AttachPoint extends Pick<AttachInterface, "learns" | "routes" | "hooks" | "docker" | "parent" | "floods"> {
   /** Not before the agent sees that what guards the network stands. */
   readonly startedByAgent?: boolean;
   /** None where the server routes to the system. */
@@ -195,6 +197,10 @@ export interface NetworkKind<N extends Network = Network> {
   readonly docker?: { readonly interface: string; mac(address: Address): string };
   /** Addresses of a prefix that no system may have. */
   gateways(network: N, server: string): Addresses;
+  /** Frames to all reach every member: a DHCP server among them is heard. */
+  isSegment?(network: N): boolean;
+  /** Interfaces have no MAC of their own. */
+  hasParentsMac?(network: N): boolean;
   /** Members are no neighbours of one another: all packets go by the server. */
   readonly membersStandAlone?: boolean;
   /** Whether the server itself forwards to and from the prefixes. */

@@ -5,6 +5,7 @@ import { ciliumKind } from "./cilium";
 import { evpnKind } from "./evpn";
 import { ilaKind } from "./ila";
 import type { NetworkKind } from "./kind";
+import { macvlanKind } from "./macvlan";
 import { netnsKind } from "./netns";
 import { swarmKind } from "./swarm";
 
@@ -13,6 +14,7 @@ const kinds = {
   cilium: ciliumKind,
   evpn: evpnKind,
   ila: ilaKind,
+  macvlan: macvlanKind,
   netns: netnsKind,
   swarm: swarmKind,
 } as const satisfies {

@@ -12,6 +12,10 @@ export interface Prefix {
   readonly length: number;
 }
 
+/** How declarations and plans call what is 4 and 6 here. */
+export type Family = "ipv4" | "ipv6";
+export const families: readonly Family[] = ["ipv4", "ipv6"];
+
 export const widthBits = { 4: 32, 6: 128 } as const;
 
 function parseIpv4(text: string): bigint | undefined {

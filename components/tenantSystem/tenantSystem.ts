@@ -2,14 +2,17 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { File } from "../config/types.gen";
 import { renderContainer } from "../host/container";
-import { renderObject, type Site } from "../host/hostObject";
+import { renderObject } from "../host/hostObject";
+import { ownerFolder } from "../host/objectType";
+import { contentOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
-import { type ContainerSystem, isBare, type SystemPlan } from "../testbed/plan";
+import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../testbed/plan";
+import { VpnSite } from "../vpn";
 
 export interface TenantSystemArgs {
   readonly plan: SystemPlan;
   readonly server: Server;
-  readonly site: Site;
+  readonly site: PartsSite;
   /** The networks' NVEs and the agent. */
   readonly after: readonly pulumi.Resource[];
   readonly secret: (name: string) => pulumi.Output<string>;
@@ -31,11 +34,16 @@ export class TenantSystem extends pulumi.ComponentResource {
   }
 
   private container(name: string, plan: ContainerSystem, { server, site, after, secret }: TenantSystemArgs): pulumi.Resource {
-    const { system } = plan;
+    const { system, gateway } = plan;
     // The plan comes first: the agent attaches the container the moment it starts.
     const attach = renderObject(name, plan.attach, site, { parent: this, dependsOn: [...after] });
-    const { source, resource } = server.image(system.image ?? "tools");
+    const before = gateway === undefined ? [] : new VpnSite(gateway, { site, after }, { parent: this }).ready;
+    const { source, resource } = server.image(imageOf(plan));
     const content = (file: File): pulumi.Input<string> => (file.secret === undefined ? (file.content ?? "") : secret(file.secret));
+    const files = [
+      ...(system.files ?? []).map((file) => ({ path: file.path, content: content(file) })),
+      ...(gateway?.files ?? []).map((file) => ({ path: file.path, content: contentOf(file.content, site) })),
+    ];
     return renderContainer(
       `${name}-container`,
       {
@@ -44,7 +52,7 @@ export class TenantSystem extends pulumi.ComponentResource {
         networkMode: "none",
         isStartedElsewhere: plan.startedByAgent,
         hostname: system.name,
-        capabilities: system.capabilities ?? ["NET_ADMIN", "NET_RAW"],
+        capabilities: [...new Set([...(system.capabilities ?? ["NET_ADMIN", "NET_RAW"]), ...(gateway?.capabilities ?? [])])],
         labels: {
           ...system.labels,
           "flipflap.system": system.name,
@@ -55,11 +63,16 @@ export class TenantSystem extends pulumi.ComponentResource {
         ...(system.command && { command: system.command }),
         ...(system.env && { environment: system.env as Record<string, string> }),
         ...(system.limits ?? {}),
-        ...(system.files && { files: system.files.map((file) => ({ path: file.path, content: content(file) })) }),
+        ...(files.length > 0 && { files }),
+        ...(gateway !== undefined && {
+          command: gateway.command,
+          devices: gateway.devices,
+          folders: [{ ...gateway.folder, server: `${ownerFolder(site.owner)}/${gateway.folder.server}`, readOnly: true }],
+        }),
       },
       server.docker,
       site,
-      { parent: this, dependsOn: [attach, resource] },
+      { parent: this, dependsOn: [attach, resource, ...before] },
     );
   }
 }

@@ -5,10 +5,12 @@ import { applyRules, ConfigError, type Fault } from "../config/faults";
 import { loadDeclaration } from "../config/load";
 import { allKinds } from "../kinds/registry";
 import { policyRules } from "./policyRules";
+import { routerRules } from "./routers";
 import { testbedRules } from "./rules";
+import { vpnRules } from "../vpn/rules";
 
 export function ruleFaults(declaration: Declaration): Fault[] {
-  const faults = [...applyRules(testbedRules, declaration), ...applyRules(policyRules, declaration)];
+  const faults = [testbedRules, policyRules, routerRules, vpnRules].flatMap((rules) => applyRules(rules, declaration));
   for (const kind of allKinds) {
     const networks = declaration.testbed.networks.filter((network) => network.kind === kind.kind);
     faults.push(...applyRules(kind.rules, { declaration, networks }));

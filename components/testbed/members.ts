@@ -11,6 +11,9 @@ export function interfaceName(system: System, index: number): string {
   return system.networks[index]?.interface ?? `eth${index}`;
 }
 
+/** In the place of an IPv4 address: it asks for one. */
+export const asked = "dhcp";
+
 /** Undefined where a network's prefixes have no address left. */
 export interface Membership extends Omit<Member, "addresses"> {
   readonly declared: { readonly ipv4?: Address; readonly ipv6?: Address };
@@ -31,7 +34,8 @@ function memberships(declaration: Declaration, network: Network): Membership[] {
           server: system.server,
           network: network.name,
           interface: kind.docker?.interface ?? interfaceName(system, index),
-          mac: (membership.mac ?? macFor(`${network.name} ${system.name}`)).toLowerCase(),
+          mac: kind.hasParentsMac?.(network) === true ? "" : (membership.mac ?? macFor(`${network.name} ${system.name}`)).toLowerCase(),
+          ...(membership.address === asked && { asksForAddress: true }),
           prefixes: kind.prefixes(network, system.server),
           ...(kind.membersStandAlone === true && { standsAlone: true }),
           declared: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
@@ -69,6 +73,7 @@ export function resolveMembers(declaration: Declaration, network: Network): Reso
   const settle = (m: Membership, family: "ipv4" | "ipv6"): Address | undefined => {
     const prefix = m.prefixes[family];
     if (m.declared[family] !== undefined || prefix === undefined) return m.declared[family];
+    if (family === "ipv4" && m.asksForAddress === true) return undefined;
     const text = formatPrefix(prefix);
     const set = taken.get(text) ?? takenIn(declaration, network, all, prefix, family);
     taken.set(text, set);

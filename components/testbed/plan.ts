@@ -19,11 +19,13 @@ import {
   type SharedParts,
 } from "../kinds/kind";
 import { allKinds, hasNamespaces, kindOf } from "../kinds/registry";
-import { formatAddress, formatPrefix } from "../net/cidr";
+import { type Family, formatAddress, formatPrefix } from "../net/cidr";
 import { deviceName, hash32, macFor, ownContainers, systemContainer } from "../net/names";
+import { gatewayOf, type GatewayPlan, type VpnPlan, vpnPlan } from "../vpn";
 import { addressTexts, resolveMembers } from "./members";
 import { networkMtuBytes } from "./mtu";
 import { networkPolicies } from "./policies";
+import { defaultRoute, routerSysctls, settledRoutes } from "./routers";
 import { congestionControl, impairmentRequirements, serverSettings, serverSysctls } from "./serverSettings";
 
 const { agentFolders, attach: attachSpec, attached, namespaceSystem } = objectTypes;
@@ -59,6 +61,8 @@ export interface ContainerSystem extends SystemBase {
   /** Of docker's networks: those that it is joined to. */
   readonly dockerNetworks: readonly string[];
   readonly attach: HostObject<AttachSpec>;
+  /** What its container is beside a system's. */
+  readonly gateway?: GatewayPlan;
 }
 
 /** A namespace, of a kind that has these for systems. */
@@ -79,6 +83,7 @@ export interface ServerPlan {
   readonly agentFolders: HostObject;
   readonly kinds: readonly KindPlan[];
   readonly networks: readonly NetworkPlan[];
+  readonly vpn: VpnPlan;
   /** Names of the secrets that it uses. */
   readonly secrets: readonly string[];
   readonly systems: readonly SystemPlan[];
@@ -141,6 +146,11 @@ function bareSystem(declaration: Declaration, context: NetworkContext, member: M
   return { system, members: [member], interfaces: [{ network, name, mac, addresses: addressTexts(member, formatAddress) }], namespace };
 }
 
+const familyOfText = (address: string): Family => (address.includes(":") ? "ipv6" : "ipv4");
+
+/** The image of a system's container: a name of images/, or an archive. */
+export const imageOf = ({ system, gateway }: ContainerSystem): string => system.image ?? gateway?.image ?? "tools";
+
 function attachPoint(context: NetworkContext, member: Member): AttachPoint {
   const point = kindOf(context.network).attach?.(context, member);
   if (point === undefined) throw new Error(`${member.system}: a namespace and no container cannot be in ${member.network} at once`);
@@ -156,15 +166,19 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     portMac: portMac(member),
     mtuBytes: context.mtuBytes,
     addresses: addressTexts(member, formatAddress),
+    ...(member.asksForAddress === true && { dhcp: true }),
     // Without a prefix of the family there is no gateway to go by.
     routes: point.routes,
-    offloads: kernelOffloads({ ...virtualOffloads(declaration), ...point.offloads }),
+    // An interface on a device of the server has that one's.
+    offloads: point.parent === undefined ? kernelOffloads({ ...virtualOffloads(declaration), ...point.offloads }) : {},
     portOffloads: kernelOffloads(virtualOffloads(declaration)),
     neighbours: (point.nextHops ?? []).map((address) => ({ address, mac: portMac(member) })),
     bridge: point.bridge ?? "",
     learns: point.learns,
+    ...(point.floods === false && { floods: false as const }),
     hooks: point.hooks,
     ...(point.docker !== undefined && { docker: point.docker }),
+    ...(point.parent !== undefined && { parent: point.parent }),
   };
 }
 
@@ -178,19 +192,32 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
   if (first !== undefined && hasNamespaces(first.context.network)) return bareSystem(declaration, first.context, first.member, system);
   // One interface holds the default route of each family: the first that has one.
   const defaults = new Set<string>();
+  const declared = settledRoutes(
+    system,
+    joined.map(({ context, member }) => ({ member, members: context.members })),
+  );
+  const ownDefaults = new Set(declared.filter(({ to }) => to === defaultRoute).map(({ via }) => familyOfText(via)));
   const points = joined.map(({ context, member }) => attachPoint(context, member));
   const interfaces = joined.map(({ context, member }, i) => {
     const iface = attachInterface(declaration, context, member, points[i] as AttachPoint);
-    const isSpoken = (family: string): boolean => defaults.has(family) || !defaults.add(family);
-    return { ...iface, routes: iface.routes.filter(({ to, via }) => to !== "default" || !isSpoken(via.includes(":") ? "ipv6" : "ipv4")) };
+    const isSpoken = (family: Family): boolean => ownDefaults.has(family) || defaults.has(family) || !defaults.add(family);
+    const told = iface.routes.filter(({ to, via }) => to !== defaultRoute || !isSpoken(familyOfText(via)));
+    const own = declared.filter(({ network }) => network === context.network.name).map(({ to, via }) => ({ to, via }));
+    return { ...iface, routes: [...told, ...own] };
   });
   const container = systemContainer(system.name);
   const startedByAgent = points.some((point) => point.startedByAgent === true);
+  const gateway = gatewayOf(declaration, system);
+  const rules = [gateway?.guard, declaration.nftables[system.nftables ?? ""]].filter((text) => text !== undefined);
   const spec: AttachSpec = {
     system: system.name,
     container,
-    sysctls: { "net.ipv4.tcp_congestion_control": congestionControl(declaration) },
+    sysctls: {
+      "net.ipv4.tcp_congestion_control": congestionControl(declaration),
+      ...(system.router === true ? routerSysctls : {}),
+    },
     interfaces,
+    ...(rules.length > 0 && { nftables: rules.join("\n") }),
     ...(startedByAgent && { startedByAgent }),
   };
   return {
@@ -200,6 +227,7 @@ function systemPlan(declaration: Declaration, contexts: ReadonlyMap<string, Netw
     dockerNetworks: interfaces.flatMap(({ docker }) => docker?.network ?? []),
     interfaces,
     attach: declare(attachSpec, "attach", spec),
+    ...(gateway !== undefined && { gateway }),
     members: joined.map(({ member }) => member),
   };
 }
@@ -276,12 +304,10 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     .update(JSON.stringify(containers.map((s) => s.attach.spec)))
     .digest("hex")
     .slice(0, 16);
-  const images = [
-    "agent",
-    ...containers.map((s) => s.system.image ?? "tools"),
-    ...parts.flatMap((part) => (isContainer(part) ? [part.image] : [])),
-  ];
+  const images = ["agent", ...containers.map(imageOf), ...parts.flatMap((part) => (isContainer(part) ? [part.image] : []))];
   const files = systems.flatMap(({ system }) => system.files ?? []);
+  const gatewaySecrets = containers.flatMap(({ gateway }) => fileSecrets(gateway?.files ?? []));
+  const vpn = vpnPlan(declaration, server);
   const prefixes = networks.flatMap(({ network }) => declaration.servers.flatMap(({ name }) => routedPrefixTexts(network, name)));
   return {
     server,
@@ -294,12 +320,19 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
         policies.resolved.selected.length === 0 ? [] : (kindOf(network).policies?.requires(network) ?? []),
       ),
       ...kinds.flatMap(({ shared }) => shared.authority?.requires ?? []),
+      ...vpn.requirements,
+      ...(containers.some(({ attach }) => attach.spec.nftables !== undefined)
+        ? [{ tool: "nft", why: "rules of routers and gateways (package nftables)" }]
+        : []),
     ],
     settings: serverSettings(declaration, server),
     agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,
     kinds,
     networks,
-    secrets: [...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts), ...agentSecrets])].sort(),
+    secrets: [
+      ...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts), ...agentSecrets, ...gatewaySecrets]),
+    ].sort(),
+    vpn,
     systems,
     images: [...new Set(images)].sort(),
     attached: declare(attached, "attached", { systems: containers.map((s) => s.system.name).sort(), plansHash: hash }) as HostObject,

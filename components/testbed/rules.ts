@@ -15,7 +15,7 @@ import {
   parseInterfaceAddress,
 } from "../net/cidr";
 import { ownContainers, systemContainer } from "../net/names";
-import { interfaceName, resolveMembers } from "./members";
+import { asked, interfaceName, resolveMembers } from "./members";
 import { mtuSums } from "./mtu";
 import { kindSecrets } from "./secrets";
 
@@ -29,7 +29,7 @@ const oneOf = (word: string, known: readonly string[]): string => {
 const uniqueNames: TestbedRule = {
   id: "unique-name",
   check: ({ testbed }, report) => {
-    for (const list of ["tenants", "networks", "systems", "secrets"] as const) {
+    for (const list of ["tenants", "networks", "systems", "secrets", "sites", "tunnels"] as const) {
       const seen = new Set<string>();
       for (const { name } of testbed[list] ?? []) {
         if (seen.has(name)) report(`${list}.${name}`, "there are two of this name", "rename one of them");
@@ -135,6 +135,15 @@ const address: TestbedRule = {
           const text = membership[key];
           if (text === undefined) continue;
           const path = `systems.${system.name}.networks.${membership.name}.${key}`;
+          if (key === "address" && text === asked) {
+            if (kind.isSegment?.(network) !== true)
+              report(
+                path,
+                `nobody hears it ask in a network of kind ${network.kind} ${kind.variant(network)}`,
+                "use a segment: macvlan, or bridge in mode l2",
+              );
+            continue;
+          }
           const parsed = parseAddress(text);
           const prefix = kind.prefixes(network, system.server)[family];
           const gateway = kind.gateways(network, system.server)[family];
@@ -165,7 +174,7 @@ const taken: TestbedRule = {
       for (const membership of system.networks) {
         for (const key of ["address", "address6", "mac"] as const) {
           const text = membership[key];
-          if (text === undefined) continue;
+          if (text === undefined || text === asked) continue;
           const value = key === "mac" ? text.toLowerCase() : canonicalAddress(text);
           const other = users.get(`${membership.name} ${value}`);
           if (other !== undefined && other !== system.name)

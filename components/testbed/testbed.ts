@@ -10,6 +10,7 @@ import type { PartsSite } from "../parts";
 import { Secrets } from "../secrets";
 import { Server } from "../server";
 import { TenantSystem } from "../tenantSystem";
+import { VpnTunnel } from "../vpn";
 import { planServer, type ServerPlan } from "./plan";
 import { secretsOf } from "./secrets";
 
@@ -50,9 +51,10 @@ export class Testbed extends pulumi.ComponentResource {
     const systems = plan.systems.map((system) => {
       const networks = system.members.flatMap((member) => ready.get(member.network) ?? []);
       const after = [...agent.ready, ...new Set(networks)];
-      return new TenantSystem(system.system.name, { plan: system, server, site, secret, after }, parent);
+      return new TenantSystem(system.system.name, { plan: system, server, site: partsSite, secret, after }, parent);
     });
-    renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
+    const attached = renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
+    for (const tunnel of plan.vpn.tunnels) new VpnTunnel(tunnel, { site, after: [attached] }, parent);
 
     this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.interfaces.flatMap((i) => i.addresses)]));
     this.secrets =
@@ -68,6 +70,8 @@ export class Testbed extends pulumi.ComponentResource {
       if (shared.authority === undefined) continue;
       made.set(kind, new Nva(`${kind}_nva`, { ...shared.authority, site, after }, { parent: this }).ready);
     }
+    if (plan.vpn.authority !== undefined)
+      made.set("vpn", new Nva("vpn_nva", { ...plan.vpn.authority, site, after }, { parent: this }).ready);
     return made;
   }
 

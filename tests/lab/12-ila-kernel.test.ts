@@ -66,7 +66,7 @@ function declarationOf(sorts: Readonly<Record<string, Sort>>): Declaration {
     names.map((at): System => ({ name: `${name}-${at}`, tenant: "red", server: at, networks: [{ name }] })),
   );
   const testbed: Testbed = { tenants: [{ name: "red" }], networks, systems, links: [{ between: ["flap", "flip"], mtuBytes: 1500 }] };
-  return { name: "guest", testbed, servers, policies: [] };
+  return { name: "guest", testbed, servers, policies: [], nftables: {} };
 }
 
 /** Everything on a server but containers: those are processes here. */

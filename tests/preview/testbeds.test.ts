@@ -37,7 +37,13 @@ function declarationOf(name: string): Declaration {
     isLab: true,
   }));
   const testbed = parse(readFileSync(join(codeRoot, "testbeds", `${name}.yaml`), "utf8")) as TestbedFile;
-  return { name, testbed, servers, policies: (testbed.policies ?? []).flatMap((path) => readPolicyFile(codeRoot, path, []) ?? []) };
+  return {
+    name,
+    testbed,
+    servers,
+    nftables: {},
+    policies: (testbed.policies ?? []).flatMap((path) => readPolicyFile(codeRoot, path, []) ?? []),
+  };
 }
 
 /** Secrets as plain values: the offline plugins get them so. */

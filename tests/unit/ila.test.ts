@@ -74,7 +74,13 @@ describe("identifiers", () => {
 
 describe("plans of kind ila", () => {
   const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: name === "flip", isLab: true }));
-  const declaration: Declaration = { name: "ila", testbed: parse(Project.original("testbeds/ila.yaml")) as Testbed, servers, policies: [] };
+  const declaration: Declaration = {
+    name: "ila",
+    testbed: parse(Project.original("testbeds/ila.yaml")) as Testbed,
+    servers,
+    policies: [],
+    nftables: {},
+  };
   const planOf = (name: string) =>
     planServer(
       declaration,

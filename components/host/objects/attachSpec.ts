@@ -10,6 +10,8 @@ export interface AttachSpec {
   readonly container: string;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly interfaces: readonly AttachInterface[];
+  /** All of nftables in the container; it stands before an interface is there. None: not our business. */
+  readonly nftables?: string;
   /** Docker does not start it: the agent does, once what guards its networks stands. */
   readonly startedByAgent?: boolean;
 }
@@ -33,7 +35,13 @@ export interface AttachInterface {
   readonly bridge: string;
   /** Whether the bridge learns MACs at the system's port. */
   readonly learns: boolean;
+  /** Frames to stations that the bridge does not know do not go out there. */
+  readonly floods?: false;
   readonly hooks: readonly { readonly type: string; readonly args: Readonly<Record<string, unknown>> }[];
+  /** It sits on a device of the server, and has no server's end; the fields of that say nothing then. */
+  readonly parent?: { readonly device: string; readonly driver: "macvlan" | "ipvlan"; readonly mode: string };
+  /** A system of its network tells it an IPv4 address, and the way to others. */
+  readonly dhcp?: boolean;
   /** Docker makes it: the server's end is docker's own. The guard is a script below the folder of kinds. */
   readonly docker?: DockerJoin;
 }
@@ -57,9 +65,11 @@ interface Looked {
   readonly error?: string;
   readonly interfaces: Readonly<Record<string, LookedInterface>>;
   readonly sysctls: Readonly<Record<string, string>>;
+  readonly nftables?: string;
 }
 
 interface LookedInterface {
+  readonly parent?: { readonly device: string; readonly driver: string; readonly mode: string };
   readonly mac: string;
   readonly mtuBytes: number;
   readonly up: boolean;
@@ -72,6 +82,7 @@ interface LookedInterface {
     readonly up: boolean;
     readonly bridge: string;
     readonly learns: boolean;
+    readonly floods: boolean;
     readonly offloads: Readonly<Record<string, boolean>>;
   } | null;
   readonly neighbours: readonly string[];
@@ -127,15 +138,20 @@ export const attachSpec: ObjectType<AttachSpec> = {
       if (i.mac !== "") properties[`${i.name}.mac`] = i.mac;
       properties[`${i.name}.mtuBytes`] = i.mtuBytes;
       properties[`${i.name}.up`] = true;
-      properties[`${i.name}.addresses`] = [...i.addresses].sort();
+      properties[`${i.name}.addresses`] = [...i.addresses, ...(i.dhcp === true ? ["dhcp"] : [])].sort();
       for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = on;
       if (i.docker !== undefined) continue;
+      properties[`${i.name}.routes`] = i.routes.map((r) => `${r.to} via ${r.via}`).sort();
+      if (i.parent !== undefined) {
+        for (const key of ["device", "driver", "mode"] as const) properties[`${i.name}.parent.${key}`] = i.parent[key];
+        continue;
+      }
       properties[`${i.name}.bridge`] = i.bridge;
       properties[`${i.name}.learns`] = i.learns;
       properties[`${i.name}.port.mac`] = i.portMac;
       properties[`${i.name}.port.mtuBytes`] = i.mtuBytes;
       properties[`${i.name}.port.up`] = true;
-      properties[`${i.name}.routes`] = i.routes.map((r) => `${r.to} via ${r.via}`).sort();
+      if (i.floods === false) properties[`${i.name}.floods`] = false;
       for (const [short, on] of shortOffloads(i.portOffloads)) properties[`${i.name}.port.${short}`] = on;
       if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = i.addresses.map((a) => a.split("/")[0] ?? "").sort();
       if (isOfIla(i)) properties[`${i.name}.ila`] = "on";
@@ -146,6 +162,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
       }
     }
     for (const [key, value] of Object.entries(spec.sysctls)) properties[key] = value;
+    if (spec.nftables !== undefined) properties.nftables = "as declared";
     return properties;
   },
   found: (output, spec) => {
@@ -165,13 +182,19 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.mtuBytes`] = now.mtuBytes;
       properties[`${i.name}.up`] = now.up;
       properties[`${i.name}.addresses`] = now.addresses;
+      if (now.parent !== undefined)
+        for (const key of ["device", "driver", "mode"] as const) properties[`${i.name}.parent.${key}`] = now.parent[key];
       properties[`${i.name}.bridge`] = port?.bridge ?? "";
+      properties[`${i.name}.floods`] = port?.floods ?? true;
       // Off its bridge it has no such setting.
       properties[`${i.name}.learns`] = port === null || port.bridge === "" ? i.learns : port.learns;
       properties[`${i.name}.port.mac`] = port?.mac ?? "";
       properties[`${i.name}.port.mtuBytes`] = port?.mtuBytes ?? 0;
       properties[`${i.name}.port.up`] = port?.up ?? false;
-      properties[`${i.name}.routes`] = now.routes;
+      // A way that was told with the address is no declared one.
+      const declared = new Set(i.routes.map((r) => `${r.to} via ${r.via}`));
+      properties[`${i.name}.routes`] =
+        i.dhcp === true ? now.routes.filter((route) => declared.has(route) || !route.startsWith("default ")) : now.routes;
       for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = offloadState(now.offloads, short, on);
       for (const [short, on] of shortOffloads(i.portOffloads))
         properties[`${i.name}.port.${short}`] = offloadState(port?.offloads ?? {}, short, on);
@@ -185,6 +208,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
       }
     }
     for (const key of Object.keys(spec.sysctls)) properties[key] = looked.sysctls[key] ?? "";
+    if (spec.nftables !== undefined) properties.nftables = looked.nftables ?? "";
     return properties;
   },
 };

@@ -12,6 +12,8 @@ export interface BridgeSpec {
   readonly addresses: readonly string[];
   /** Its entries are told, not learnt, and stay until they are taken away. Default: as the kernel does. */
   readonly entriesAreTold?: boolean;
+  /** Default: the kernel's, 300 s; 0 makes a hub of it. */
+  readonly ageingSeconds?: number;
   /** What stays on it passes by iptables too: this bridge alone, whatever the server's bridge-nf-call-iptables says. */
   readonly isFiltered?: boolean;
 }
@@ -36,6 +38,7 @@ export const bridge: ObjectType<BridgeSpec> = {
     fi
     ip link set dev "$device" alias "$mark"
     ${spec.entriesAreTold === true ? sh`ip link set dev "$device" addrgenmode none type bridge ageing_time ${toldAgeing}` : nothing}
+    ${spec.ageingSeconds === undefined ? nothing : sh`ip link set dev "$device" type bridge ageing_time ${spec.ageingSeconds * 100}`}
     set_mac "$device" ip "$mac"
     ip link set dev "$device" mtu "$mtu" up
     # In this order: a bridge that does spanning tree takes no delay of 0.
@@ -58,6 +61,7 @@ export const bridge: ObjectType<BridgeSpec> = {
     stp: false,
     addresses: [...spec.addresses].sort(),
     ...(spec.entriesAreTold === true ? { ageingSeconds: toldAgeing / 100, addressGeneration: "none" } : {}),
+    ...(spec.ageingSeconds === undefined ? {} : { ageingSeconds: spec.ageingSeconds }),
     ...(spec.isFiltered === undefined ? {} : { isFiltered: spec.isFiltered }),
   }),
   found: (output, { device }) => {

@@ -14,14 +14,16 @@ export interface Leaf {
 }
 
 export interface CertificatesSpec {
+  /** Below the stack's; one authority has one. Default: that of the kinds' stores. */
+  readonly folder?: string;
   readonly leaves: readonly Leaf[];
 }
 
 export const certificatesFolder = "ca";
 
 /** Below the stack's folder. */
-export const leafFolder = (leaf: string): string => `${certificatesFolder}/${leaf}`;
-export const leafBundle = (leaf: string): string => `${leafFolder(leaf)}/bundle.pem`;
+export const leafFolder = (leaf: string, folder: string = certificatesFolder): string => `${folder}/${leaf}`;
+export const leafBundle = (leaf: string, folder?: string): string => `${leafFolder(leaf, folder)}/bundle.pem`;
 
 const validDays = 3650;
 /** What is left of a leaf's life when a check finds it wanting. */
@@ -35,10 +37,10 @@ const leafText = ({ addresses, uses }: Leaf): string =>
 
 export const certificates: ObjectType<CertificatesSpec> = {
   type: "certificates",
-  identity: () => [],
-  ensure: ({ leaves }, owner) => sh`
+  identity: ({ folder }) => (folder === undefined ? [] : [folder]),
+  ensure: ({ leaves, folder = certificatesFolder }, owner) => sh`
     umask 077
-    dir="$folder/${certificatesFolder}"
+    dir="$folder/"${folder}
     mkdir -p "$dir/authority"
     new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
     if ! openssl x509 -in "$dir/authority/ca.crt" -noout 2>/dev/null; then
@@ -66,12 +68,12 @@ export const certificates: ObjectType<CertificatesSpec> = {
     }
     ${leaves.map((leaf) => sh`leaf ${leaf.name} ${leafText(leaf)}`)}
   `,
-  remove: () => sh`
-    rm -rf "$folder/${certificatesFolder}"
+  remove: ({ folder = certificatesFolder }) => sh`
+    rm -rf "$folder/"${folder}
     prune
   `,
-  check: ({ leaves }, owner) => sh`
-    dir=${`${ownerFolder(owner)}/${certificatesFolder}`}
+  check: ({ leaves, folder = certificatesFolder }, owner) => sh`
+    dir=${`${ownerFolder(owner)}/${folder}`}
     for leaf in ${leaves.map((leaf) => leaf.name)}; do
       [ -e "$dir/$leaf/tls.crt" ] || continue
       echo "=== $leaf"

@@ -2,7 +2,8 @@
 import { sections } from "../json";
 import type { ObjectType, Properties } from "../objectType";
 import { nothing, type Script, sh } from "../sh";
-import { families, type Family, setPrefixOf } from "../../net/policy/netfilter";
+import { families, type Family } from "../../net/cidr";
+import { setPrefixOf } from "../../net/policy/netfilter";
 import {
   type FilterSpec,
   filterTool,

@@ -1,5 +1,6 @@
 /** What keeps the systems of other tenants away from a bridge, as rules of iptables and of nft, spelled as both print them. Pure. */
-import type { Family, NetfilterPolicy } from "../../net/policy/netfilter";
+import type { Family } from "../../net/cidr";
+import type { NetfilterPolicy } from "../../net/policy/netfilter";
 
 export interface FilterSpec {
   /** The chain's (iptables) and table's (nft) name. */

@@ -26,6 +26,8 @@ import { offloads } from "./offloads";
 import { overlay } from "./overlay";
 import { route } from "./route";
 import { router } from "./router";
+import { segment } from "./segment";
+import { serverInterface } from "./serverInterface";
 import { serviceAddress } from "./serviceAddress";
 import { services } from "./services";
 import { speakerVni } from "./speakerVni";
@@ -37,6 +39,8 @@ import { sysctls } from "./sysctls";
 import { tenantRouter } from "./tenantRouter";
 import { tenantVrf } from "./tenantVrf";
 import { unreachable } from "./unreachable";
+import { vpnGateway } from "./vpnGateway";
+import { vpnTunnel } from "./vpnTunnel";
 import { vxlan } from "./vxlan";
 
 export const objectTypes = {
@@ -66,6 +70,8 @@ export const objectTypes = {
   overlay,
   route,
   router,
+  segment,
+  serverInterface,
   serviceAddress,
   services,
   speakerVni,
@@ -77,6 +83,8 @@ export const objectTypes = {
   tenantRouter,
   tenantVrf,
   unreachable,
+  vpnGateway,
+  vpnTunnel,
   vxlan,
 } as const;
 

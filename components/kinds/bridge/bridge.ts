@@ -6,8 +6,8 @@ import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { transitRouterAddress } from "../../host/objects/router";
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
-import { type Script, sh } from "../../host/sh";
-import { deviceName, macFor, systemContainer } from "../../net/names";
+import { deviceName, macFor } from "../../net/names";
+import { announce } from "../announce";
 import { type Member, type NetworkContext, type NetworkKind, nothingShared, type Requirement } from "../kind";
 import { bridgeDevice, bridgeEnforcer, filterChain, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
@@ -42,6 +42,7 @@ function bridgeObject(context: Context): HostObject {
     mtuBytes,
     addresses: ownsGateway ? gatewayTexts(network, server.name) : [],
     ...(policyOf(context) !== undefined && { isFiltered: true }),
+    ...(network.ageingSeconds !== undefined && { ageingSeconds: network.ageingSeconds }),
   }) as HostObject;
 }
 
@@ -143,15 +144,6 @@ function reaches({ network }: Context, from: Member, to: Member): boolean {
   return modeOf(network) !== "nat";
 }
 
-/** Frames to all from the new place: every bridge of the segment learns at once where the MAC is now. */
-function announce(member: Member): Script {
-  return sh`
-    pid=$(docker inspect -f '{{.State.Pid}}' ${systemContainer(member.system)})
-    nsenter -t "$pid" -n ping -n -q -b -c 1 -W 0.1 -I ${member.interface} 255.255.255.255 >/dev/null 2>&1 || :
-    nsenter -t "$pid" -n ping -n -q -c 1 -W 0.1 ${`ff02::1%${member.interface}`} >/dev/null 2>&1 || :
-  `;
-}
-
 export const bridgeKind: NetworkKind<BridgeNetwork> = {
   kind: "bridge",
   rules: bridgeRules,
@@ -159,6 +151,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
   servers: serversOf,
   links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
   routesOnServer: true,
+  isSegment: (network) => modeOf(network) === "l2",
   secrets: [],
   sysctls: {},
   overhead: () => [],
@@ -174,6 +167,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
     return {
       bridge: bridgeDevice(network),
       learns: true,
+      ...(network.floods === false && { floods: false as const }),
       routes: [
         ...(gateways.ipv4 ? [{ to: "default", via: formatAddress(gateways.ipv4) }] : []),
         ...(gateways.ipv6 ? [{ to: "default", via: formatAddress(gateways.ipv6) }] : []),

@@ -3,12 +3,9 @@
  * hash of what is in it: new sets stand beside the old ones, one iptables-restore goes over to them, and the old ones go. Pure.
  */
 import { createHash } from "node:crypto";
-import { type Address, formatAddress, formatPrefix, parsePrefix, widthBits } from "../cidr";
+import { type Address, type Family, formatAddress, formatPrefix, parsePrefix, widthBits } from "../cidr";
 import { hash32 } from "../names";
 import type { AllowRule, PortRange, ResolvedPolicy, Source } from "./resolve";
-
-export type Family = "ipv4" | "ipv6";
-export const families: readonly Family[] = ["ipv4", "ipv6"];
 
 /** Sets whose names begin so are one owner's and no other's: 11 characters. */
 export const setPrefixOf = (owner: string): string => `ff${hash32(owner).toString(16).padStart(8, "0")}-`;

@@ -10,6 +10,7 @@ interface ContainerInputs {
   readonly restart?: string;
   readonly labels?: readonly { readonly label: string; readonly value: string }[];
   readonly capabilities?: { readonly adds?: readonly string[] };
+  readonly devices?: readonly { readonly hostPath: string }[];
   readonly command?: readonly string[];
   readonly envs?: readonly string[];
   readonly hostname?: string;
@@ -71,6 +72,8 @@ function creation(inputs: ContainerInputs): Properties {
       ...resources(inputs),
       NetworkMode: inputs.networkMode ?? "default",
       CapAdd: inputs.capabilities?.adds ?? [],
+      // As the vendor's does where no path inside and no permissions are named.
+      Devices: (inputs.devices ?? []).map(({ hostPath }) => ({ PathOnHost: hostPath, PathInContainer: hostPath, CgroupPermissions: "rwm" })),
       Binds: (inputs.volumes ?? []).map((v) => `${v.hostPath}:${v.containerPath}:${v.readOnly === true ? "ro" : "rw"}`),
       Mounts: (inputs.mounts ?? []).map((m) => ({
         Type: m.type,
@@ -126,6 +129,7 @@ const container: ResourceType = {
     restart: true,
     labels: { label: true, value: true },
     capabilities: { adds: true },
+    devices: { hostPath: true },
     command: true,
     envs: true,
     hostname: true,
@@ -136,7 +140,7 @@ const container: ResourceType = {
     volumes: { hostPath: true, containerPath: true, readOnly: true },
     mounts: { type: true, source: true, target: true, readOnly: true, bindOptions: { propagation: true } },
   },
-  replacing: ["name", "image", "networkMode", "labels", "capabilities", "command", "envs", "hostname", "uploads", "volumes", "mounts"],
+  replacing: ["name", "image", "networkMode", "labels", "capabilities", "devices", "command", "envs", "hostname", "uploads", "volumes", "mounts"],
   create: async (inputs) => ({ id: await create(inputs as unknown as ContainerInputs), outs: { ...inputs } }),
   read: async (id, state) => {
     const found = await inspect(id);

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// toldNftables is what a container's nftables was told, and how it listed that.
+type toldNftables struct {
+	Told   string `json:"told"`
+	Listed string `json:"listed"`
+}
+
+func shortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// nftIn runs the server's nft in a container's network: whatever its image is.
+func (a *agent) nftIn(pid int, input string, words ...string) (string, error) {
+	return a.tellHost(input, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid), "nft"}, words...)...)
+}
+
+// listNftables gives all rules without counters and what else changes by itself.
+func (a *agent) listNftables(pid int) (string, error) {
+	return a.nftIn(pid, "", "-s", "list", "ruleset")
+}
+
+// settleNftables makes the rules in a container those of its plan, in one step; none where the plan has none any more.
+func (a *agent) settleNftables(s *spec, pid int) error {
+	before := a.statusOf(s.System).Nftables
+	if s.Nftables == "" && before == nil {
+		return nil
+	}
+	listed, err := a.listNftables(pid)
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	now := toldNftables{Told: shortHash(s.Nftables), Listed: shortHash(listed)}
+	if before != nil && *before == now {
+		s.nftables = before
+		return nil
+	}
+	if _, err := a.nftIn(pid, "flush ruleset\n"+s.Nftables, "-f", "-"); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	if listed, err = a.listNftables(pid); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	if s.Nftables != "" {
+		s.nftables = &toldNftables{Told: now.Told, Listed: shortHash(listed)}
+	}
+	return nil
+}
+
+// lookAtNftables compares with what was listed when the plan's rules were put there.
+func (a *agent) lookAtNftables(s *spec, pid int) (string, error) {
+	if s.Nftables == "" {
+		return "", nil
+	}
+	told := readStatus(a.statusDir, s.System).Nftables
+	listed, err := a.listNftables(pid)
+	if err != nil {
+		return "", err
+	}
+	if told == nil || told.Told != shortHash(s.Nftables) || told.Listed != shortHash(listed) {
+		return "changed", nil
+	}
+	return "as declared", nil
+}

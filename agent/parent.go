@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+
+	"flipflap.local/agent/kernel"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+var macvlanModes = map[string]netlink.MacvlanMode{
+	"bridge":   netlink.MACVLAN_MODE_BRIDGE,
+	"private":  netlink.MACVLAN_MODE_PRIVATE,
+	"vepa":     netlink.MACVLAN_MODE_VEPA,
+	"passthru": netlink.MACVLAN_MODE_PASSTHRU,
+}
+
+var ipvlanFlags = map[string]netlink.IPVlanFlag{
+	"bridge":  netlink.IPVLAN_FLAG_BRIDGE,
+	"private": netlink.IPVLAN_FLAG_PRIVATE,
+	"vepa":    netlink.IPVLAN_FLAG_VEPA,
+}
+
+// lookedParent is what an interface sits on; it has the fields of its spec.
+type lookedParent = parentSpec
+
+// parentOf tells what an interface sits on; nil where it sits on nothing of the server.
+func parentOf(link netlink.Link) *lookedParent {
+	found := &lookedParent{Driver: link.Type()}
+	switch on := link.(type) {
+	case *netlink.Macvlan:
+		for mode, value := range macvlanModes {
+			if on.Mode == value {
+				found.Mode = mode
+			}
+		}
+	case *netlink.IPVlan:
+		for mode, value := range ipvlanFlags {
+			if on.Flag == value {
+				found.Mode = mode
+			}
+		}
+	default:
+		return nil
+	}
+	// In another namespace than its parent it names that by the number alone.
+	if parent, err := netlink.LinkByIndex(link.Attrs().ParentIndex); err == nil {
+		found.Device = parent.Attrs().Name
+	}
+	return found
+}
+
+// attachToParent makes the container an interface on a device of the server.
+func (a *agent) attachToParent(ctx context.Context, s *spec, c *container, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle) error {
+	var mac net.HardwareAddr
+	if want.MAC != "" {
+		parsed, err := net.ParseMAC(want.MAC)
+		if err != nil {
+			return err
+		}
+		mac = parsed
+	}
+	link, err := a.onParent(s, want, mac, ns, inside)
+	if err != nil {
+		return err
+	}
+	return a.settleInside(ctx, s, c, want, ns, inside, link, mac)
+}
+
+// onParent gives the interface; one of ours that sits elsewhere, or otherwise, is made anew.
+func (a *agent) onParent(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.NsHandle, inside *netlink.Handle) (netlink.Link, error) {
+	parent, err := netlink.LinkByName(want.Parent.Device)
+	if err != nil {
+		return nil, fmt.Errorf("parent %s: %w", want.Parent.Device, err)
+	}
+	mark := alias(a.stack, s.System, want.Network)
+	present, err := inside.LinkByName(want.Name)
+	var missing netlink.LinkNotFoundError
+	if err != nil && !asLinkNotFound(err, &missing) {
+		return nil, err
+	}
+	if err == nil {
+		now := parentOf(present)
+		if now != nil && *now == *want.Parent && present.Attrs().ParentIndex == parent.Attrs().Index {
+			return present, inside.LinkSetAlias(present, mark)
+		}
+		// The kernel takes no alias at creation: one without is ours, cut off in between.
+		if present.Attrs().Alias != mark && (now == nil || present.Attrs().Alias != "") {
+			return nil, fmt.Errorf("the container already has an interface %s that is not ours", want.Name)
+		}
+		if err := kernel.IgnoreGone(inside.LinkDel(present)); err != nil {
+			return nil, err
+		}
+	}
+	attrs := netlink.LinkAttrs{Name: want.Name, MTU: want.MTUBytes, ParentIndex: parent.Attrs().Index, HardwareAddr: mac, Namespace: netlink.NsFd(int(ns))}
+	var made netlink.Link
+	if want.Parent.Driver == "ipvlan" {
+		made = &netlink.IPVlan{LinkAttrs: attrs, Mode: netlink.IPVLAN_MODE_L2, Flag: ipvlanFlags[want.Parent.Mode]}
+	} else {
+		made = &netlink.Macvlan{LinkAttrs: attrs, Mode: macvlanModes[want.Parent.Mode]}
+	}
+	if err := netlink.LinkAdd(made); err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", want.Parent.Driver, want.Parent.Device, err)
+	}
+	link, err := inside.LinkByName(want.Name)
+	if err != nil {
+		return nil, err
+	}
+	return link, inside.LinkSetAlias(link, mark)
+}
+
+// detachFromParents takes away what sits on devices of the server and is ours, but for what the plan names.
+func (a *agent) detachFromParents(s *spec, inside *netlink.Handle, keep map[string]bool) error {
+	links, err := inside.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		at := link.Attrs()
+		if parentOf(link) == nil || keep[at.Name] || !strings.HasPrefix(at.Alias, alias(a.stack, s.System, "")) {
+			continue
+		}
+		if err := kernel.IgnoreGone(inside.LinkDel(link)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// detachRunning does so in a container that still runs; with the container they go by themselves.
+func (a *agent) detachRunning(s *spec) error {
+	hasParent := false
+	for _, iface := range s.Interfaces {
+		hasParent = hasParent || iface.Parent != nil
+	}
+	if !hasParent || a.docker == nil {
+		return nil
+	}
+	c, err := a.docker.inspect(context.Background(), s.Container)
+	if err != nil || c == nil || !c.State.Running {
+		return nil
+	}
+	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
+	if err != nil {
+		return nil // it went meanwhile
+	}
+	defer ns.Close()
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	return a.detachFromParents(s, inside, nil)
+}

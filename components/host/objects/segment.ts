@@ -1,0 +1,130 @@
+/** A device of ours that systems' interfaces are made on: of one server alone, a VLAN of its uplink, or a tunnel to other servers. */
+import { type IpLink, jsonList, sections } from "../json";
+import { type ObjectType, ownerMark } from "../objectType";
+import { type Script, sh } from "../sh";
+
+export interface SegmentSpec {
+  readonly device: string;
+  readonly mac: string;
+  readonly mtuBytes: number;
+  readonly way:
+    | { readonly sort: "local"; readonly peer: string }
+    | { readonly sort: "vlan"; readonly uplink: string; readonly id: number }
+    | {
+        readonly sort: "vxlan";
+        readonly id: number;
+        /** Underlay addresses: its own, and those that frames to all and to unknown stations go to. */
+        readonly local: string;
+        readonly port: number;
+        readonly others: readonly string[];
+      };
+}
+
+/** A frame to this address of the forwarding table is one to a station that it does not know. */
+const unknownStation = "00:00:00:00:00:00";
+
+interface FdbEntry {
+  readonly mac: string;
+  readonly dst?: string;
+}
+
+/** What tells a device of the right sort from another, as `ip -d -o link` prints it. */
+function pattern({ way }: SegmentSpec): string {
+  switch (way.sort) {
+    case "local":
+      return " veth ";
+    case "vlan":
+      return `vlan protocol 802.1Q id ${way.id} `;
+    case "vxlan":
+      return `vxlan id ${way.id} .*local ${way.local} .*dstport ${way.port} `;
+  }
+}
+
+function addDevice({ device, mac, way }: SegmentSpec): Script {
+  switch (way.sort) {
+    case "local":
+      // A device without a cable carries nothing: its other end is the cable.
+      return sh`ip link add ${device} address ${mac} type veth peer name ${way.peer}`;
+    case "vlan":
+      return sh`ip link add link ${way.uplink} name ${device} address ${mac} type vlan id ${way.id}`;
+    case "vxlan":
+      return sh`
+        other=$(ip -d -o link show type vxlan | sed -n ${`s/^[0-9]*: \\([^:@]*\\).* vxlan id ${way.id} .*/\\1/p`})
+        [ -z "$other" ] || fail ${device}": this server has another VXLAN device with VNID ${way.id} ($other); choose another number"
+        ip link add ${device} address ${mac} type vxlan id ${way.id} local ${way.local} dstport ${way.port}
+      `;
+  }
+}
+
+function settle({ device, mtuBytes, way }: SegmentSpec): Script {
+  if (way.sort === "local") return sh`ip link set dev ${way.peer} mtu ${mtuBytes} addrgenmode none up`;
+  if (way.sort === "vlan") return sh`:`;
+  return sh`
+    for to in $(bridge fdb show dev ${device} | sed -n ${`s/^${unknownStation} .*dst \\([^ ]*\\).*/\\1/p`}); do
+      case ${` ${way.others.join(" ")} `} in *" $to "*) ;; *) bridge fdb del ${unknownStation} dev ${device} dst "$to" ;; esac
+    done
+    for to in ${[...way.others]}; do bridge fdb replace ${unknownStation} dev ${device} dst "$to" 2>/dev/null || bridge fdb append ${unknownStation} dev ${device} dst "$to"; done
+  `;
+}
+
+export const segment: ObjectType<SegmentSpec> = {
+  type: "segment",
+  identity: ({ device, way }) => {
+    switch (way.sort) {
+      case "local":
+        return [device, way.sort];
+      case "vlan":
+        return [device, way.sort, way.uplink, String(way.id)];
+      case "vxlan":
+        return [device, way.sort, String(way.id), way.local, String(way.port)];
+    }
+  },
+  ensure: (spec, owner, name) => sh`
+    device=${spec.device}
+    mac=${spec.mac}
+    mark=${ownerMark(owner, name)}
+    if has_link "$device"; then
+      # The kernel takes no alias at creation; between the two our MAC tells whose it is.
+      [ "$(link_alias "$device")" = "$mark" ] || [ "$(link_alias "$device")/$(cat "/sys/class/net/$device/address")" = "/$mac" ] || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
+      ip -d -o link show dev "$device" | grep -qE ${pattern(spec)} || ip link del "$device"
+    fi
+    if ! has_link "$device"; then
+      ${addDevice(spec)}
+    fi
+    ip link set dev "$device" alias "$mark"
+    set_mac "$device" ip "$mac"
+    ip link set dev "$device" mtu ${spec.mtuBytes} addrgenmode none up
+    ${settle(spec)}
+  `,
+  remove: ({ device }, owner, name) => sh`drop_link ${device} ${ownerMark(owner, name)}`,
+  check: ({ device }) => sh`
+    if has_link ${device}; then
+      echo "=== link"; ip -d -j link show dev ${device}
+      echo "=== fdb"; bridge -j fdb show dev ${device}
+    fi
+  `,
+  wanted: (spec) => ({
+    sort: spec.way.sort === "local" ? "veth" : spec.way.sort,
+    mac: spec.mac,
+    mtuBytes: spec.mtuBytes,
+    up: true,
+    ...(spec.way.sort === "vxlan" ? { id: spec.way.id, local: spec.way.local, others: [...spec.way.others].sort() } : {}),
+    ...(spec.way.sort === "vlan" ? { id: spec.way.id } : {}),
+  }),
+  found: (output) => {
+    const parts = sections(output);
+    const link = jsonList<IpLink>(parts.get("link"))[0];
+    if (link === undefined) return undefined;
+    const data = link.linkinfo?.info_data ?? {};
+    const others = jsonList<FdbEntry>(parts.get("fdb")).filter(({ mac }) => mac === unknownStation);
+    return {
+      sort: link.linkinfo?.info_kind ?? "",
+      mac: link.address,
+      mtuBytes: link.mtu,
+      up: link.flags.includes("UP"),
+      id: Number(data.id ?? 0),
+      local: String(data.local ?? ""),
+      others: others.flatMap(({ dst }) => dst ?? []).sort(),
+    };
+  },
+};

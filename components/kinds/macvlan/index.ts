@@ -1,0 +1,1 @@
+export { macvlanKind } from "./macvlan";

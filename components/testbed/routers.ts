@@ -1,0 +1,124 @@
+/** Systems that forward, and the static routes of any. Pure. */
+import type { Declaration } from "../config/declaration";
+import type { Report, Rule } from "../config/faults";
+import type { Route, System } from "../config/types.gen";
+import type { Member } from "../kinds/kind";
+import { hasNamespaces, kindOf } from "../kinds/registry";
+import { type Address, contains, formatAddress, parseAddress, parsePrefix } from "../net/cidr";
+import { interfaceName, resolveMembers } from "./members";
+
+/** Of a container's own network. A packet may come back another way than it went (2), as by a tunnel's device. */
+export const routerSysctls: Readonly<Record<string, string>> = {
+  "net.ipv4.ip_forward": "1",
+  "net.ipv6.conf.all.forwarding": "1",
+  "net.ipv4.conf.all.rp_filter": "2",
+  // Of devices that come later; docker turns IPv6 off in a container without network.
+  "net.ipv6.conf.default.disable_ipv6": "0",
+};
+
+/** A system's interface, with all that are in its network. */
+export interface Joined {
+  readonly member: Member;
+  readonly members: readonly Member[];
+}
+
+/** A route with the network whose interface it goes by. */
+export interface SettledRoute {
+  readonly network: string;
+  readonly to: string;
+  readonly via: string;
+}
+
+export const defaultRoute = "default";
+
+const familyOf = (address: Address): "ipv4" | "ipv6" => (address.family === 4 ? "ipv4" : "ipv6");
+
+/** The next hops of a route: one, or for a default by a system's name one of each family that it has. */
+function nextHops({ to, via }: Route, joined: readonly Joined[]): { readonly network: string; readonly address: Address }[] {
+  const prefix = parsePrefix(to);
+  const fits = (address: Address): boolean => prefix === undefined || prefix.family === address.family;
+  const literal = parseAddress(via);
+  if (literal !== undefined) {
+    const on = joined.find(({ member }) => {
+      const own = member.prefixes[familyOf(literal)];
+      return own !== undefined && contains(own, literal);
+    });
+    return on === undefined || !fits(literal) ? [] : [{ network: on.member.network, address: literal }];
+  }
+  for (const { member, members } of joined) {
+    const hop = members.find(({ system }) => system === via);
+    if (hop === undefined || hop.system === member.system) continue;
+    return Object.values(hop.addresses)
+      .filter(fits)
+      .map((address) => ({ network: member.network, address }));
+  }
+  return [];
+}
+
+export function settledRoutes(system: System, joined: readonly Joined[]): SettledRoute[] {
+  return (system.routes ?? []).flatMap((route) =>
+    nextHops(route, joined).map(({ network, address }) => ({ network, to: route.to, via: formatAddress(address) })),
+  );
+}
+
+function checkRoute(declaration: Declaration, system: System, route: Route, joined: readonly Joined[], report: Report, path: string): void {
+  if (route.to !== defaultRoute && parsePrefix(route.to) === undefined)
+    report(`${path}.to`, `"${route.to}" is no prefix`, 'write one like 10.1.0.0/16, or "default"');
+  else if (parseAddress(route.via) === undefined && !declaration.testbed.systems.some(({ name }) => name === route.via))
+    report(`${path}.via`, `"${route.via}" is no address, and no system`, "name a system that shares a network with it");
+  else if (nextHops(route, joined).length === 0)
+    report(
+      `${path}.via`,
+      `${route.via} is in no network of ${system.name} with an address of the route's family`,
+      "name a next hop that is its neighbour",
+    );
+}
+
+const routes: Rule<Declaration> = {
+  id: "route",
+  check: (declaration, report) => {
+    for (const system of declaration.testbed.systems) {
+      const networks = declaration.testbed.networks.filter(({ name }) => system.networks.some((own) => own.name === name));
+      if (system.routes === undefined || networks.some(hasNamespaces)) continue;
+      const joined = networks.flatMap((network): Joined[] => {
+        const { members } = resolveMembers(declaration, network);
+        const member = members.find((one) => one.system === system.name);
+        return member === undefined ? [] : [{ member, members }];
+      });
+      for (const [i, route] of system.routes.entries())
+        checkRoute(declaration, system, route, joined, report, `systems.${system.name}.routes[${i}]`);
+    }
+  },
+};
+
+/** Where docker makes the interface it sets the routes too. */
+const dockerRoutes: Rule<Declaration> = {
+  id: "router-kind",
+  check: ({ testbed }, report) => {
+    for (const system of testbed.systems) {
+      const joined = testbed.networks.filter(({ name }) => system.networks.some((own) => own.name === name));
+      const made = joined.find((network) => kindOf(network).docker !== undefined);
+      if (made === undefined) continue;
+      for (const key of ["router", "routes", "nftables"] as const)
+        if (system[key] !== undefined)
+          report(
+            `systems.${system.name}.${key}`,
+            `docker sets up a system in a network of kind ${made.kind}`,
+            "leave it out, or use another kind",
+          );
+    }
+  },
+};
+
+const interfaceTaken: Rule<Declaration> = {
+  id: "router-interface",
+  check: ({ testbed }, report) => {
+    const gateways = new Set((testbed.sites ?? []).map(({ gateway }) => gateway));
+    for (const system of testbed.systems)
+      for (const i of system.networks.keys())
+        if (gateways.has(system.name) && interfaceName(system, i) === "ipsec0")
+          report(`systems.${system.name}.networks`, "ipsec0 is what strongSwan may call its own", "give the interface another name");
+  },
+};
+
+export const routerRules: readonly Rule<Declaration>[] = [routes, dockerRoutes, interfaceTaken];

@@ -1,0 +1,176 @@
+/** What gateways and tunnels come to on their servers. Pure. */
+import { createHash } from "node:crypto";
+import { type Declaration, firstHub, type ServerDeclaration, systemsOn } from "../config/declaration";
+import type { System } from "../config/types.gen";
+import { declare, type HostObject } from "../host/objectType";
+import { objectTypes } from "../host/objects";
+import { type Leaf, leafBundle } from "../host/objects/certificates";
+import { gatewayFolder } from "../host/objects/vpnGateway";
+import type { KindSecret, Observation, Part, Requirement, SecretText } from "../kinds/kind";
+import { formatAddress, formatPrefix } from "../net/cidr";
+import { systemContainer } from "../net/names";
+import { guardText } from "./guard";
+import { vpnObservation } from "./observations";
+import { authOf, bundleFile, configFolder, connectionText, daemonText, pskFile, pskText, startText, swanctlText } from "./swanctl";
+import {
+  certificateOf,
+  type Connection,
+  connectionsOf,
+  connectionsOfGateway,
+  gatewaysOf,
+  isGateway,
+  type OwnConnection,
+  pskOf,
+  sitesOf,
+  tunnelsOf,
+} from "./tunnels";
+
+const { certificates, vpnGateway, vpnTunnel } = objectTypes;
+
+/** A folder of its own: who is let in by it is no client of the other authority's stores. */
+const authorityFolder = "vpn-ca";
+
+/** What makes a system's container a gateway. */
+export interface GatewayPlan {
+  readonly system: string;
+  /** Of its site, or where it is the gateway of none or of several its own. */
+  readonly name: string;
+  readonly config: HostObject;
+  readonly guard: string;
+  readonly image: string;
+  readonly command: readonly string[];
+  readonly capabilities: readonly string[];
+  readonly devices: readonly string[];
+  readonly folder: { readonly server: string; readonly container: string };
+  readonly files: readonly { readonly path: string; readonly content: SecretText }[];
+}
+
+/** A tunnel as one of the server's gateways has it. */
+export interface TunnelPlan {
+  readonly name: string;
+  readonly gateway: string;
+  readonly objects: readonly HostObject[];
+}
+
+export interface VpnPlan {
+  readonly authority?: { readonly component: string; readonly parts: readonly Part[] };
+  readonly tunnels: readonly TunnelPlan[];
+  readonly requirements: readonly Requirement[];
+}
+
+function gatewayPlan(declaration: Declaration, system: System, connections: readonly OwnConnection[]): GatewayPlan {
+  const { vpn } = declaration.testbed;
+  const usesPsk = authOf(vpn) === "psk";
+  const own = sitesOf(declaration).filter(({ gateway }) => gateway === system.name);
+  const config = declare(vpnGateway, "gateway", {
+    system: system.name,
+    container: systemContainer(system.name),
+    files: {
+      start: startText(vpn?.dataPlane ?? "auto", [...new Set(connections.map((connection) => formatAddress(connection.own)))]),
+      "strongswan.conf": daemonText(),
+      "swanctl.conf": swanctlText(usesPsk),
+    },
+    connections: Object.fromEntries(connections.map((connection) => [connection.name, connectionText(connection, system.name, vpn)])),
+  });
+  return {
+    system: system.name,
+    name: own.length === 1 && own[0] !== undefined ? own[0].name : system.name,
+    config: config as HostObject,
+    guard: guardText(connections),
+    image: system.image ?? "strongswan",
+    command: ["sh", `${configFolder}/start`],
+    capabilities: ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"],
+    devices: ["/dev/net/tun"],
+    folder: { server: gatewayFolder(system.name), container: configFolder },
+    files: usesPsk
+      ? [{ path: pskFile, content: pskText(connections, system.name) }]
+      : [{ path: bundleFile, content: [{ secret: certificateOf(system.name) }] }],
+  };
+}
+
+/** Undefined where a system is no gateway. */
+export function gatewayOf(declaration: Declaration, system: System, connections = connectionsOf(declaration)): GatewayPlan | undefined {
+  if (!isGateway(declaration, system.name)) return undefined;
+  return gatewayPlan(declaration, system, connectionsOfGateway(connections, system.name));
+}
+
+function tunnelPlans(
+  declaration: Declaration,
+  server: ServerDeclaration,
+  gateway: System,
+  connections: readonly Connection[],
+): TunnelPlan[] {
+  const own = connectionsOfGateway(connections, gateway.name);
+  const serverOf = (name: string): string | undefined => declaration.testbed.systems.find((system) => system.name === name)?.server;
+  return own.flatMap((connection) =>
+    connection.children.map(({ carried, starts, local, remote }): TunnelPlan => {
+      const planHash = createHash("sha256")
+        .update(connectionText(connection, gateway.name, declaration.testbed.vpn))
+        .digest("hex")
+        .slice(0, 16);
+      const object = declare(vpnTunnel, "sas", {
+        container: systemContainer(gateway.name),
+        connection: connection.name,
+        child: carried.name,
+        local: local.map(formatPrefix),
+        remote: remote.map(formatPrefix),
+        isAwaited: serverOf(connection.peer.gateway) === server.name,
+        starts,
+        planHash,
+      });
+      return { name: carried.name, gateway: gateway.name, objects: [object as HostObject] };
+    }),
+  );
+}
+
+function authority(declaration: Declaration, gateways: readonly System[]): VpnPlan["authority"] {
+  if (authOf(declaration.testbed.vpn) === "psk") return undefined;
+  const leaves = gateways.map(({ name }): Leaf => ({ name, addresses: [], uses: ["serverAuth", "clientAuth"] }));
+  return {
+    component: "VpnAuthority",
+    parts: [declare(certificates, "certificates", { folder: authorityFolder, leaves }) as HostObject],
+  };
+}
+
+export function vpnPlan(declaration: Declaration, server: ServerDeclaration): VpnPlan {
+  const gateways = gatewaysOf(declaration);
+  const connections = connectionsOf(declaration);
+  const here = gateways.filter((gateway) => gateway.server === server.name);
+  const made = firstHub(declaration) === server ? authority(declaration, gateways) : undefined;
+  const needsKernel = declaration.testbed.vpn?.dataPlane === "kernel";
+  return {
+    ...(made !== undefined && { authority: made }),
+    tunnels: here.flatMap((gateway) => tunnelPlans(declaration, server, gateway, connections)),
+    requirements: [
+      ...(here.length === 0 ? [] : vpnRequirements),
+      ...(here.length > 0 && needsKernel ? kernelRequirements : []),
+      ...(made === undefined ? [] : [{ tool: "openssl", why: "the gateways' certificates" }]),
+    ],
+  };
+}
+
+const vpnRequirements: readonly Requirement[] = [
+  { kernelOption: "CONFIG_TUN", why: "gateways of tunnels" },
+  { kernelOption: "CONFIG_XFRM_USER", why: "gateways of tunnels" },
+];
+
+const kernelRequirements: readonly Requirement[] = ["CONFIG_INET_ESP", "CONFIG_INET6_ESP"].map((kernelOption) => ({
+  kernelOption,
+  why: "vpn.dataPlane: kernel; dataPlane: user does without",
+}));
+
+/** Random words for each pair of gateways, or what their authority made. */
+export function vpnSecrets(declaration: Declaration): KindSecret[] {
+  if (tunnelsOf(declaration).length === 0) return [];
+  if (authOf(declaration.testbed.vpn) === "psk")
+    return connectionsOf(declaration).map((connection) => ({ name: pskOf(connection), length: 48 }));
+  return gatewaysOf(declaration).map(({ name }) => ({ name: certificateOf(name), file: leafBundle(name, authorityFolder) }));
+}
+
+export function vpnObservations(declaration: Declaration, server: ServerDeclaration): Observation[] {
+  const here = systemsOn(declaration, server.name).filter(({ name }) => isGateway(declaration, name));
+  const connections = connectionsOf(declaration);
+  return here.length === 0
+    ? []
+    : [vpnObservation(here.map(({ name }) => ({ gateway: name, connections: connectionsOfGateway(connections, name) })))];
+}
