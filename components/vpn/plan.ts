@@ -13,6 +13,7 @@ import { guardText } from "./guard";
 import { vpnObservation } from "./observations";
 import { authOf, bundleFile, configFolder, connectionText, daemonText, pskFile, pskText, startText, swanctlText } from "./swanctl";
 import {
+  addressesOf,
   certificateOf,
   type Connection,
   connectionsOf,
@@ -66,7 +67,7 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
     system: system.name,
     container: systemContainer(system.name),
     files: {
-      start: startText(vpn?.dataPlane ?? "auto", [...new Set(connections.map((connection) => formatAddress(connection.own)))]),
+      start: startText(vpn?.dataPlane ?? "auto", addressesOf(declaration, system).map(formatAddress)),
       "strongswan.conf": daemonText(),
       "swanctl.conf": swanctlText(usesPsk),
     },

@@ -2,6 +2,7 @@
 import type { Vpn } from "../config/types.gen";
 import type { SecretText } from "../kinds/kind";
 import { formatAddress, formatPrefix } from "../net/cidr";
+import { hash32 } from "../net/names";
 import { type OwnConnection, pskOf } from "./tunnels";
 
 const defaults = {
@@ -40,6 +41,8 @@ export function connectionText(connection: OwnConnection, gateway: string, vpn: 
       `remote_ts = ${remote.map(formatPrefix).join(", ")}`,
       `esp_proposals = ${(carried.tunnel.esp ?? defaults.esp).join(", ")}`,
       "mode = tunnel",
+      // Those that strongSwan (5.9.8) gives a tunnel that it makes anew may be another's, and packets are dropped for that.
+      `reqid = ${1 + (hash32(carried.name) % 0xfffffff)}`,
       `rekey_time = ${carried.tunnel.rekeySeconds ?? defaults.rekeySeconds}s`,
       // Both ends at once would make two of each: one starts, and starts again; the other answers.
       ...(starts
@@ -84,26 +87,33 @@ export function pskText(connections: readonly OwnConnection[], gateway: string):
 /** The answers of a peer that was cut off are awaited for about four seconds, not for the minutes of strongSwan's own. */
 const retransmission = ["retransmit_tries = 3", "retransmit_timeout = 0.8", "retransmit_base = 1.4"];
 
-/** `$plane` is kernel or user. */
+/** They listen, forward multicast or answer for others on their own account. */
+const unwanted = ["bypass-lan", "dhcp", "eap-radius", "farp", "forecast", "ha"];
+
+export const planeFile = "/run/flipflap-plane";
+
 export function daemonText(): string {
   return [
     "charon-systemd {",
     ...[
       ...retransmission,
       "make_before_break = yes",
+      // Not stdout, which is written by the block. What each packet holds is for who sets enc or net to 1.
       "filelog {",
-      "  stdout {",
-      "    path = stdout",
+      "  stderr {",
+      "    path = stderr",
       "    default = 1",
+      "    enc = 0",
+      "    net = 0",
       "    ike_name = yes",
-      "    flush_line = yes",
       "  }",
       "}",
       "start-scripts {",
-      `  load = /usr/sbin/swanctl --load-all --noprompt --file ${configFolder}/swanctl.conf`,
+      "  load = /usr/sbin/swanctl --load-all --noprompt",
       "}",
       "plugins {",
-      `  include /run/flipflap-plane.conf`,
+      ...unwanted.map((plugin) => `  ${plugin} {\n      load = no\n    }`),
+      `  include ${planeFile}.conf`,
       "}",
     ].map((line) => `  ${line}`),
     "}",
@@ -123,9 +133,10 @@ socket-default {
   fwmark = 0x42
 }`;
 
-export const planeFile = "/run/flipflap-plane";
-
-/** What a gateway's container runs: it waits for its interfaces, sees what the kernel can, and becomes strongSwan. */
+/**
+ * What a gateway's container runs: it waits for its interfaces, sees what the kernel can, and becomes strongSwan. With an
+ * address missing, kernel-libipsec (5.9.8) brings a tunnel up and makes no route to it, for good.
+ */
 export function startText(wanted: NonNullable<Vpn["dataPlane"]>, addresses: readonly string[]): string {
   return `set -eu
 for address in ${addresses.join(" ")}; do
@@ -152,8 +163,12 @@ if [ -e ${bundleFile} ]; then
   mv /tmp/part2.pem /etc/swanctl/private/gateway.pem
   mv /tmp/part3.pem /etc/swanctl/x509ca/authority.pem
 fi
-mkdir -p /etc/strongswan.d
+# Debian's package names plugins of its other packages, and every tool complains of each.
+for file in /etc/strongswan.d/charon/*.conf; do
+  [ -e "/usr/lib/ipsec/plugins/libstrongswan-$(basename "$file" .conf).so" ] || rm "$file"
+done
 cp ${configFolder}/strongswan.conf /etc/strongswan.d/zz-flipflap.conf
+cp ${configFolder}/swanctl.conf /etc/swanctl/swanctl.conf
 exec charon-systemd
 `;
 }

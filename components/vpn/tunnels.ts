@@ -57,6 +57,15 @@ export function gatewaysOf(declaration: Declaration): System[] {
 
 export const isGateway = (declaration: Declaration, system: string): boolean => gatewaysOf(declaration).some(({ name }) => name === system);
 
+/** All of a system's addresses. */
+export function addressesOf(declaration: Declaration, system: System): Address[] {
+  return system.networks.flatMap(({ name }) => {
+    const network = findNetwork(declaration, name);
+    const member = network && resolveMembers(declaration, network).members.find((one) => one.system === system.name);
+    return Object.values(member?.addresses ?? {});
+  });
+}
+
 /** The first of a gateway's networks that no site of it has for its inside. */
 export function outsideOf(declaration: Declaration, gateway: System): Member | undefined {
   const insides = new Set(sitesOf(declaration).flatMap((site) => (site.gateway === gateway.name ? [site.inside] : [])));

@@ -42,9 +42,9 @@ export const vpnGateway: ObjectType<VpnGatewaySpec> = {
     if [ -n "$changed" ] && [ "$(docker inspect -f '{{.State.Running}}' ${spec.container} 2>/dev/null)" = true ]; then
       case $changed in
         # What it reads when it starts.
-        *" start"* | *" strongswan.conf"*) docker restart -t 2 ${spec.container} >/dev/null ;;
+        *" start"* | *" strongswan.conf"* | *" swanctl.conf"*) docker restart -t 2 ${spec.container} >/dev/null ;;
         *)
-          docker exec ${spec.container} swanctl --load-all --noprompt --file /etc/flipflap-vpn/swanctl.conf >/dev/null
+          docker exec ${spec.container} swanctl --load-all --noprompt >/dev/null
           for file in $changed; do
             # What it starts itself it makes anew by itself.
             case $file in connections/*) grep -qs 'start_action = start' "$dir/$file" || docker exec ${spec.container} swanctl --terminate --ike "$(basename "$file" .conf)" --force --timeout 2 >/dev/null 2>&1 || : ;; esac
