@@ -11,7 +11,7 @@ import { formatAddress, formatPrefix } from "../net/cidr";
 import { systemContainer } from "../net/names";
 import { guardText } from "./guard";
 import { vpnObservation } from "./observations";
-import { authOf, bundleFile, configFolder, connectionText, daemonText, pskFile, pskText, startText, swanctlText } from "./swanctl";
+import { againText, authOf, bundleFile, configFolder, connectionText, daemonText, pskFile, pskText, startsText, startText, swanctlText } from "./swanctl";
 import {
   addressesOf,
   certificateOf,
@@ -68,6 +68,8 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
     container: systemContainer(system.name),
     files: {
       start: startText(vpn?.dataPlane ?? "auto", addressesOf(declaration, system).map(formatAddress)),
+      again: againText,
+      starts: startsText(connections),
       "strongswan.conf": daemonText(),
       "swanctl.conf": swanctlText(usesPsk),
     },

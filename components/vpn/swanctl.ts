@@ -169,9 +169,34 @@ for file in /etc/strongswan.d/charon/*.conf; do
 done
 cp ${configFolder}/strongswan.conf /etc/strongswan.d/zz-flipflap.conf
 cp ${configFolder}/swanctl.conf /etc/swanctl/swanctl.conf
+while sleep ${againSeconds}; do sh ${configFolder}/again; done >/dev/null 2>&1 &
 exec charon-systemd
 `;
 }
+
+/** How soon a tunnel is tried again that its peer has refused, which strongSwan does not do by itself. */
+const againSeconds = 3;
+
+/** One look at the tunnels that this gateway starts: those that are not there, nor on their way, are started. */
+export const againText = `[ -s ${configFolder}/starts ] || exit 0
+sas=$(swanctl --list-sas) || exit 0
+while read -r connection child; do
+  case $sas in
+    "$connection: #"*) ;;
+    *"
+$connection: #"*) ;;
+    *) swanctl --initiate --child "$child" --timeout 2; continue ;;
+  esac
+  if printf '%s\\n' "$sas" | grep -qE "^$connection: #[0-9]+, CONNECTING|^  $child: #"; then continue; fi
+  swanctl --initiate --child "$child" --timeout 2
+done <${configFolder}/starts
+`;
+
+/** "CONNECTION CHILD" a line. */
+export const startsText = (connections: readonly OwnConnection[]): string =>
+  connections
+    .flatMap(({ name, children }) => children.flatMap(({ starts, carried }) => (starts ? [`${name} ${carried.name}\n`] : [])))
+    .join("");
 
 export const swanctlText = (usesPsk: boolean): string =>
   [`include ${configFolder}/connections/*.conf`, ...(usesPsk ? [`include ${pskFile}`] : []), ""].join("\n");

@@ -35,9 +35,9 @@ describe("sites and tunnels", () => {
   async function atRouter(during: () => Promise<unknown>): Promise<{ tunnelled: string[]; plain: string[] }> {
     await onServer(
       "flip",
-      `docker exec -d ff-internet sh -c 'tcpdump --immediate-mode -n -i any -U -w /tmp/seen.pcap not \\( ${neighbours} \\) 2>/tmp/seen.log'`,
+      `docker exec -d ff-internet sh -c 'tcpdump --immediate-mode -n -i any -U -w /tmp/seen.pcap "not (${neighbours})" 2>/tmp/seen.log'`,
     );
-    await eventually(async () => (await inSystem("internet", "grep", "-q", "listening", "/tmp/seen.log")).code === 0);
+    expect(await eventually(async () => (await inSystem("internet", "grep", "-q", "listening", "/tmp/seen.log")).code === 0)).toBe(true);
     await during();
     await sleep(500);
     const read = async (filter: string): Promise<string[]> =>

@@ -42,7 +42,7 @@ export const vpnGateway: ObjectType<VpnGatewaySpec> = {
     if [ -n "$changed" ] && [ "$(docker inspect -f '{{.State.Running}}' ${spec.container} 2>/dev/null)" = true ]; then
       case $changed in
         # What it reads when it starts.
-        *" start"* | *" strongswan.conf"* | *" swanctl.conf"*) docker restart -t 2 ${spec.container} >/dev/null ;;
+        *" start "* | *" start" | *" strongswan.conf"* | *" swanctl.conf"*) docker restart -t 2 ${spec.container} >/dev/null ;;
         *)
           docker exec ${spec.container} swanctl --load-all --noprompt >/dev/null
           for file in $changed; do

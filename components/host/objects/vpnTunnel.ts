@@ -44,7 +44,7 @@ export const vpnTunnel: ObjectType<VpnTunnelSpec> = {
         # A tunnel whose way somebody took: made anew, it has one.
         tell --terminate --child ${spec.child} --force --timeout 2 >/dev/null || :
       fi
-      ${spec.starts ? sh`tell --initiate --child ${spec.child} --timeout 3 >/dev/null || :` : sh`:`}
+      ${spec.starts ? sh`docker exec ${spec.container} sh /etc/flipflap-vpn/again >/dev/null 2>&1 || :` : sh`:`}
       left=$((left - 1))
       if [ "$left" -le 0 ]; then
         ${spec.isAwaited ? sh`fail ${spec.child}": no tunnel after 20 s; flipflap status names the reason"` : sh`break`}
