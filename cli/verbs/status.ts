@@ -2,7 +2,8 @@ import { stackLabel } from "../../components/host/objectType";
 import { systemsOn } from "../../components/config/declaration";
 import { networkMtuBytes } from "../../components/testbed/mtu";
 import { ownContainers, systemContainer } from "../../components/net/names";
-import { planServer } from "../../components/testbed/plan";
+import { planServer, type ServerPlan } from "../../components/testbed/plan";
+import { sh } from "../../components/host/sh";
 import { type Context, openContext, runScript } from "../context";
 import { type Observed, observe, observedTables } from "../observations";
 import { kindOf } from "../../components/kinds/registry";
@@ -46,27 +47,55 @@ for name in $(ls /run/netns 2>/dev/null); do echo "container $name running"; don
 docker ps -a --filter label=${stackLabel} --format 'container {{.Names}} {{.State}}'
 `;
 
-async function serverFacts(context: Context): Promise<{ servers: ServerStatus[]; containers: Map<string, string> }> {
-  const containers = new Map<string, string>();
+/** The addresses that systems were told: "told SYSTEM INTERFACE ADDRESS". */
+function toldScript(plan: ServerPlan): string {
+  const asking = plan.systems.flatMap(({ system, members }) =>
+    members.filter((m) => m.asksForAddress === true).map((m) => ({ system, member: m })),
+  );
+  return asking
+    .map(
+      ({ system, member }) =>
+        sh`
+        pid=$(docker inspect -f '{{.State.Pid}}' ${systemContainer(system.name)} 2>/dev/null || echo 0)
+        if [ "$pid" != 0 ]; then
+          for address in $(nsenter -t "$pid" -n ip -4 -o addr show dev ${member.interface} scope global | awk '{print $4}'); do
+            echo told ${system.name} ${member.interface} "$address"
+          done
+        fi
+      `.text,
+    )
+    .join("\n");
+}
+
+async function serverFacts(
+  context: Context,
+  plans: ReadonlyMap<string, ServerPlan>,
+): Promise<{ servers: ServerStatus[]; containers: Map<string, string>; told: Map<string, string> }> {
+  const [containers, told] = [new Map<string, string>(), new Map<string, string>()];
   const servers = await Promise.all(
     context.declaration.servers.map(async (server): Promise<ServerStatus> => {
-      const finished = await runScript(context, server, factsScript, 20);
+      const plan = plans.get(server.name);
+      const finished = await runScript(context, server, `${factsScript}${plan === undefined ? "" : toldScript(plan)}\n`, 20);
       const lines = finished.stdout.split("\n").map((line) => line.split(" "));
       const value = (key: string): string => lines.find(([first]) => first === key)?.[1] ?? "";
-      for (const [first, name = "", state = ""] of lines) if (first === "container") containers.set(name, state);
+      for (const [first, name = "", state = "", address = ""] of lines) {
+        if (first === "container") containers.set(name, state);
+        if (first === "told") told.set(`${name} ${state}`, address);
+      }
       const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
       const base = { server: server.name, address: server.address, hub: server.hub };
       if (finished.code !== 0) return { ...base, state: "no answer", kernel: "", docker: "", agent: "", error: finished.stderr.trim() };
       return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
     }),
   );
-  return { servers, containers };
+  return { servers, containers, told };
 }
 
 export async function readStatus(context: Context): Promise<Status> {
   const { declaration } = context;
-  const [{ servers, containers }, probes, observed] = await Promise.all([
-    serverFacts(context),
+  const plans = new Map(declaration.servers.map((server) => [server.name, planServer(declaration, server)]));
+  const [{ servers, containers, told }, probes, observed] = await Promise.all([
+    serverFacts(context, plans),
     runProbes(context, planProbes(declaration)),
     observe(context),
   ]);
@@ -81,16 +110,18 @@ export async function readStatus(context: Context): Promise<Status> {
       .map((server) => server.name),
   }));
   const systems = declaration.servers.flatMap((server) => {
-    const plan = planServer(declaration, server);
     return systemsOn(declaration, server.name).map((system) => {
       const to = probes.filter((probe) => probe.to === system.name);
-      const own = plan.systems.find((s) => s.system.name === system.name);
+      const own = plans.get(server.name)?.systems.find((s) => s.system.name === system.name);
       return {
         name: system.name,
         tenant: system.tenant,
         server: server.name,
         state: containers.get(systemContainer(system.name)) ?? "absent",
-        interfaces: (own?.interfaces ?? []).map(({ network, name, mac, addresses }) => ({ network, name, mac, addresses })),
+        interfaces: (own?.interfaces ?? []).map(({ network, name, mac, addresses }) => {
+          const address = told.get(`${system.name} ${name}`);
+          return { network, name, mac, addresses: address === undefined ? addresses : [address, ...addresses] };
+        }),
         reachable: to.length === 0 ? null : to.every((probe) => probe.reached),
       };
     });

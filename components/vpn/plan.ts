@@ -11,7 +11,19 @@ import { formatAddress, formatPrefix } from "../net/cidr";
 import { systemContainer } from "../net/names";
 import { guardText } from "./guard";
 import { vpnObservation } from "./observations";
-import { againText, authOf, bundleFile, configFolder, connectionText, daemonText, pskFile, pskText, startsText, startText, swanctlText } from "./swanctl";
+import {
+  againText,
+  authOf,
+  bundleFile,
+  configFolder,
+  connectionText,
+  daemonText,
+  pskFile,
+  pskText,
+  startsText,
+  startText,
+  swanctlText,
+} from "./swanctl";
 import {
   addressesOf,
   certificateOf,

@@ -12,7 +12,7 @@ export interface BridgeSpec {
   readonly addresses: readonly string[];
   /** Its entries are told, not learnt, and stay until they are taken away. Default: as the kernel does. */
   readonly entriesAreTold?: boolean;
-  /** Default: the kernel's, 300 s; 0 makes a hub of it. */
+  /** Of entries that it learns; 0 makes a hub of it. */
   readonly ageingSeconds?: number;
   /** What stays on it passes by iptables too: this bridge alone, whatever the server's bridge-nf-call-iptables says. */
   readonly isFiltered?: boolean;

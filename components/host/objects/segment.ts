@@ -57,7 +57,11 @@ function addDevice({ device, mac, way }: SegmentSpec): Script {
 }
 
 function settle({ device, mtuBytes, way }: SegmentSpec): Script {
-  if (way.sort === "local") return sh`ip link set dev ${way.peer} mtu ${mtuBytes} addrgenmode none up`;
+  if (way.sort === "local")
+    return sh`
+      ip link set dev ${way.peer} mtu ${mtuBytes} addrgenmode none
+      ip link set dev ${way.peer} up
+    `;
   if (way.sort === "vlan") return sh`:`;
   return sh`
     for to in $(bridge fdb show dev ${device} | sed -n ${`s/^${unknownStation} .*dst \\([^ ]*\\).*/\\1/p`}); do
@@ -93,7 +97,9 @@ export const segment: ObjectType<SegmentSpec> = {
     fi
     ip link set dev "$device" alias "$mark"
     set_mac "$device" ip "$mac"
-    ip link set dev "$device" mtu ${spec.mtuBytes} addrgenmode none up
+    # Before it is up: the server has no address of its own there.
+    ip link set dev "$device" mtu ${spec.mtuBytes} addrgenmode none
+    ip link set dev "$device" up
     ${settle(spec)}
   `,
   remove: ({ device }, owner, name) => sh`drop_link ${device} ${ownerMark(owner, name)}`,
@@ -108,6 +114,7 @@ export const segment: ObjectType<SegmentSpec> = {
     mac: spec.mac,
     mtuBytes: spec.mtuBytes,
     up: true,
+    addressGeneration: "none",
     ...(spec.way.sort === "vxlan" ? { id: spec.way.id, local: spec.way.local, others: [...spec.way.others].sort() } : {}),
     ...(spec.way.sort === "vlan" ? { id: spec.way.id } : {}),
   }),
@@ -122,6 +129,7 @@ export const segment: ObjectType<SegmentSpec> = {
       mac: link.address,
       mtuBytes: link.mtu,
       up: link.flags.includes("UP"),
+      addressGeneration: link.inet6_addr_gen_mode ?? "",
       id: Number(data.id ?? 0),
       local: String(data.local ?? ""),
       others: others.flatMap(({ dst }) => dst ?? []).sort(),

@@ -17,6 +17,9 @@ const { bridge, bridgePort, filter, route, router } = objectTypes;
 
 type Context = NetworkContext<BridgeNetwork>;
 
+/** The kernel's own. */
+const defaultAgeingSeconds = 300;
+
 const transitDevice = (network: BridgeNetwork): string => deviceName("rt-", network.name);
 
 /** The device by which the server itself sees the systems: what it routes to and filters at. */
@@ -42,7 +45,7 @@ function bridgeObject(context: Context): HostObject {
     mtuBytes,
     addresses: ownsGateway ? gatewayTexts(network, server.name) : [],
     ...(policyOf(context) !== undefined && { isFiltered: true }),
-    ...(network.ageingSeconds !== undefined && { ageingSeconds: network.ageingSeconds }),
+    ageingSeconds: network.ageingSeconds ?? defaultAgeingSeconds,
   }) as HostObject;
 }
 
