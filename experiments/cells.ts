@@ -11,6 +11,7 @@ export interface Cell {
   readonly direction: "forward" | "reverse";
   readonly cores: "free" | "one";
   readonly systems?: number;
+  readonly sites?: number;
   readonly rules?: number;
   readonly filter?: "iptables" | "iptables-legacy" | "nft";
   readonly match?: "none" | "top";
@@ -46,6 +47,7 @@ export const profileOf = (experiment: Experiment, name: ProfileName): Profile =>
 function matrixOf(experiment: Experiment, profile: ProfileName): Matrix {
   const matrix = { ...defaults, ...experiment.matrix, ...profileOf(experiment, profile).matrix };
   if (experiment.method === "boot") return { systems: matrix.systems ?? [10], placement: ["same-server"] };
+  if (experiment.method === "boot-tunnels") return { sites: matrix.sites ?? [1], placement: ["same-server"] };
   return matrix.rules === undefined ? matrix : { filter: ["iptables"], match: ["none"], ...matrix };
 }
 
@@ -81,7 +83,7 @@ export function cellLabel(cell: AnyCell, all: readonly AnyCell[]): string {
     const more = varied(["streams", "direction", "cores"]).map((key) => valueText(key, own[key]));
     return ["server to server", ...more].join(", ");
   }
-  const keys = varied(["placement", "filter", "match", "rules", "streams", "direction", "cores", "mtuBytes", "tso", "systems"]);
+  const keys = varied(["placement", "filter", "match", "rules", "streams", "direction", "cores", "mtuBytes", "tso", "systems", "sites"]);
   return [cell.network, ...keys.map((key) => valueText(key, own[key]))].join(", ");
 }
 
@@ -103,6 +105,8 @@ export function valueText(key: string, value: unknown): string {
       return value === true ? "TSO on" : "TSO off";
     case "systems":
       return value === 1 ? "1 system" : `${String(value)} systems`;
+    case "sites":
+      return value === 1 ? "1 site" : `${String(value)} sites`;
     default:
       return String(value);
   }

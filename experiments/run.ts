@@ -68,7 +68,7 @@ function impossible(site: Site, method: Method, cell: Cell): string | undefined 
   if (method.between === "missing") return method.reason;
   const known = site.declaration.testbed.networks.find(({ name }) => name === cell.network);
   if (known === undefined) return `the testbed has no network "${cell.network}"`;
-  if (method.between === "none") return known.kind === "netns" ? "its systems are namespaces, which boot no container" : undefined;
+  if (method.between === "none") return method.impossible(site.declaration, cell);
   const ends = site.ends(cell);
   return "impossible" in ends ? ends.impossible : undefined;
 }

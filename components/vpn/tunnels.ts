@@ -171,6 +171,13 @@ export function speakerOf(declaration: Declaration, end: TunnelEnd): Member {
   return members.find(({ system }) => system !== end.gateway) ?? members.find(({ system }) => system === end.gateway) ?? end.outside;
 }
 
+/** Where a gateway is inside its site. */
+export function insideOf(declaration: Declaration, end: TunnelEnd): Member | undefined {
+  const site = sitesOf(declaration).find(({ name, gateway }) => name === end.name && gateway === end.gateway);
+  const network = site && findNetwork(declaration, site.inside);
+  return network && resolveMembers(declaration, network).members.find(({ system }) => system === end.gateway);
+}
+
 /** Pairs of gateways, both ways, that have a tunnel for their own packets of a family: "FAMILY FROM TO". */
 export function hostTunnels(declaration: Declaration): ReadonlySet<string> {
   const found = tunnelsOf(declaration)

@@ -3,6 +3,7 @@
  * their own, as `up` makes them, joined by the server's agent. Report S4 compares such figures with those of virtual machines.
  */
 import { performance } from "node:perf_hooks";
+import { findNetwork } from "../../components/config/declaration";
 import { ownerFolder, stackLabel } from "../../components/host/objectType";
 import { statusFolder } from "../../components/host/objects/agentFolders";
 import type { AttachSpec } from "../../components/host/objects/attachSpec";
@@ -41,7 +42,7 @@ function planLike(pattern: AttachSpec, network: string, system: string): AttachS
 }
 
 /** Of all processes of the server, each its part of what is shared: what is free of the machine's memory changes by itself. */
-const usedKiB = async (site: Site, server: string): Promise<number> =>
+export const usedKiB = async (site: Site, server: string): Promise<number> =>
   Number(await site.ssh(server, "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum }'"));
 
 export async function removeBooted(site: Site, server: string): Promise<void> {
@@ -59,6 +60,8 @@ export const boot: ServerMethod = {
   unit: "s",
   better: "less",
   between: "none",
+  impossible: (declaration, { network }) =>
+    findNetwork(declaration, network)?.kind === "netns" ? "its systems are namespaces, which boot no container" : undefined,
   measure: async (site, cell: Cell): Promise<Measured> => {
     const count = cell.systems ?? 1;
     const server = site.declaration.servers.find((one) => networkContexts(site.declaration, one).has(cell.network));

@@ -1,6 +1,7 @@
 /** All methods, by the names that experiments call them. */
 import type { Experiment } from "../types.gen";
 import { boot } from "./boot";
+import { bootTunnels } from "./bootTunnels";
 import { throughput, udpPackets } from "./iperf";
 import type { Method } from "./method";
 import { connections, requestResponse } from "./netperf";
@@ -11,6 +12,7 @@ export const methods: Readonly<Record<Experiment["method"], Method>> = {
   rr: requestResponse,
   crr: connections,
   boot,
+  "boot-tunnels": bootTunnels,
   // What differs is where the rules are: in one policy.
   "policy-complexity": throughput,
   trace: { unit: "us", better: "less", between: "missing", reason: "the tracer is not there yet" },

@@ -1,4 +1,5 @@
 /** What a way of measuring is. */
+import type { Declaration } from "../../components/config/declaration";
 import type { AnyCell, Cell } from "../cells";
 import type { End, Site } from "../site";
 import type { Experiment } from "../types.gen";
@@ -34,6 +35,8 @@ export interface LinkMethod extends MethodBase {
 /** On a server; there is nothing of the kind to compare with but the smallest cell. */
 export interface ServerMethod extends MethodBase {
   readonly between: "none";
+  /** Why a cell cannot be measured there; undefined where it can. */
+  impossible(declaration: Declaration, cell: Cell): string | undefined;
   measure(site: Site, cell: Cell): Promise<Measured>;
 }
 
