@@ -5,6 +5,7 @@ import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { resolveMembers } from "../components/testbed/members";
 import { networkMtuBytes } from "../components/testbed/mtu";
+import { endsOf, familiesOf, modeOf as tunnelModeOf, tunnelsOf } from "../components/vpn/tunnels";
 import { escape } from "../support/escape";
 
 /** Told apart by the colour-blind too (Okabe and Ito). */
@@ -43,6 +44,27 @@ function addressesIn(declaration: Declaration, system: System, network: Network)
   return [member?.addresses.ipv4, member?.addresses.ipv6].flatMap((address) => (address === undefined ? [] : [formatAddress(address)]));
 }
 
+interface DrawnTunnel {
+  readonly ends: readonly [string, string];
+  readonly text: string;
+}
+
+/** Tunnels that lead somewhere, between their gateways. */
+function drawnTunnels(declaration: Declaration): DrawnTunnel[] {
+  return tunnelsOf(declaration).flatMap((tunnel) => {
+    const ends = endsOf(declaration, tunnel);
+    if (ends === undefined) return [];
+    const carried = familiesOf(tunnel, ends).map((family) => (family === "ipv4" ? "IPv4" : "IPv6"));
+    const [first, second] = ends;
+    return [
+      {
+        ends: [first.gateway, second.gateway],
+        text: `${tunnel.name}: IPsec ${tunnelModeOf(tunnel)}, ${carried.join(" and ")}, ${first.gateway} to ${second.gateway}`,
+      },
+    ];
+  });
+}
+
 const id = (text: string): string => text.replaceAll(/[^A-Za-z0-9]/g, "_");
 
 export function topologyMermaid(declaration: Declaration): string {
@@ -66,6 +88,7 @@ export function topologyMermaid(declaration: Declaration): string {
         return `  system_${id(system.name)} ---|"${text}"| network_${id(membership.name)}`;
       }),
     ),
+    ...drawnTunnels(declaration).map(({ ends: [from, to], text }) => `  system_${id(from)} == "${text}" === system_${id(to)}`),
     ...testbed.links.flatMap((link) => {
       const [first = "", ...others] = link.between;
       return others.map((other) => `  server_${id(first)} -. "${linkText(link)}" .- server_${id(other)}`);
@@ -103,7 +126,8 @@ export function topologySvg(declaration: Declaration): string {
   const serversBottom = Math.max(margin + headHeight, ...boxes.map((box) => box.y + box.height + boxGap));
   const laneY = (index: number): number => serversBottom + 36 + index * laneHeight;
   const width = columnX(servers.length) - columnGap + margin;
-  const legendY = laneY(testbed.networks.length) + 4;
+  const tunnels = drawnTunnels(declaration);
+  const legendY = laneY(testbed.networks.length + tunnels.length) + 4;
   const height = legendY + margin;
 
   const serverShapes = servers.map((server, i) => {
@@ -150,6 +174,16 @@ export function topologySvg(declaration: Declaration): string {
 <text class="small lane" ${from > columnX(0) ? `text-anchor="end" x="${to}"` : `x="${from}"`} y="${laneY(i) + 16}">${escape(networkText(declaration, network))}</text>`;
   });
 
+  const columnOf = (system: string): number =>
+    servers.findIndex(({ name }) => name === testbed.systems.find((one) => one.name === system)?.server);
+  const tunnelShapes = tunnels.map(({ ends, text }, i) => {
+    const columns = ends.map(columnOf);
+    const [from, to] = [columnX(Math.min(...columns)), columnX(Math.max(...columns)) + columnWidth];
+    const y = laneY(testbed.networks.length + i);
+    return `<line class="tunnel" x1="${from}" y1="${y}" x2="${to}" y2="${y}"/>
+<text class="small lane" ${from > columnX(0) ? `text-anchor="end" x="${to}"` : `x="${from}"`} y="${y + 16}">${escape(text)}</text>`;
+  });
+
   const legend = testbed.tenants.map(
     ({ name }, i) =>
       `<rect x="${margin + i * 110}" y="${legendY - 9}" width="12" height="12" rx="2" fill="${colourOf(declaration, name)}"/><text class="small" x="${margin + i * 110 + 18}" y="${legendY + 1}">${escape(name)}</text>`,
@@ -166,13 +200,13 @@ svg { font: 14px system-ui, sans-serif; background: #fff }
 text { fill: #1a1a1a } .small { font-size: 12px; fill: #444 } .name { font-weight: 600 }
 .server { fill: #f5f6f8; stroke: #9aa3ad } .system { fill: #fff; stroke-width: 2.5 }
 .lane { paint-order: stroke; stroke: #fff; stroke-width: 5px; stroke-linejoin: round }
-.link { stroke: #6b7580; stroke-width: 2; stroke-dasharray: 5 4 } .wire { fill: none; stroke-width: 1.5 }
+.link { stroke: #6b7580; stroke-width: 2; stroke-dasharray: 5 4 } .tunnel { stroke: #6b7580; stroke-width: 4; stroke-dasharray: 14 4 } .wire { fill: none; stroke-width: 1.5 }
 @media (prefers-color-scheme: dark) {
   svg { background: #16191d } text { fill: #eee } .small { fill: #bbb }
-  .server { fill: #1f242a; stroke: #55606b } .system { fill: #16191d } .lane { stroke: #16191d } .link { stroke: #9aa3ad }
+  .server { fill: #1f242a; stroke: #55606b } .system { fill: #16191d } .lane { stroke: #16191d } .link, .tunnel { stroke: #9aa3ad }
 }
 </style>
-${[...serverShapes, ...linkShapes, ...wires, ...lanes, ...boxShapes, ...legend].join("\n")}
+${[...serverShapes, ...linkShapes, ...wires, ...lanes, ...tunnelShapes, ...boxShapes, ...legend].join("\n")}
 </svg>
 `;
 }

@@ -20,10 +20,14 @@ export interface TenantSystemArgs {
 
 export class TenantSystem extends pulumi.ComponentResource {
   readonly ready: pulumi.Resource[];
+  /** Where it is a gateway. */
+  readonly vpn: VpnSite | undefined;
 
   constructor(name: string, args: TenantSystemArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:tenantSystem:TenantSystem", name, {}, options);
-    const { plan, site } = args;
+    const { plan, site, after } = args;
+    const gateway = isBare(plan) ? undefined : plan.gateway;
+    this.vpn = gateway && new VpnSite({ plan: gateway, site, after }, { parent: this });
     if (isBare(plan)) {
       this.ready = [renderObject(name, plan.namespace, site, { parent: this, dependsOn: [...args.after] })];
       this.registerOutputs({});
@@ -37,7 +41,6 @@ export class TenantSystem extends pulumi.ComponentResource {
     const { system, gateway } = plan;
     // The plan comes first: the agent attaches the container the moment it starts.
     const attach = renderObject(name, plan.attach, site, { parent: this, dependsOn: [...after] });
-    const before = gateway === undefined ? [] : new VpnSite(gateway, { site, after }, { parent: this }).ready;
     const { source, resource } = server.image(imageOf(plan));
     const content = (file: File): pulumi.Input<string> => (file.secret === undefined ? (file.content ?? "") : secret(file.secret));
     const files = [
@@ -72,7 +75,7 @@ export class TenantSystem extends pulumi.ComponentResource {
       },
       server.docker,
       site,
-      { parent: this, dependsOn: [attach, resource, ...before] },
+      { parent: this, dependsOn: [attach, resource, ...(this.vpn?.ready ?? [])] },
     );
   }
 }

@@ -10,7 +10,6 @@ import type { PartsSite } from "../parts";
 import { Secrets } from "../secrets";
 import { Server } from "../server";
 import { TenantSystem } from "../tenantSystem";
-import { VpnTunnel } from "../vpn";
 import { planServer, type ServerPlan } from "./plan";
 import { secretsOf } from "./secrets";
 
@@ -54,7 +53,7 @@ export class Testbed extends pulumi.ComponentResource {
       return new TenantSystem(system.system.name, { plan: system, server, site: partsSite, secret, after }, parent);
     });
     const attached = renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
-    for (const tunnel of plan.vpn.tunnels) new VpnTunnel(tunnel, { site, after: [attached] }, parent);
+    for (const { vpn } of systems) vpn?.establish([attached]);
 
     this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.interfaces.flatMap((i) => i.addresses)]));
     this.secrets =

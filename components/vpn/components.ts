@@ -1,31 +1,32 @@
-/** A VPN as Pulumi's resources: a site's gateway, and each tunnel as that gateway has it. */
+/** A VPN site as Pulumi's resources: what its gateway is told, before its container is there, and its tunnels, after. */
 import * as pulumi from "@pulumi/pulumi";
 import { renderObject, type Site } from "../host/hostObject";
-import type { GatewayPlan, TunnelPlan } from "./plan";
+import type { GatewayPlan } from "./plan";
 
-interface Common {
+export interface VpnSiteArgs {
+  readonly plan: GatewayPlan;
   readonly site: Site;
   readonly after: readonly pulumi.Resource[];
 }
 
-/** What strongSwan is told stands before its container does. */
 export class VpnSite extends pulumi.ComponentResource {
   readonly ready: pulumi.Resource[];
 
-  constructor(gateway: GatewayPlan, { site, after }: Common, options?: pulumi.ComponentResourceOptions) {
-    super("flipflap:vpn:VpnSite", `${gateway.name}-site`, {}, options);
-    this.ready = [renderObject(gateway.system, gateway.config, site, { parent: this, dependsOn: [...after] })];
-    this.registerOutputs({ gateway: gateway.system });
+  constructor(
+    private readonly args: VpnSiteArgs,
+    options?: pulumi.ComponentResourceOptions,
+  ) {
+    super("flipflap:vpn:VpnSite", `${args.plan.name}-site`, {}, options);
+    this.ready = [this.render(args.plan.config, args.after)];
+    this.registerOutputs({ gateway: args.plan.system });
   }
-}
 
-export class VpnTunnel extends pulumi.ComponentResource {
-  readonly ready: pulumi.Resource[];
+  /** Once all gateways of the server can speak. */
+  establish(after: readonly pulumi.Resource[]): void {
+    this.render(this.args.plan.tunnels, after);
+  }
 
-  constructor(tunnel: TunnelPlan, { site, after }: Common, options?: pulumi.ComponentResourceOptions) {
-    const name = `${tunnel.name}-at-${tunnel.gateway}`;
-    super("flipflap:vpn:VpnTunnel", name, {}, options);
-    this.ready = tunnel.objects.map((object) => renderObject(name, object, site, { parent: this, dependsOn: [...after] }));
-    this.registerOutputs({});
+  private render(object: GatewayPlan["config"], after: readonly pulumi.Resource[]): pulumi.Resource {
+    return renderObject(this.args.plan.system, object, this.args.site, { parent: this, dependsOn: [...after] });
   }
 }

@@ -1,2 +1,2 @@
-export { VpnSite, VpnTunnel } from "./components";
+export { VpnSite } from "./components";
 export { type GatewayPlan, gatewayOf, type VpnPlan, vpnObservations, vpnPlan, vpnSecrets } from "./plan";

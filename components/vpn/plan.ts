@@ -27,7 +27,6 @@ import {
 import {
   addressesOf,
   certificateOf,
-  type Connection,
   connectionsOf,
   connectionsOfGateway,
   gatewaysOf,
@@ -38,7 +37,7 @@ import {
   tunnelsOf,
 } from "./tunnels";
 
-const { certificates, vpnGateway, vpnTunnel } = objectTypes;
+const { certificates, vpnGateway, vpnTunnels } = objectTypes;
 
 /** A folder of its own: who is let in by it is no client of the other authority's stores. */
 const authorityFolder = "vpn-ca";
@@ -49,6 +48,8 @@ export interface GatewayPlan {
   /** Of its site, or where it is the gateway of none or of several its own. */
   readonly name: string;
   readonly config: HostObject;
+  /** After its container runs and is attached. */
+  readonly tunnels: HostObject;
   readonly guard: string;
   readonly image: string;
   readonly command: readonly string[];
@@ -58,16 +59,8 @@ export interface GatewayPlan {
   readonly files: readonly { readonly path: string; readonly content: SecretText }[];
 }
 
-/** A tunnel as one of the server's gateways has it. */
-export interface TunnelPlan {
-  readonly name: string;
-  readonly gateway: string;
-  readonly objects: readonly HostObject[];
-}
-
 export interface VpnPlan {
   readonly authority?: { readonly component: string; readonly parts: readonly Part[] };
-  readonly tunnels: readonly TunnelPlan[];
   readonly requirements: readonly Requirement[];
 }
 
@@ -91,6 +84,7 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
     system: system.name,
     name: own.length === 1 && own[0] !== undefined ? own[0].name : system.name,
     config: config as HostObject,
+    tunnels: tunnelsObject(declaration, system, connections),
     guard: guardText(connections),
     image: system.image ?? "strongswan",
     command: ["sh", `${configFolder}/start`],
@@ -109,33 +103,22 @@ export function gatewayOf(declaration: Declaration, system: System, connections 
   return gatewayPlan(declaration, system, connectionsOfGateway(connections, system.name));
 }
 
-function tunnelPlans(
-  declaration: Declaration,
-  server: ServerDeclaration,
-  gateway: System,
-  connections: readonly Connection[],
-): TunnelPlan[] {
-  const own = connectionsOfGateway(connections, gateway.name);
-  const serverOf = (name: string): string | undefined => declaration.testbed.systems.find((system) => system.name === name)?.server;
-  return own.flatMap((connection) =>
-    connection.children.map(({ carried, starts, local, remote }): TunnelPlan => {
-      const planHash = createHash("sha256")
-        .update(connectionText(connection, gateway.name, declaration.testbed.vpn))
-        .digest("hex")
-        .slice(0, 16);
-      const object = declare(vpnTunnel, "sas", {
-        container: systemContainer(gateway.name),
-        connection: connection.name,
-        child: carried.name,
+function tunnelsObject(declaration: Declaration, system: System, connections: readonly OwnConnection[]): HostObject {
+  const serverOf = (name: string): string | undefined => declaration.testbed.systems.find((one) => one.name === name)?.server;
+  const texts = connections.map((connection) => connectionText(connection, system.name, declaration.testbed.vpn));
+  return declare(vpnTunnels, "tunnels", {
+    container: systemContainer(system.name),
+    tunnels: connections.flatMap(({ name, peer, children }) =>
+      children.map(({ carried, local, remote }) => ({
+        name: carried.name,
+        connection: name,
         local: local.map(formatPrefix),
         remote: remote.map(formatPrefix),
-        isAwaited: serverOf(connection.peer.gateway) === server.name,
-        starts,
-        planHash,
-      });
-      return { name: carried.name, gateway: gateway.name, objects: [object as HostObject] };
-    }),
-  );
+        isAwaited: serverOf(peer.gateway) === system.server,
+      })),
+    ),
+    planHash: createHash("sha256").update(texts.join("")).digest("hex").slice(0, 16),
+  }) as HostObject;
 }
 
 function authority(declaration: Declaration, gateways: readonly System[]): VpnPlan["authority"] {
@@ -149,13 +132,11 @@ function authority(declaration: Declaration, gateways: readonly System[]): VpnPl
 
 export function vpnPlan(declaration: Declaration, server: ServerDeclaration): VpnPlan {
   const gateways = gatewaysOf(declaration);
-  const connections = connectionsOf(declaration);
   const here = gateways.filter((gateway) => gateway.server === server.name);
   const made = firstHub(declaration) === server ? authority(declaration, gateways) : undefined;
   const needsKernel = declaration.testbed.vpn?.dataPlane === "kernel";
   return {
     ...(made !== undefined && { authority: made }),
-    tunnels: here.flatMap((gateway) => tunnelPlans(declaration, server, gateway, connections)),
     requirements: [
       ...(here.length === 0 ? [] : vpnRequirements),
       ...(here.length > 0 && needsKernel ? kernelRequirements : []),

@@ -16,9 +16,12 @@ function star(sites: number): string {
   return `tenants: [{ name: lab }]
 networks:
   - { name: wan, tenant: lab, kind: macvlan, parent: local, subnet: 10.48.0.0/16 }
-  - { name: cloud, tenant: lab, kind: macvlan, parent: local, subnet: 10.49.0.0/24 }
+  - { name: cloud, tenant: lab, kind: macvlan, parent: local, subnet: 10.49.0.0/24, gateway: gw-cloud }
+  - { name: aside, tenant: lab, kind: macvlan, parent: local, subnet: 10.50.0.0/24 }
 ${numbers.map((n) => `  - { name: in-${n}, tenant: lab, kind: macvlan, parent: local, subnet: 10.49.${n}.0/24 }`).join("\n")}
 systems:
+  - { name: served, tenant: lab, server: flip, networks: [{ name: cloud }] }
+  - { name: idle, tenant: lab, server: flap, networks: [{ name: aside }] }
   - { name: gw-cloud, tenant: lab, server: flip, router: true, networks: [{ name: wan }, { name: cloud }] }
 ${numbers.map((n) => `  - { name: gw-${n}, tenant: lab, server: flip, router: true, networks: [{ name: wan }, { name: in-${n} }] }`).join("\n")}
 sites:
@@ -106,6 +109,7 @@ export async function benchVpn(options: BenchOptions): Promise<void> {
     () => undefined,
     async (site, project) => {
       await measureTunnels(site, options);
+      await site.close();
       await measureUp(project, options, "three gateways on two servers", 3);
     },
   );

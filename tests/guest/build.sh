@@ -3,9 +3,14 @@
 # lists. Root, and mmdebstrap; nothing else of this machine gets in.
 set -eu
 out=$1 sources=$2
-packages=linux-image-cloud-amd64,busybox-static,dash,iproute2,iputils-ping,iperf3,tcpdump,kmod,ethtool,util-linux
-programs="/bin/busybox /bin/dash /bin/ip /sbin/tc /bin/ping /usr/bin/iperf3 /usr/bin/tcpdump /bin/kmod /sbin/ethtool /usr/bin/flock /usr/bin/nsenter"
-modules="veth ila sch_ingress cls_bpf act_bpf"
+packages=linux-image-cloud-amd64,busybox-static,dash,iproute2,iputils-ping,iperf3,tcpdump,kmod,ethtool,util-linux,procps
+packages=$packages,nftables,strongswan-swanctl,charon-systemd,libcharon-extra-plugins,libstrongswan-standard-plugins
+programs="/bin/busybox /bin/dash /bin/ip /sbin/tc /bin/ping /usr/bin/iperf3 /usr/bin/tcpdump /bin/kmod /sbin/ethtool /usr/bin/flock /usr/bin/nsenter /usr/bin/unshare"
+programs="$programs /usr/sbin/nft /usr/sbin/swanctl /usr/sbin/charon-systemd"
+# strongSwan's own libraries and plugins, and what it reads: they keep their places.
+whole="usr/lib/ipsec etc/strongswan.conf etc/strongswan.d etc/swanctl usr/lib/x86_64-linux-gnu/ossl-modules"
+modules="veth ila sch_ingress cls_bpf act_bpf macvlan ipvlan 8021q"
+modules="$modules tun esp4 esp6 xfrm_user gcm ctr seqiv drbg ghash-generic nf_tables nft_reject_inet nft_ct"
 mkdir -p "$out"
 work=$(mktemp -d "${TMPDIR:-/tmp}/flipflap-guest-XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
@@ -19,14 +24,33 @@ libraries=$tree/lib/x86_64-linux-gnu:$tree/usr/lib/x86_64-linux-gnu
 loader=$tree/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
 kmod() { applet=$1; shift; "$loader" --argv0 "$applet" --library-path "$libraries" "$tree/bin/kmod" "$@"; }
 
+needs() {
+  case $1 in
+    "$tree"/usr/lib/ipsec/*) ;;
+    "$tree"/*) cp -L "$1" "$root/lib/x86_64-linux-gnu/" ;;
+    *) echo "$1 is not of the tree" >&2; exit 1 ;;
+  esac
+}
+
 for folder in dev proc sys run tmp etc bin lib64 lib/x86_64-linux-gnu; do mkdir -p "$root/$folder"; done
 for program in $programs; do
   cp -L "$tree$program" "$root/bin/"
-  [ "$program" = /bin/busybox ] || "$loader" --library-path "$libraries" --list "$tree$program" | sed -n 's#.* => \(/.*\) (0x.*#\1#p'
+  [ "$program" = /bin/busybox ] || "$loader" --library-path "$libraries:$tree/usr/lib/ipsec" --list "$tree$program" | sed -n 's#.* => \(/.*\) (0x.*#\1#p'
 done | sort -u | while read -r library; do
-  case $library in "$tree"/*) cp -L "$library" "$root/lib/x86_64-linux-gnu/" ;; *) echo "$library is not of the tree" >&2; exit 1 ;; esac
+  needs "$library"
+done
+for place in $whole; do
+  mkdir -p "$root/$(dirname "$place")"
+  cp -rL "$tree/$place" "$root/$place"
+done
+find "$root/usr/lib/ipsec" -name '*.so*' | while read -r library; do
+  "$loader" --library-path "$tree/usr/lib/ipsec:$libraries" --list "$library" | sed -n 's#.* => \(/.*\) (0x.*#\1#p'
+done | sort -u | while read -r library; do
+  needs "$library"
 done
 cp -L "$loader" "$root/lib64/"
+ln -s ../bin "$root/usr/bin"
+ln -s ../bin "$root/usr/sbin"
 ln -s bin "$root/sbin"
 # busybox's own shell prefers its own ip and ping.
 ln -s dash "$root/bin/sh"

@@ -2,23 +2,28 @@
  * Kind ila by the kernel's own ILA, which the kernels of labs may lack: Debian's cloud kernel in QEMU. The product's own
  * scripts set two namespaces up as servers there, its agent attaches systems, and the two backends talk to each other.
  */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import type { Declaration, ServerDeclaration } from "../../components/config/declaration";
+import type { Declaration } from "../../components/config/declaration";
 import type { IlaNetwork, System, Testbed } from "../../components/config/types.gen";
-import type { HostObject } from "../../components/host/objectType";
-import { objectScript } from "../../components/host/script";
-import { isContainer } from "../../components/kinds/kind";
 import { ruleFaults } from "../../components/testbed/check";
-import { isBare, planServer } from "../../components/testbed/plan";
+import { planServer } from "../../components/testbed/plan";
 import { formatAddress, parseAddress, parsePrefix } from "../../components/net/cidr";
 import { atPrefix } from "../../components/net/ila";
-import { goCommand } from "../../setup/go";
 import { run } from "../../support/process";
 import { codeRoot } from "../../support/project";
-import { guestImpossible, runInGuest } from "../support/guest";
+import { guestImpossible } from "../support/guest";
+import {
+  buildGuestAgent,
+  guestDown,
+  guestNames,
+  guestOutput,
+  guestPrelude,
+  guestServers,
+  guestUp,
+  writeGuestScripts,
+} from "../support/guestServers";
 
 type Sort = Pick<IlaNetwork, "csum" | "backend" | "backends">;
 
@@ -36,23 +41,6 @@ const phases: readonly Readonly<Record<string, Sort>>[] = [
   { "neutral-mixed": { csum: "neutral", backend: "kernel", backends: { flip: "ebpf" } } },
 ];
 
-const server = (name: string, index: number): ServerDeclaration => ({
-  name,
-  hub: name === "flip",
-  isLab: false,
-  address: "",
-  port: 22,
-  user: "root",
-  hostKey: "",
-  privateKeyFile: "",
-  uplink: "up0",
-  underlay: { ipv4: `198.18.0.${index}/24`, ipv6: `fd00:1::${index}/64`, mac: `02:00:00:00:00:0${index}` },
-  locator: `2001:db8:a:${index}::/64`,
-});
-
-const servers = [server("flap", 1), server("flip", 2)];
-const names = servers.map(({ name }) => name);
-
 function declarationOf(sorts: Readonly<Record<string, Sort>>): Declaration {
   const networks = Object.entries(sorts).map(([name, sort], i): IlaNetwork => ({
     name,
@@ -63,22 +51,10 @@ function declarationOf(sorts: Readonly<Record<string, Sort>>): Declaration {
     ...sort,
   }));
   const systems = networks.flatMap(({ name }) =>
-    names.map((at): System => ({ name: `${name}-${at}`, tenant: "red", server: at, networks: [{ name }] })),
+    guestNames.map((at): System => ({ name: `${name}-${at}`, tenant: "red", server: at, networks: [{ name }] })),
   );
   const testbed: Testbed = { tenants: [{ name: "red" }], networks, systems, links: [{ between: ["flap", "flip"], mtuBytes: 1500 }] };
-  return { name: "guest", testbed, servers, policies: [], nftables: {} };
-}
-
-/** Everything on a server but containers: those are processes here. */
-function objectsOf(declaration: Declaration, at: ServerDeclaration): HostObject[] {
-  const plan = planServer(declaration, at);
-  return [
-    ...plan.settings,
-    plan.agentFolders,
-    ...plan.kinds.flatMap(({ shared }) => [...(shared.agent?.parts ?? []), ...shared.edge]),
-    ...plan.networks.flatMap(({ nve }) => nve),
-    ...plan.systems.flatMap((system) => (isBare(system) ? [] : [system.attach])),
-  ].flatMap((part, i) => (isContainer(part) ? [] : [{ ...part, name: `${i}-${part.name}` }])) as HostObject[];
+  return { name: "guest", testbed, servers: guestServers, policies: [], nftables: {} };
 }
 
 const addressIn = (declaration: Declaration, system: string): string => {
@@ -86,39 +62,13 @@ const addressIn = (declaration: Declaration, system: string): string => {
   return all.find((one) => one.system.name === system)?.interfaces[0]?.addresses[0]?.split("/")[0] ?? "";
 };
 
-const prelude = `
-set -e
-modprobe ila; modprobe veth
-sysctl -q -w net.ipv6.conf.default.router_solicitations=0
-ip link add wire type veth peer name wire2
-for pair in flap:wire:1 flip:wire2:2; do
-  IFS=: read -r at device index <<EOF2
-$pair
-EOF2
-  ip netns add $at
-  ip link set $device netns $at
-  ip -n $at link set $device name up0 address 02:00:00:00:00:0$index
-  # A server sees its own /sys; what it pins outlives each command, as on a server.
-  ip netns exec $at sh -c 'mount -t bpf bpf /sys/fs/bpf; exec sleep 100000' & eval "$at=$!"
-  ip -n $at link set up0 up
-done
-on() { eval "pid=\\$$1"; shift; nsenter -t "$pid" -n -m "$@"; }
+const prelude = `${guestPrelude(["ila", "veth"])}
 # -vv tells of checksums, as they are for the addresses on the wire.
 seen() { on flap timeout 3 tcpdump -Z root -n -vv -l -c 2 -i up0 "ip6 and dst net 2001:db8:a::/48 and $1" 2>/dev/null | tr -d '\\n' | sed 's/  */ /g'; echo; }
 `;
 
 function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, declaration: Declaration): string {
-  const lines: string[] = [];
-  for (const { name } of servers) {
-    const own = declaration.testbed.systems.filter((system) => system.server === name);
-    lines.push("pids=");
-    for (const system of own)
-      lines.push(`ip netns add ${system.name}`, `ip netns exec ${system.name} sleep 100000 & pids="$pids,ff-${system.name}=$!"`);
-    lines.push(
-      `for script in /job/${index}/${name}/*; do on ${name} sh "$script" ensure || { echo "$script failed"; exit 1; }; done`,
-      `on ${name} /job/agent static -stack ${name} -specs /var/lib/flipflap/${name}/attach -status /run/flipflap/${name} -proc /proc -bpf /job/overlay.bpf.o -pids "\${pids#,}" -registry /job/${index}/registry.json 2>>/run/agent.log || { cat /run/agent.log; exit 1; }`,
-    );
-  }
+  const lines = guestUp(index, declaration, `-bpf /job/overlay.bpf.o -registry /job/${index}/registry.json`);
   for (const network of Object.keys(sorts)) {
     const [from, to] = [`${network}-flip`, `${network}-flap`];
     const address = addressIn(declaration, to);
@@ -143,13 +93,11 @@ function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, decla
     `ip netns exec ${network}-flip ping -n -q -c 1 -W 1 -I ${to.replace(/:[^:]+$/, ":5a5a")} ${to} | grep received || :`,
     `echo "=== phase${index} facts"; on flip /job/agent ila -stack flip -specs /var/lib/flipflap/flip/attach -status /run/flipflap/flip -bpf /job/overlay.bpf.o`,
   );
-  // Taken away in the opposite order, as a destroy does: the agent is gone, and what it left in the kernel with it.
+  // The agent is gone, and what it left in the kernel goes with the objects.
   lines.push(
-    ...names.map(
-      (name) => `for script in $(ls -r /job/${index}/${name}/*); do on ${name} sh "$script" remove || echo "$script failed"; done`,
-    ),
+    ...guestDown(index),
     `echo "=== phase${index} leftovers"`,
-    ...names.flatMap((name) => [
+    ...guestNames.flatMap((name) => [
       `on ${name} ip -6 route show proto 240`,
       `on ${name} ip -6 addr show dev up0 deprecated`,
       `on ${name} tc filter show dev up0 ingress; on ${name} tc filter show dev up0 egress`,
@@ -162,21 +110,14 @@ function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, decla
 }
 
 async function makeJob(folder: string): Promise<void> {
-  await run([...(await goCommand()), "build", "-trimpath", "-ldflags", "-s -w", "-o", join(folder, "agent"), "."], {
-    cwd: join(codeRoot, "agent"),
-    env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false" },
-  });
+  await buildGuestAgent(folder);
   const objects = join(folder, "bpf");
   await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${objects}`]);
   for (const name of ["overlay", "ila"]) cpSync(join(objects, `${name}.bpf.o`), join(folder, `${name}.bpf.o`));
   const parts = [prelude];
   for (const [i, sorts] of phases.entries()) {
     const declaration = declarationOf(sorts);
-    for (const at of servers) {
-      mkdirSync(join(folder, String(i), at.name), { recursive: true });
-      for (const [k, object] of objectsOf(declaration, at).entries())
-        writeFileSync(join(folder, String(i), at.name, String(k).padStart(3, "0")), objectScript(object, { stack: at.name }));
-    }
+    writeGuestScripts(folder, i, declaration);
     const registry = Object.fromEntries(declaration.testbed.systems.map((system) => [addressIn(declaration, system.name), system.server]));
     writeFileSync(join(folder, String(i), "registry.json"), JSON.stringify(registry));
     parts.push(phaseScript(i, sorts, declaration));
@@ -187,22 +128,10 @@ async function makeJob(folder: string): Promise<void> {
 const impossible = guestImpossible();
 
 describe.skipIf(impossible !== undefined)(`kind ila by the kernel${impossible === undefined ? "" : ` (skipped: ${impossible})`}`, () => {
-  const output = new Map<string, string>();
+  let output: ReadonlyMap<string, string>;
 
   beforeAll(async () => {
-    const folder = mkdtempSync(join(tmpdir(), "flipflap-job-"));
-    try {
-      await makeJob(folder);
-      const { code, stdout, stderr } = await runInGuest(folder, 220);
-      if (process.env.FLIPFLAP_SHOW !== undefined) console.log(stdout, stderr);
-      expect(code, `${stdout}\n${stderr}`).toBe(0);
-      for (const part of stdout.split(/^=== /m).slice(1)) {
-        const [title = "", ...lines] = part.split("\n");
-        output.set(title, lines.join("\n").trim());
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
+    output = await guestOutput(makeJob, 220);
   });
 
   it("declares what the rules allow", () => {
@@ -219,7 +148,7 @@ describe.skipIf(impossible !== undefined)(`kind ila by the kernel${impossible ==
   it.each(all)("$name: between the servers packets have locators, and checksums as declared", ({ name, sort, declaration }) => {
     const wire = output.get(`${name} wire`) ?? "";
     const sir = addressIn(declaration, `${name}-flap`);
-    const locator = parsePrefix(servers[0]?.locator ?? "");
+    const locator = parsePrefix(guestServers[0]?.locator ?? "");
     const [, from, to] = /([0-9a-f:]+)\.\d+ > ([0-9a-f:]+)\.\d+/.exec(wire) ?? [];
     expect(from).toBe(addressIn(declaration, `${name}-flip`));
     const words = (text: string): bigint => {

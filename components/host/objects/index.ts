@@ -40,7 +40,7 @@ import { tenantRouter } from "./tenantRouter";
 import { tenantVrf } from "./tenantVrf";
 import { unreachable } from "./unreachable";
 import { vpnGateway } from "./vpnGateway";
-import { vpnTunnel } from "./vpnTunnel";
+import { vpnTunnels } from "./vpnTunnels";
 import { vxlan } from "./vxlan";
 
 export const objectTypes = {
@@ -84,7 +84,7 @@ export const objectTypes = {
   tenantVrf,
   unreachable,
   vpnGateway,
-  vpnTunnel,
+  vpnTunnels,
   vxlan,
 } as const;
 

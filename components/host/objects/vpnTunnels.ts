@@ -1,0 +1,101 @@
+/** The tunnels of a gateway: their IPsec SAs, and the ways that packets take to them. */
+import { gatewayScript, readSas, reasonOf } from "../../vpn/sas";
+import { sections } from "../json";
+import type { ObjectType, PropertyValue } from "../objectType";
+import { sh } from "../sh";
+
+export interface VpnTunnelsSpec {
+  readonly container: string;
+  readonly tunnels: readonly {
+    readonly name: string;
+    readonly connection: string;
+    readonly local: readonly string[];
+    readonly remote: readonly string[];
+    /** The other gateway is of this server too, so that its `up` can wait for it; else the one that starts it tries, and goes on trying. */
+    readonly isAwaited: boolean;
+  }[];
+  /** Changes with what its gateway is told. */
+  readonly planHash: string;
+}
+
+const timeoutSeconds = 30;
+
+/** As a route's destination is printed. */
+const destination = (prefix: string): string => prefix.replace(/\/(32|128)$/, "");
+
+/** By kernel-libipsec a route of strongSwan's own table; by the kernel's ESP a policy. */
+const hasWay = (routes: string, policies: string, remote: string): boolean =>
+  routes.split("\n").some((line) => line.startsWith(`${destination(remote)} `)) ||
+  new RegExp(`dst ${remote.replaceAll(".", "\\.")}[^\\n]*\\n\\s+dir out`).test(policies);
+
+export const vpnTunnels: ObjectType<VpnTunnelsSpec> = {
+  type: "vpnTunnels",
+  identity: ({ container }) => [container],
+  waits: true,
+  ensure: (spec) => sh`
+    : plan ${spec.planHash}
+    gateway=${spec.container}
+    # All tunnels in one look: "NAME up", "NAME down", or "NAME wayless".
+    look() {
+      sas=$(docker exec "$gateway" swanctl --list-sas 2>/dev/null || :)
+      ways=$(docker exec "$gateway" sh -c 'ip route show table 220; ip -6 route show table 220; ip xfrm policy | grep -B 1 "dir out"' 2>/dev/null || :)
+      ${spec.tunnels.map(({ name, remote }) => sh`state ${name} ${remote.map((prefix) => `${destination(prefix)},${prefix}`)}`)}
+    }
+    state() {
+      _name=$1
+      shift
+      if ! printf '%s\n' "$sas" | grep -q "^  $_name: .*INSTALLED"; then echo "$_name down"; return; fi
+      for _to in "$@"; do
+        printf '%s\n' "$ways" | grep -qE "^\${_to%,*} |dst \${_to#*,} " || { echo "$_name wayless"; return; }
+      done
+      echo "$_name up"
+    }
+    end=$(($(date +%s) + ${timeoutSeconds}))
+    while :; do
+      found=$(look)
+      # A tunnel whose way somebody took: made anew, it has one.
+      for name in $(printf '%s\n' "$found" | sed -n 's/ wayless$//p'); do
+        docker exec "$gateway" swanctl --terminate --child "$name" --force --timeout 2 >/dev/null 2>&1 || :
+      done
+      case $found in *" down"* | *" wayless"*) ;; *) break ;; esac
+      docker exec "$gateway" sh /etc/flipflap-vpn/again >/dev/null 2>&1 || :
+      missing=
+      for name in ${spec.tunnels.flatMap(({ name, isAwaited }) => (isAwaited ? [name] : []))}; do
+        if printf '%s\n' "$found" | grep -q "^$name [dw]"; then missing="$missing $name"; fi
+      done
+      [ -n "$missing" ] || break
+      [ "$(date +%s)" -lt "$end" ] || fail "no tunnel after ${timeoutSeconds} s:$missing; flipflap status names the reason"
+      sleep 0.3
+    done
+  `,
+  remove: () => sh`:`,
+  check: ({ container }) => gatewayScript(container),
+  wanted: ({ tunnels }) => {
+    const properties: Record<string, PropertyValue> = {};
+    for (const { name, local, remote } of tunnels) {
+      properties[`${name}.state`] = "INSTALLED";
+      properties[`${name}.local`] = [...local].sort();
+      properties[`${name}.remote`] = [...remote].sort();
+      properties[`${name}.ways`] = [...remote].sort();
+    }
+    return properties;
+  },
+  found: (output, { tunnels }) => {
+    const parts = sections(output);
+    if (!parts.has("sas")) return undefined;
+    const sas = readSas(parts.get("sas") ?? "");
+    const properties: Record<string, PropertyValue> = {};
+    for (const { name, connection, local, remote } of tunnels) {
+      const own = sas.filter((sa) => sa.name === name);
+      // While keys are made anew there are two.
+      const sa = own.find(({ state }) => state === "INSTALLED") ?? own[0];
+      properties[`${name}.state`] = sa === undefined ? `down: ${reasonOf(parts.get("log") ?? "", connection)}` : sa.state;
+      // A tunnel that is down is one thing, not four.
+      properties[`${name}.local`] = [...(sa?.local ?? local)].sort();
+      properties[`${name}.remote`] = [...(sa?.remote ?? remote)].sort();
+      const ways = remote.filter((to) => sa === undefined || hasWay(parts.get("routes") ?? "", parts.get("policies") ?? "", to));
+      properties[`${name}.ways`] = [...ways].sort();
+    }
+    return properties;
+  },
+};
