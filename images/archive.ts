@@ -1,31 +1,67 @@
-/** Archives of images. As a program: prints the archive of the image that is named. */
+/** Archives of images. As a program: prints the archive of the image that is named, without the layers that are named after it. */
 import { closeSync, createReadStream, existsSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { projectRoot } from "../support/project";
 import { builtImage } from "./cache";
 import { isImageName } from "./images";
 
 const blockBytes = 512;
 
-/** The content of a small file in a tar (POSIX ustar), without reading the rest. */
-export function readFromTar(path: string, wanted: string): string | undefined {
+interface TarEntry {
+  readonly name: string;
+  /** Of its header. */
+  readonly offset: number;
+  readonly size: number;
+  /** Of what follows it. */
+  readonly end: number;
+}
+
+/** The entries of a tar (POSIX ustar), without reading their contents. */
+function* tarEntries(fd: number): Generator<TarEntry> {
+  const header = Buffer.alloc(blockBytes);
+  for (let offset = 0; readSync(fd, header, 0, blockBytes, offset) === blockBytes;) {
+    const field = (from: number, to: number): string => header.toString("utf8", from, to).replace(/\0.*$/s, "");
+    const name = field(0, 100).replace(/^\.\//, "");
+    const size = Number.parseInt(field(124, 136), 8) || 0;
+    const end = offset + blockBytes + Math.ceil(size / blockBytes) * blockBytes;
+    // Two empty blocks are the end.
+    if (header[0] === 0) return;
+    yield { name, offset, size, end };
+    offset = end;
+  }
+}
+
+function withTar<T>(path: string, read: (fd: number) => T): T {
   const fd = openSync(path, "r");
   try {
-    const header = Buffer.alloc(blockBytes);
-    for (let offset = 0; readSync(fd, header, 0, blockBytes, offset) === blockBytes;) {
-      const field = (from: number, to: number): string => header.toString("utf8", from, to).replace(/\0.*$/s, "");
-      const size = Number.parseInt(field(124, 136), 8) || 0;
-      if (field(0, 100).replace(/^\.\//, "") === wanted) {
-        const content = Buffer.alloc(size);
-        readSync(fd, content, 0, size, offset + blockBytes);
-        return content.toString("utf8");
-      }
-      offset += blockBytes + Math.ceil(size / blockBytes) * blockBytes;
-    }
-    return undefined;
+    return read(fd);
   } finally {
     closeSync(fd);
   }
+}
+
+/** The content of a small file in a tar. */
+export function readFromTar(path: string, wanted: string): string | undefined {
+  return withTar(path, (fd) => {
+    for (const { name, offset, size } of tarEntries(fd)) {
+      if (name !== wanted) continue;
+      const content = Buffer.alloc(size);
+      readSync(fd, content, 0, size, offset + blockBytes);
+      return content.toString("utf8");
+    }
+    return undefined;
+  });
+}
+
+/** The parts of an archive without layers that the server has: docker looks for a layer in the archive only where it has none. */
+function partsWithout(path: string, layers: ReadonlySet<string>): { start: number; end: number }[] {
+  return withTar(path, (fd) => {
+    const left = [...tarEntries(fd)].filter(({ name }) => layers.has(name.replace(/\.tar$/, "")));
+    const starts = [0, ...left.map(({ end }) => end)];
+    const ends = [...left.map(({ offset }) => offset), Number.POSITIVE_INFINITY];
+    return starts.map((start, i) => ({ start, end: (ends[i] ?? 0) - 1 })).filter(({ start, end }) => end >= start);
+  });
 }
 
 /** What dockerd will call the image of a `docker save` archive. */
@@ -44,5 +80,11 @@ if (require.main === module) {
     console.error(`${name}: the image is not built; run npm run setup`);
     process.exit(1);
   }
-  createReadStream(archive).pipe(process.stdout);
+  // Of images that the server has: each one's first layer.
+  const had = new Set(process.argv.slice(3).map((layer) => layer.replace("sha256:", "")));
+  const print = async (): Promise<void> => {
+    for (const { start, end } of partsWithout(archive, had))
+      await pipeline(createReadStream(archive, { start, end }), process.stdout, { end: false });
+  };
+  void print();
 }

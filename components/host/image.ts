@@ -40,12 +40,16 @@ export function renderImage(
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): local.Command {
   const ssh = sh`ssh -F ${sshConfigPath} ${site.server.name}`;
+  const layers = sh`docker images -q | xargs -r docker image inspect -f '{{index .RootFS.Layers 0}}' | sort -u`.text;
+  const archive = sh`node_modules/.bin/tsx images/archive.ts ${image.name}`;
+  const load = sh`${ssh} docker load -q`;
   const onServer = (script: string) => sh`printf %s ${script} | ${ssh} ${shellCommand(site.server, "")}`;
   return new local.Command(
     `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`,
     {
       create:
-        sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || { ${onServer(markScript(image, site))} && node_modules/.bin/tsx images/archive.ts ${image.name} | ${ssh} docker load -q; }`
+        // Whole where a layer that is left out is missed after all: another docker may keep its layers otherwise.
+        sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || { ${onServer(markScript(image, site))} && { ${archive} $(${ssh} ${layers}) | ${load} 2>/dev/null || ${archive} | ${load}; }; }`
           .text,
       delete: onServer(removeScript(image, site)).text,
       triggers: [image.id],

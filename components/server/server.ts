@@ -46,9 +46,12 @@ export class Server extends pulumi.ComponentResource {
     this.docker = dockerProvider(site.server, this);
     const objects = plan.settings.map((object) => renderObject(name, object, site, { parent: this, dependsOn: [facts] }));
     this.ready = [facts, ...objects];
+    // One after the other: docker (20.10) unpacks a layer that two of them share once, where they do not come at once.
+    let before: pulumi.Resource = facts;
     for (const image of plan.images) {
       const source = findImage(args.root, image);
-      this.images.set(image, { source, resource: renderImage(`${name}-image`, source, site, { parent: this, dependsOn: [facts] }) });
+      before = renderImage(`${name}-image`, source, site, { parent: this, dependsOn: [before] });
+      this.images.set(image, { source, resource: before });
     }
     this.registerOutputs({ facts: this.facts });
   }

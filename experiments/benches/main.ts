@@ -1,4 +1,4 @@
-/** npm run bench -- [link|evpn|ila|ila-registry|policies|macvlan|vpn|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
+/** npm run bench -- [link|evpn|ila|ila-registry|policies|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +12,7 @@ import { benchLink } from "./link";
 import { benchPolicies } from "./policies";
 import { benchScale } from "./scale";
 import { benchSetup } from "./setup";
-import { benchMacvlan, benchVpn } from "./vpn";
+import { benchMacvlan, benchVpn, benchVpnStar } from "./vpn";
 
 export interface BenchOptions {
   readonly rounds: number;
@@ -30,6 +30,7 @@ const benches = {
   policies: benchPolicies,
   macvlan: benchMacvlan,
   vpn: benchVpn,
+  "vpn-star": benchVpnStar,
   scale: benchScale,
   commands: benchCommands,
   setup: benchSetup,
@@ -43,7 +44,8 @@ const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds 
   ila-registry  how fast a system is known elsewhere; 100,000 systems; moves
   policies  kinds swarm and cilium with policies and without; 1,000 rules; a change under traffic
   macvlan   kind macvlan across servers: one TCP stream, TCP_RR on one core
-  vpn       tunnels: up until all carry packets, with 3 and 50 gateways; boot and memory of each
+  vpn       report S4's testbed: its tunnels, and up until all of them carry packets
+  vpn-star  50 gateways on one server: the same, boot, and the memory of each
   scale     10 to 300 systems on one server: up, drift, destroy, beside bare docker
   commands  an unchanged preview, a second npm run up, flipflap check
   setup     npm run up in a fresh clone with an empty HOME (minutes)
@@ -73,7 +75,7 @@ async function main(argv: readonly string[]): Promise<void> {
       "agent",
       "tools",
       ...(positionals.some((name) => name.startsWith("ila")) ? (["etcd"] as const) : []),
-      ...(positionals.includes("vpn") ? (["strongswan"] as const) : []),
+      ...(positionals.some((name) => name.startsWith("vpn")) ? (["strongswan"] as const) : []),
       ...(positionals.includes("evpn") ? (["frr", "gobgp"] as const) : []),
     ]),
   ]);

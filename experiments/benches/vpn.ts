@@ -113,6 +113,9 @@ export async function benchVpn(options: BenchOptions): Promise<void> {
       await measureUp(project, options, "three gateways on two servers", 3);
     },
   );
+}
+
+export async function benchVpnStar(options: BenchOptions): Promise<void> {
   await withTestbed(
     "star",
     (project) => project.write("testbeds/star.yaml", star(49)),
