@@ -56,7 +56,7 @@ function toldScript(plan: ServerPlan): string {
     .map(
       ({ system, member }) =>
         sh`
-        pid=$(docker inspect -f '{{.State.Pid}}' ${systemContainer(system.name)} 2>/dev/null || echo 0)
+        pid=$(docker inspect -f '{{.State.Pid}}' ${systemContainer(system.name)} 2>/dev/null) || pid=0
         if [ "$pid" != 0 ]; then
           for address in $(nsenter -t "$pid" -n ip -4 -o addr show dev ${member.interface} scope global | awk '{print $4}'); do
             echo told ${system.name} ${member.interface} "$address"

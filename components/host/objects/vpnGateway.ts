@@ -1,4 +1,5 @@
 /** What a gateway's strongSwan is told, in a folder that its container sees. A change reaches it in place: only what changed is made anew. */
+import { enterGateway } from "../../vpn/sas";
 import { sections } from "../json";
 import type { ObjectType, Owner } from "../objectType";
 import { ownerFolder } from "../objectType";
@@ -39,15 +40,16 @@ export const vpnGateway: ObjectType<VpnGatewaySpec> = {
       [ -e "$file" ] || continue
       case ${` ${Object.keys(spec.connections).join(" ")} `} in *" $(basename "$file" .conf) "*) ;; *) rm "$file"; changed="$changed connections/\${file##*/}" ;; esac
     done
-    if [ -n "$changed" ] && [ "$(docker inspect -f '{{.State.Running}}' ${spec.container} 2>/dev/null)" = true ]; then
+    ${enterGateway(spec.container)}
+    if [ -n "$changed" ] && [ "$pid" != 0 ]; then
       case $changed in
         # What it reads when it starts.
         *" start "* | *" start" | *" strongswan.conf"* | *" swanctl.conf"*) docker restart -t 2 ${spec.container} >/dev/null ;;
         *)
-          docker exec ${spec.container} swanctl --load-all --noprompt >/dev/null
+          inside swanctl --load-all --noprompt >/dev/null
           for file in $changed; do
             # What it starts itself it makes anew by itself.
-            case $file in connections/*) grep -qs 'start_action = start' "$dir/$file" || docker exec ${spec.container} swanctl --terminate --ike "$(basename "$file" .conf)" --force --timeout 2 >/dev/null 2>&1 || : ;; esac
+            case $file in connections/*) grep -qs 'start_action = start' "$dir/$file" || inside swanctl --terminate --ike "$(basename "$file" .conf)" --force --timeout 2 >/dev/null 2>&1 || : ;; esac
           done
           ;;
       esac
@@ -66,7 +68,8 @@ export const vpnGateway: ObjectType<VpnGatewaySpec> = {
         ([path, text]) => sh`if [ "$(cat "$dir"/${path} 2>/dev/null; echo .)" = ${`${text}.`} ]; then echo ${`${path} whole`}; fi`,
       )}
       echo "=== connections"
-      docker exec ${spec.container} swanctl --list-conns 2>/dev/null | sed -n 's/^\([^ :]*\): IKEv.*/\1/p' | sort
+      ${enterGateway(spec.container)}
+      if [ "$pid" != 0 ]; then inside swanctl --list-conns 2>/dev/null | sed -n 's/^\([^ :]*\): IKEv.*/\1/p' | sort; fi
     fi
   `,
   wanted: (spec) => ({

@@ -1,5 +1,5 @@
 /** The tunnels of a gateway: their IPsec SAs, and the ways that packets take to them. */
-import { gatewayScript, readSas, reasonOf } from "../../vpn/sas";
+import { enterGateway, gatewayScript, readSas, reasonOf } from "../../vpn/sas";
 import { sections } from "../json";
 import type { ObjectType, PropertyValue } from "../objectType";
 import { sh } from "../sh";
@@ -34,11 +34,11 @@ export const vpnTunnels: ObjectType<VpnTunnelsSpec> = {
   waits: true,
   ensure: (spec) => sh`
     : plan ${spec.planHash}
-    gateway=${spec.container}
+    ${enterGateway(spec.container)}
     # All tunnels in one look: "NAME up", "NAME down", or "NAME wayless".
     look() {
-      sas=$(docker exec "$gateway" swanctl --list-sas 2>/dev/null || :)
-      ways=$(docker exec "$gateway" sh -c 'ip route show table 220; ip -6 route show table 220; ip xfrm policy | grep -B 1 "dir out"' 2>/dev/null || :)
+      sas=$(inside swanctl --list-sas 2>/dev/null || :)
+      ways=$(inside sh -c 'ip route show table 220; ip -6 route show table 220; ip xfrm policy | grep -B 1 "dir out"' 2>/dev/null || :)
       ${spec.tunnels.map(({ name, remote }) => sh`state ${name} ${remote.map((prefix) => `${destination(prefix)},${prefix}`)}`)}
     }
     state() {
@@ -55,10 +55,10 @@ export const vpnTunnels: ObjectType<VpnTunnelsSpec> = {
       found=$(look)
       # A tunnel whose way somebody took: made anew, it has one.
       for name in $(printf '%s\n' "$found" | sed -n 's/ wayless$//p'); do
-        docker exec "$gateway" swanctl --terminate --child "$name" --force --timeout 2 >/dev/null 2>&1 || :
+        inside swanctl --terminate --child "$name" --force --timeout 2 >/dev/null 2>&1 || :
       done
       case $found in *" down"* | *" wayless"*) ;; *) break ;; esac
-      docker exec "$gateway" sh /etc/flipflap-vpn/again >/dev/null 2>&1 || :
+      inside sh /etc/flipflap-vpn/again >/dev/null 2>&1 || :
       missing=
       for name in ${spec.tunnels.flatMap(({ name, isAwaited }) => (isAwaited ? [name] : []))}; do
         if printf '%s\n' "$found" | grep -q "^$name [dw]"; then missing="$missing $name"; fi
