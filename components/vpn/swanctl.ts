@@ -117,6 +117,10 @@ export function daemonText(): string {
       "}",
     ].map((line) => `  ${line}`),
     "}",
+    // Of its own list Debian has half in other packages, and it complains of each.
+    "swanctl {",
+    "  load = random openssl pem pkcs1 pkcs8 x509 pubkey",
+    "}",
     "",
   ].join("\n");
 }
@@ -163,10 +167,6 @@ if [ -e ${bundleFile} ]; then
   mv /tmp/part2.pem /etc/swanctl/private/gateway.pem
   mv /tmp/part3.pem /etc/swanctl/x509ca/authority.pem
 fi
-# Debian's package names plugins of its other packages, and every tool complains of each.
-for file in /etc/strongswan.d/charon/*.conf; do
-  [ -e "/usr/lib/ipsec/plugins/libstrongswan-$(basename "$file" .conf).so" ] || rm "$file"
-done
 cp ${configFolder}/strongswan.conf /etc/strongswan.d/zz-flipflap.conf
 cp ${configFolder}/swanctl.conf /etc/swanctl/swanctl.conf
 while sleep ${againSeconds}; do sh ${configFolder}/again; done >/dev/null 2>&1 &

@@ -10,7 +10,7 @@ programs="$programs /usr/sbin/nft /usr/sbin/swanctl /usr/sbin/charon-systemd"
 # strongSwan's own libraries and plugins, and what it reads: they keep their places.
 whole="usr/lib/ipsec etc/strongswan.conf etc/strongswan.d etc/swanctl usr/lib/x86_64-linux-gnu/ossl-modules"
 modules="veth ila sch_ingress cls_bpf act_bpf macvlan ipvlan 8021q"
-modules="$modules tun esp4 esp6 xfrm_user gcm ctr seqiv drbg ghash-generic nf_tables nft_reject_inet nft_ct"
+modules="$modules tun esp4 esp6 xfrm_user gcm ctr seqiv drbg sha512_generic ghash-generic nf_tables nft_reject_inet nft_ct"
 mkdir -p "$out"
 work=$(mktemp -d "${TMPDIR:-/tmp}/flipflap-guest-XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
@@ -39,6 +39,8 @@ for program in $programs; do
 done | sort -u | while read -r library; do
   needs "$library"
 done
+# The C library asks for it where a thread is cancelled.
+cp -L "$tree/lib/x86_64-linux-gnu/libgcc_s.so.1" "$root/lib/x86_64-linux-gnu/"
 for place in $whole; do
   mkdir -p "$root/$(dirname "$place")"
   cp -rL "$tree/$place" "$root/$place"

@@ -31,15 +31,18 @@ const testbed: Testbed = {
       tenant: "lab",
       kind: "macvlan",
       parent: "local",
-      driver: "ipvlan",
       subnet: "10.4.2.0/24",
       subnet6: "fd04:0:2::/64",
       gateway: "gw-b",
     },
     { name: "wan-a", tenant: "lab", kind: "macvlan", parent: "local", subnet: "10.40.1.0/24", gateway: "internet" },
     { name: "wan-b", tenant: "lab", kind: "macvlan", parent: "vlan 40", subnet: "10.40.2.0/24", gateway: "internet" },
+    { name: "flat", tenant: "lab", kind: "macvlan", parent: "vlan 41", driver: "ipvlan", subnet: "10.4.9.0/24" },
   ],
   systems: [
+    { name: "f1", tenant: "lab", server: "flip", networks: [{ name: "flat", address: "10.4.9.1" }] },
+    { name: "f2", tenant: "lab", server: "flap", networks: [{ name: "flat", address: "10.4.9.2" }] },
+    { name: "f3", tenant: "lab", server: "flap", networks: [{ name: "flat", address: "10.4.9.3" }] },
     { name: "internet", tenant: "lab", server: "flip", router: true, networks: [{ name: "wan-a" }, { name: "wan-b" }] },
     { name: "gw-a", tenant: "lab", server: "flip", router: true, networks: [{ name: "wan-a" }, { name: "site-a", address: "10.4.1.1" }] },
     { name: "gw-b", tenant: "lab", server: "flap", router: true, networks: [{ name: "wan-b" }, { name: "site-b", address: "10.4.2.1" }] },
@@ -78,8 +81,7 @@ function gatewayLines(gateway: string): string[] {
   });
   return [
     `cat >/run/start-${gateway} <<'OUTER'`,
-    "mkdir -p /run/own /etc/own /tmp/own",
-    "cp -r /etc/. /run/own/; mount -t tmpfs tmp /tmp; mv /run/own /tmp/etc; mount --bind /tmp/etc /etc; mount -t tmpfs tmp /run; mkdir -p /var/run",
+    "mount -t tmpfs tmp /tmp; cp -r /etc /tmp/etc; mount --bind /tmp/etc /etc; mount -t tmpfs tmp /run; mkdir -p /var; ln -sfn /run /var/run",
     `mkdir -p ${folder.container}; mount --bind /var/lib/flipflap/${plan.system.server}/${folder.server} ${folder.container}`,
     ...texts,
     `exec ${plan.gateway.command.join(" ")}`,
@@ -93,9 +95,9 @@ const inGateway = (gateway: string, command: string): string => `nsenter -t "$${
 const ping = (title: string, from: string, to: string): string =>
   `echo "=== ${title}"; ip netns exec ${from} ping -n -q -c 3 -i 0.2 -W 2 ${to} | grep received || :`;
 
-/** All that the router sees but neighbours' words, while something is done. */
+/** All that the router sees but neighbours' words, while something is done. There is no IPv6 on its networks but these. */
 const atRouter = (title: string, ...during: string[]): string[] => [
-  `ip netns exec internet tcpdump -Z root -n -l -i any "not arp and not icmp6" >/run/seen 2>/run/tap.log & tap=$!`,
+  `ip netns exec internet tcpdump -Z root -n -l -i any "not arp and not ip6" >/run/seen 2>/run/tap.log & tap=$!`,
   "until grep -q listening /run/tap.log; do sleep 0.1; done",
   ...during,
   "sleep 0.5; kill -INT $tap; wait $tap || :",
@@ -109,9 +111,11 @@ async function makeJob(folder: string): Promise<void> {
   const quiet = (from: string, to: string): string => `ip netns exec ${from} ping -n -q -c 3 -i 0.2 -W 1 ${to} >/dev/null 2>&1 || :`;
   const lines = [
     guestPrelude(["veth", "macvlan", "ipvlan", "8021q", "tun", "esp4", "esp6", "xfrm_user", "nf_tables"]),
-    "mkdir -p /var/lib /var/run",
+    "mkdir -p /var/lib",
     ...guestUp(0, declaration, ""),
-    `echo "=== parents"; ip -n b1 -d -o link show dev eth0; on flap ip -d -o link show dev mv-wan-b`,
+    `echo "=== parents"; ip -n f2 -d -o link show dev eth0; on flap ip -d -o link show dev mv-wan-b`,
+    ping("ipvlan across", "f1", "10.4.9.2"),
+    ping("ipvlan on one server", "f2", "10.4.9.3"),
     ...atRouter(
       "before",
       quiet("a1", "10.4.2.10"),
@@ -129,6 +133,7 @@ async function makeJob(folder: string): Promise<void> {
       ping("hosts", "gw-a", hostB),
       `ip netns exec b1 iperf3 -s -1 -D; sleep 0.3; echo "=== tcp"; ip netns exec a1 iperf3 -c 10.4.2.10 -t 1 -f m --connect-timeout 3000 2>&1 | grep -E 'receiver|error' || :`,
     ),
+    ...gateways.map((gateway) => `echo "=== ${gateway} log"; cat /run/${gateway}.log`),
     `echo "=== plane"; ${inGateway("gw-a", "cat /run/flipflap-plane")}`,
     `echo "=== sas"; ${inGateway("gw-a", "swanctl --list-sas")}`,
     `echo "=== policies"; ip netns exec gw-a ip xfrm policy`,
@@ -176,7 +181,7 @@ describe.skipIf(impossible !== undefined)(`tunnels by the kernel${impossible ===
     expect(others(seen("after"))).toEqual([]);
   });
 
-  it.each(["ipv4", "ipv6", "hosts"])("carry packets: %s", (title) => {
+  it.each(["ipv4", "ipv6", "hosts", "ipvlan across", "ipvlan on one server"])("carry packets: %s", (title) => {
     expect(output.get(title)).toContain("3 received");
   });
 

@@ -135,9 +135,13 @@ const noMac: MacvlanRule = {
 const gateway: MacvlanRule = {
   id: "macvlan-gateway",
   check: ({ networks, declaration }, report) => {
-    for (const { name, gateway: named } of networks) {
+    for (const network of networks) {
+      const { name, gateway: named } = network;
       if (named === undefined) continue;
       const path = `networks.${name}.gateway`;
+      // Whose MAC is everybody's is not asked to pass a packet on: what is for none of the addresses goes to the server.
+      if (driverOf(network) === "ipvlan")
+        report(path, "no system of driver ipvlan can be a next hop: all have one MAC", "use driver: macvlan");
       const system = declaration.testbed.systems.find((one) => one.name === named);
       if (system === undefined) report(path, `there is no system "${named}"`, "name a system of the network");
       else if (!system.networks.some((membership) => membership.name === name))
