@@ -201,6 +201,8 @@ export interface NetworkKind<N extends Network = Network> {
   isSegment?(network: N): boolean;
   /** Interfaces have no MAC of their own. */
   hasParentsMac?(network: N): boolean;
+  /** Addresses that are the server's own in the network without being anybody's gateway. */
+  ownAddresses?(network: N, server: string): Addresses;
   /** Members are no neighbours of one another: all packets go by the server. */
   readonly membersStandAlone?: boolean;
   /** Whether the server itself forwards to and from the prefixes. */

@@ -46,7 +46,7 @@ function memberships(declaration: Declaration, network: Network): Membership[] {
   );
 }
 
-/** Addresses that are spoken for in a prefix: gateways and what is declared. */
+/** Addresses that are spoken for in a prefix: gateways, servers' own, and what is declared. */
 function takenIn(
   declaration: Declaration,
   network: Network,
@@ -55,7 +55,9 @@ function takenIn(
   family: "ipv4" | "ipv6",
 ): Set<bigint> {
   const kind = kindOf(network);
-  const gateways = declaration.servers.flatMap((server) => kind.gateways(network, server.name)[family] ?? []);
+  const gateways = declaration.servers.flatMap(({ name }) =>
+    [kind.gateways(network, name)[family], kind.ownAddresses?.(network, name)[family]].flatMap((address) => address ?? []),
+  );
   const declared = all.flatMap((m) => m.declared[family] ?? []);
   return new Set([...gateways, ...declared].filter((a) => a.family === prefix.family).map((a) => a.value));
 }

@@ -5,7 +5,19 @@ import type { Tunnel } from "../config/types.gen";
 import { nearest } from "../config/validate";
 import { hasNamespaces, kindOf } from "../kinds/registry";
 import { formatPrefix, overlaps, parsePrefix } from "../net/cidr";
-import { connectionsOf, endsOf, familiesOf, gatewaysOf, modeOf, outsideOf, prefixesOf, sitePrefixes, sitesOf, tunnelsOf } from "./tunnels";
+import {
+  connectionsOf,
+  endsOf,
+  familiesOf,
+  gatewaysOf,
+  modeOf,
+  outsideOf,
+  prefixesOf,
+  sitePrefixes,
+  sitesOf,
+  type TunnelEnd,
+  tunnelsOf,
+} from "./tunnels";
 
 type VpnRule = Rule<Declaration>;
 
@@ -107,6 +119,18 @@ function checkEnds(declaration: Declaration, tunnel: Tunnel, say: (key: string, 
   }
 }
 
+/** A prefix that is none has a fault of its own, and what follows from it is not worth saying. */
+function hasBadPrefix(declaration: Declaration, ends: readonly TunnelEnd[]): boolean {
+  const names = ends.flatMap((end) => [
+    end.outside.network,
+    ...sitesOf(declaration).flatMap(({ name, inside }) => (name === end.name ? [inside] : [])),
+  ]);
+  return names.some((name) => {
+    const { subnet, subnet6 } = (findNetwork(declaration, name) ?? {}) as { subnet?: string; subnet6?: string };
+    return [subnet, subnet6].some((text) => text !== undefined && parsePrefix(text) === undefined);
+  });
+}
+
 const tunnel: VpnRule = {
   id: "tunnel",
   check: (declaration, report) => {
@@ -114,7 +138,7 @@ const tunnel: VpnRule = {
       const say = (key: string, what: string, fix: string): void => report(`tunnels.${one.name}.${key}`, what, fix);
       checkEnds(declaration, one, say);
       const ends = endsOf(declaration, one);
-      if (ends === undefined) continue;
+      if (ends === undefined || hasBadPrefix(declaration, ends)) continue;
       const [first, second] = ends;
       if (first.gateway === second.gateway) {
         say("between", `both ends are ${first.gateway}`, "name two gateways");

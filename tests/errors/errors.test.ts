@@ -2,8 +2,11 @@
 import { describe, expect, it } from "vitest";
 import { allKinds } from "../../components/kinds/registry";
 import { policyRules } from "../../components/testbed/policyRules";
+import { routerRules } from "../../components/testbed/routers";
 import { testbedRules } from "../../components/testbed/rules";
+import { vpnRules } from "../../components/vpn/rules";
 import { faultsOf, type Files, goodStacks, goodTestbed, texts } from "./harness";
+import { vpnCases } from "./vpnCases";
 
 /** The good testbed with one thing changed; a change that changes nothing proves nothing. */
 function edited(from: string, to: string): Files {
@@ -71,6 +74,7 @@ const realHub = (underlay: string): Files => ({
 });
 
 const cases: [what: string, files: Files, golden: string[]][] = [
+  ...vpnCases,
   [
     "a property with a typing error",
     edited("mode: routed", "mood: routed"),
@@ -84,7 +88,9 @@ const cases: [what: string, files: Files, golden: string[]][] = [
   [
     "a kind that there is not",
     edited("kind: bridge", "kind: vxlan"),
-    ['[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "cilium", "evpn", "ila", "netns", "swarm"'],
+    [
+      '[schema] networks.red-net: "vxlan" is no kind of network; choose one of "bridge", "cilium", "evpn", "ila", "macvlan", "netns", "swarm"',
+    ],
   ],
   [
     "a number out of range",
@@ -714,8 +720,20 @@ describe("faults of a declaration", () => {
 
   it("have a golden case for every rule", () => {
     const covered = new Set(cases.flatMap(([, , golden]) => golden.map((text) => /^\[([a-z0-9-]+)\]/.exec(text)?.[1])));
-    const rules = [...testbedRules, ...policyRules, ...allKinds.flatMap((kind) => kind.rules)].map((rule) => rule.id);
-    const loading = ["schema", "yaml", "policy-file", "policy-json", "testbed-file", "stack-files", "one-testbed", "lab-running"];
+    const rules = [...testbedRules, ...policyRules, ...routerRules, ...vpnRules, ...allKinds.flatMap((kind) => kind.rules)].map(
+      (rule) => rule.id,
+    );
+    const loading = [
+      "schema",
+      "yaml",
+      "policy-file",
+      "policy-json",
+      "nftables-file",
+      "testbed-file",
+      "stack-files",
+      "one-testbed",
+      "lab-running",
+    ];
     expect([...rules, ...loading].filter((id) => !covered.has(id))).toEqual([]);
     expect(new Set(rules).size).toBe(rules.length);
   });

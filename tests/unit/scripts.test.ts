@@ -161,6 +161,29 @@ function objects(name: string): HostObject[] {
       sysctls: { [name]: name },
     }),
     declare(t.claim, name, { project: name }),
+    declare(t.segment, name, { device: name, mac: name, mtuBytes: 1500, way: { sort: "local", peer: name } }),
+    declare(t.segment, name, { device: name, mac: name, mtuBytes: 1500, way: { sort: "vlan", uplink: name, id: 7 } }),
+    declare(t.segment, name, {
+      device: name,
+      mac: name,
+      mtuBytes: 1500,
+      way: { sort: "vxlan", id: 7, local: name, port: 4789, others: [name] },
+    }),
+    declare(t.serverInterface, name, {
+      device: name,
+      parent: name,
+      driver: "macvlan",
+      mode: name,
+      mac: name,
+      mtuBytes: 1500,
+      addresses: [name],
+    }),
+    declare(t.vpnGateway, name, { system: name, container: name, files: { start: name }, connections: { one: name } }),
+    declare(t.vpnTunnels, name, {
+      container: name,
+      tunnels: [{ name, connection: name, local: [name], remote: [name], isAwaited: true }],
+      planHash: name,
+    }),
   ] as unknown as HostObject[];
 }
 

@@ -26,7 +26,7 @@ export const serverInterface: ObjectType<ServerInterfaceSpec> = {
     device=${spec.device}
     mark=${ownerMark(owner, name)}
     if has_link "$device" && [ "$(link_alias "$device")" != "$mark" ]; then
-      [ -z "$(link_alias "$device")" ] && ip -d -o link show dev "$device" | grep -q "@${spec.parent}: .* ${spec.driver} " || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
+      [ -z "$(link_alias "$device")" ] && ip -d -o link show dev "$device" | grep -q ${`@${spec.parent}: .* ${spec.driver} `} || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
     fi
     has_link "$device" || ip link add link ${spec.parent} name "$device" type ${driverWords(spec)}
     ip link set dev "$device" alias "$mark"
