@@ -4,6 +4,7 @@ import { sh, type Script } from "../components/host/sh";
 import type { Requirement } from "../components/kinds/kind";
 import { kindOf } from "../components/kinds/registry";
 import { commonRequirements } from "../components/testbed/plan";
+import { kernelRequirements, vpnRequirements } from "../components/vpn";
 
 export interface Ability {
   readonly name: string;
@@ -26,11 +27,23 @@ const samples: readonly (readonly [string, Network])[] = [
   ["kind evpn", { ...names, kind: "evpn", vn: 1 }],
   ["kind ila, backend ebpf", { ...names, kind: "ila", vn: 1, sir: "" }],
   ["kind ila, backend kernel", { ...names, kind: "ila", vn: 1, sir: "", backend: "kernel" }],
+  ["kind swarm", { ...names, kind: "swarm", subnet: "" }],
+  ["kind cilium", { ...names, kind: "cilium", ...subnets }],
+  ["kind macvlan", { ...names, kind: "macvlan" }],
+  ["kind macvlan, parent vlan N", { ...names, kind: "macvlan", parent: "vlan 1" }],
+  ["kind macvlan, parent vxlan N", { ...names, kind: "macvlan", parent: "vxlan 1" }],
+  ["kind macvlan, driver ipvlan", { ...names, kind: "macvlan", driver: "ipvlan" }],
 ];
 
 export const abilities: readonly Ability[] = [
   { name: "any testbed", requires: commonRequirements, cost: "the server cannot take part" },
   ...samples.map(([name, network]) => ({ name, requires: kindOf(network).requires(network), cost: "such networks are refused" })),
+  { name: "tunnels (IPsec)", requires: vpnRequirements, cost: "refused" },
+  {
+    name: "tunnels by the kernel's ESP",
+    requires: kernelRequirements,
+    cost: "strongSwan carries ESP itself: a stream of some 300 Mb/s",
+  },
   { name: "evpn's short cut", requires: [], sinceKernel: "6.6", cost: "frames go by the bridge: some 15% fewer transactions" },
   { name: "links' delay and jitter", requires: [{ kernelOption: "CONFIG_NET_SCH_NETEM" }], cost: "refused; rate and loss need no netem" },
   { name: "links' rate", requires: [{ tool: "tc" }, { kernelOption: "CONFIG_NET_SCH_TBF" }], cost: "refused" },

@@ -68,6 +68,8 @@ function impossible(site: Site, method: Method, cell: Cell): string | undefined 
   if (method.between === "missing") return method.reason;
   const known = site.declaration.testbed.networks.find(({ name }) => name === cell.network);
   if (known === undefined) return `the testbed has no network "${cell.network}"`;
+  const place = kindOf(known).experimentRules?.(known, site.declaration);
+  if (place !== undefined && "nowhere" in place && (cell.rules ?? 0) > 0) return place.nowhere;
   if (method.between === "none") return method.impossible(site.declaration, cell);
   const ends = site.ends(cell);
   return "impossible" in ends ? ends.impossible : undefined;

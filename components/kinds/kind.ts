@@ -176,6 +176,11 @@ export interface ObservedTable {
 /** In the namespace of an overlay of docker's, or as policies of Cilium on the systems that these select. */
 export type RulesPlace = { readonly overlay: string } | { readonly selectors: readonly string[] };
 
+/** Why rules are in no packet's way. */
+export interface NoRulesPlace {
+  readonly nowhere: string;
+}
+
 export type MoveMoment = "both" | "alone";
 
 export interface NetworkKind<N extends Network = Network> {
@@ -219,7 +224,7 @@ export interface NetworkKind<N extends Network = Network> {
   /** A kind without it has namespaces for systems: no container, no agent. */
   attach?(context: NetworkContext<N>, member: Member): AttachPoint;
   /** Where the rules of an experiment are in its packets' way. Default: where the server forwards. */
-  experimentRules?(network: N, declaration: Declaration): RulesPlace;
+  experimentRules?(network: N, declaration: Declaration): RulesPlace | NoRulesPlace;
   /** What enforces policies; a kind without it takes none. */
   readonly policies?: PolicyEnforcer<N>;
   /** Whether packets of one server's members reach those of another, for the reachability test. */

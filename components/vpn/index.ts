@@ -1,2 +1,11 @@
 export { VpnSite } from "./components";
-export { type GatewayPlan, gatewayOf, type VpnPlan, vpnObservations, vpnPlan, vpnSecrets } from "./plan";
+export {
+  type GatewayPlan,
+  gatewayOf,
+  kernelRequirements,
+  type VpnPlan,
+  vpnObservations,
+  vpnPlan,
+  vpnRequirements,
+  vpnSecrets,
+} from "./plan";

@@ -145,12 +145,12 @@ export function vpnPlan(declaration: Declaration, server: ServerDeclaration): Vp
   };
 }
 
-const vpnRequirements: readonly Requirement[] = [
+export const vpnRequirements: readonly Requirement[] = [
   { kernelOption: "CONFIG_TUN", why: "gateways of tunnels" },
   { kernelOption: "CONFIG_XFRM_USER", why: "gateways of tunnels" },
 ];
 
-const kernelRequirements: readonly Requirement[] = ["CONFIG_INET_ESP", "CONFIG_INET6_ESP"].map((kernelOption) => ({
+export const kernelRequirements: readonly Requirement[] = ["CONFIG_INET_ESP", "CONFIG_INET6_ESP"].map((kernelOption) => ({
   kernelOption,
   why: "vpn.dataPlane: kernel; dataPlane: user does without",
 }));

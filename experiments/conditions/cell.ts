@@ -51,7 +51,12 @@ function placeOf(site: Site, { network: name, rules = 0 }: Cell): RulesPlace | u
   if (network === undefined) return undefined;
   if (rules > 0 && networkPolicies(site.declaration, network).resolved.selected.length > 0)
     throw new Error(`network ${name} has policies; rules are put where there are none`);
-  return kindOf(network).experimentRules?.(network, site.declaration);
+  const place = kindOf(network).experimentRules?.(network, site.declaration);
+  if (place !== undefined && "nowhere" in place) {
+    if (rules > 0) throw new Error(`network ${name}: ${place.nowhere}`);
+    return undefined;
+  }
+  return place;
 }
 
 /** Runs `work` under the cell's conditions. */

@@ -142,6 +142,7 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
     routes: gatewayRoutes(context, member),
     hooks: [],
   }),
+  experimentRules: () => ({ nowhere: "its packets go by no place where servers filter" }),
   // A switch that sends frames back where they came from is not ours to promise.
   reaches: ({ network }, from, to) => from.server !== to.server || modeOf(network) === "bridge",
 };
