@@ -47,7 +47,8 @@ export interface Started {
 /** Cells that the testbed has, and those that it cannot have. */
 export function plannedCells(site: Site, experiment: Experiment, profile: ProfileName): Pick<RunHeader, "cells" | "left"> {
   const method = methods[experiment.method];
-  const networks = experiment.networks ?? site.declaration.testbed.networks.map(({ name }) => name);
+  const own = method.between === "none" ? method.network?.(site.declaration) : undefined;
+  const networks = experiment.networks ?? (own === undefined ? site.declaration.testbed.networks.map(({ name }) => name) : [own]);
   const byPolicies = site.declaration.testbed.networks.flatMap((network) => {
     const place = kindOf(network).experimentRules?.(network, site.declaration);
     return place !== undefined && "selectors" in place ? [network.name] : [];

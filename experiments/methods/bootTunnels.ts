@@ -13,15 +13,15 @@ import type { Site } from "../site";
 import { usedKiB } from "./boot";
 import type { Measured, ServerMethod } from "./method";
 
-/** What each site starts, of the sites whose gateway is in the network: one tunnel a site. */
-function started(declaration: Declaration, network: string): Carried[] {
+/** What each site starts: one tunnel a site. */
+function started(declaration: Declaration): Carried[] {
   const all = tunnelsOf(declaration)
     .filter((tunnel) => modeOf(tunnel) === "site-to-site")
     .flatMap((tunnel) => carriedBy(declaration, tunnel));
   const first = new Map<string, Carried>();
   for (const one of all) {
     const [end] = one.ends;
-    if (end.outside.network === network && !first.has(end.gateway)) first.set(end.gateway, one);
+    if (!first.has(end.gateway)) first.set(end.gateway, one);
   }
   return [...first.values()];
 }
@@ -90,14 +90,15 @@ export const bootTunnels: ServerMethod = {
   unit: "s",
   better: "less",
   between: "none",
-  impossible: (declaration, { network, sites = 1 }) => {
-    const there = started(declaration, network).length;
-    if (there === 0) return "no site's gateway has its outside there";
-    return there < sites ? `${there} sites start tunnels there` : undefined;
+  network: (declaration) => started(declaration)[0]?.ends[0].outside.network,
+  impossible: (declaration, { sites = 1 }) => {
+    const there = started(declaration).length;
+    if (there === 0) return "the testbed has no tunnels between sites";
+    return there < sites ? `${there === 1 ? "1 site starts" : `${there} sites start`} tunnels` : undefined;
   },
-  measure: async (site, { network, sites = 1 }: Cell): Promise<Measured> => {
+  measure: async (site, { sites = 1 }: Cell): Promise<Measured> => {
     const { declaration } = site;
-    const all = started(declaration, network);
+    const all = started(declaration);
     const chosen = all.slice(0, sites);
     const gatewaysOf = (carried: readonly Carried[]): string[] => [
       ...new Set(carried.flatMap(({ ends }) => ends.map(({ gateway }) => gateway))),

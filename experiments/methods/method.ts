@@ -35,6 +35,8 @@ export interface LinkMethod extends MethodBase {
 /** On a server; there is nothing of the kind to compare with but the smallest cell. */
 export interface ServerMethod extends MethodBase {
   readonly between: "none";
+  /** What is measured is the testbed, not each of its networks: the one that it is called by. */
+  network?(declaration: Declaration): string | undefined;
   /** Why a cell cannot be measured there; undefined where it can. */
   impossible(declaration: Declaration, cell: Cell): string | undefined;
   measure(site: Site, cell: Cell): Promise<Measured>;

@@ -157,6 +157,38 @@ describe("kind macvlan", () => {
     project.write("testbeds/macvlan.yaml", shipped);
   });
 
+  it("filters in a system by a file of rules, which change in place and are compared with what is there", async () => {
+    const shipped = project.read("testbeds/macvlan.yaml");
+    project.write("testbeds/macvlan.yaml", shipped.replace("{ name: web, tenant: lab,", "{ name: web, tenant: lab, nftables: rules.nft,"));
+    const rules = (from: string): string =>
+      `table inet own {\n  chain in {\n    type filter hook input priority filter; policy accept;\n    ip saddr ${from} counter drop\n  }\n}\n`;
+    project.write("rules.nft", rules(address("cache")));
+    succeeded(await project.flipflap("up"));
+    const reached = async (): Promise<boolean[]> => [await reaches("cache", address("web")), await reaches("db", address("web"))];
+    expect(await reached()).toEqual([false, true]);
+    project.write("rules.nft", rules(address("db")));
+    const up = succeeded(await project.flipflap("up"));
+    expect(up).not.toMatch(/replaced/);
+    expect(await reached()).toEqual([true, false]);
+    expect(await wrong()).toEqual([]);
+    await onServer("flip", "nsenter -t $(docker inspect -f '{{.State.Pid}}' ff-web) -n nft flush ruleset");
+    expect((await wrong()).map(({ name, differences }) => [name, differences.map(({ property }) => property)])).toEqual([
+      ["web-attach", ["nftables"]],
+    ]);
+    succeeded(await project.flipflap("repair"));
+    expect(await reached()).toEqual([true, false]);
+    await onServer("flip", "docker restart -t 0 ff-web >/dev/null");
+    expect(await eventually(() => reaches("web", address("cache")))).toBe(true);
+    expect(await reached()).toEqual([true, false]);
+    project.write("rules.nft", "table inet own { chain in { nonsense } }\n");
+    const bad = await project.flipflap("up");
+    expect([bad.code === 0, bad.stdout + bad.stderr]).toEqual([false, expect.stringContaining("nftables: ")]);
+    project.write("testbeds/macvlan.yaml", shipped);
+    succeeded(await project.flipflap("up"));
+    expect(await reached()).toEqual([true, true]);
+    expect(await wrong()).toEqual([]);
+  });
+
   it("refuses what this kernel has not, by its name, before anything is changed", async () => {
     const shipped = project.read("testbeds/macvlan.yaml");
     for (const [from, to, option] of [
