@@ -50,6 +50,12 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return best !== undefined && best.far <= Math.max(2, Math.floor(word.length / 3)) ? best.name : undefined;
 }
 
+/** How to fix a name that names nothing. */
+export function oneOf(word: string, known: readonly string[]): string {
+  const near = nearest(word, known);
+  return near === undefined ? `name one of ${known.join(", ") || "none"}` : `did you mean "${near}"?`;
+}
+
 function list(values: readonly unknown[]): string {
   return values.map((value) => JSON.stringify(value)).join(", ");
 }

@@ -24,6 +24,12 @@ const helpers = {
   prune: sh`prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }`,
   has_link: sh`has_link() { [ -e "/sys/class/net/$1" ]; }`,
   link_alias: sh`link_alias() { cat "/sys/class/net/$1/ifalias"; }`,
+  /** A device that is there under the name of one of ours: own_link DEVICE MARK MAC. The kernel takes no alias at creation; between the two our MAC tells whose it is. */
+  own_link: sh`
+    own_link() {
+      [ "$(link_alias "$1")" = "$2" ] || [ "$(link_alias "$1")/$(cat "/sys/class/net/$1/address")" = "/$3" ] || fail "$1: there is a device of this name that is not ours (alias '$(link_alias "$1")'); remove it or rename the network"
+    }
+  `,
   /** The wanted addresses of a device and no other global ones: set_addresses DEVICE COMMAND ADDRESS..., where COMMAND is ip, or does what ip does elsewhere. */
   set_addresses: sh`
     set_addresses() {

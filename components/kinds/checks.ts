@@ -17,6 +17,19 @@ export function checkPrefixText(report: Report, path: string, text: string | und
   report(path, `"${text}" is no IPv${family} prefix`, fix);
 }
 
+/** Networks with one prefix of a family over all servers. */
+export const subnetForm = <N extends Network & { readonly subnet?: string; readonly subnet6?: string }>(
+  id: string,
+): Rule<KindRuleContext<N>> => ({
+  id,
+  check: ({ networks }, report) => {
+    for (const { name, subnet, subnet6 } of networks) {
+      checkPrefixText(report, `networks.${name}.subnet`, subnet, 4);
+      checkPrefixText(report, `networks.${name}.subnet6`, subnet6, 6);
+    }
+  },
+});
+
 /** Networks of a kind that has its authority on the hub. */
 export const hubRule = (id: string, what: string): Rule<KindRuleContext<Network>> => ({
   id,

@@ -2,7 +2,7 @@
 import { isImageName } from "../../images/images";
 import { type Declaration, findNetwork, linkDevice, linkName } from "../config/declaration";
 import type { Rule } from "../config/faults";
-import { nearest } from "../config/validate";
+import { nearest, oneOf } from "../config/validate";
 import { kindOf } from "../kinds/registry";
 import {
   canonicalAddress,
@@ -20,11 +20,6 @@ import { mtuSums } from "./mtu";
 import { kindSecrets } from "./secrets";
 
 type TestbedRule = Rule<Declaration>;
-
-const oneOf = (word: string, known: readonly string[]): string => {
-  const near = nearest(word, known);
-  return near === undefined ? `name one of ${known.join(", ") || "none"}` : `did you mean "${near}"?`;
-};
 
 const uniqueNames: TestbedRule = {
   id: "unique-name",

@@ -2,7 +2,7 @@
 import { type Declaration, findNetwork, firstHub } from "../config/declaration";
 import type { Rule } from "../config/faults";
 import type { Tunnel } from "../config/types.gen";
-import { nearest } from "../config/validate";
+import { oneOf } from "../config/validate";
 import { hasNamespaces, kindOf } from "../kinds/registry";
 import { formatPrefix, overlaps, parsePrefix } from "../net/cidr";
 import {
@@ -20,11 +20,6 @@ import {
 } from "./tunnels";
 
 type VpnRule = Rule<Declaration>;
-
-const oneOf = (word: string, known: readonly string[]): string => {
-  const near = nearest(word, known);
-  return near === undefined ? `name one of ${known.join(", ") || "none"}` : `did you mean "${near}"?`;
-};
 
 const site: VpnRule = {
   id: "site",

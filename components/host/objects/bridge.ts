@@ -31,8 +31,7 @@ export const bridge: ObjectType<BridgeSpec> = {
     mark=${ownerMark(owner, name)}
     set -- ${[...spec.addresses]}
     if has_link "$device"; then
-      # The kernel takes no alias at creation; between the two our MAC tells whose it is.
-      [ "$(link_alias "$device")" = "$mark" ] || [ "$(link_alias "$device")/$(cat "/sys/class/net/$device/address")" = "/$mac" ] || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
+      own_link "$device" "$mark" "$mac"
     else
       ip link add "$device" address "$mac" type bridge
     fi

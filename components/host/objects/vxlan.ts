@@ -40,8 +40,7 @@ export const vxlan: ObjectType<VxlanSpec> = {
     mark=${ownerMark(owner, name)}
     info() { ip -d -o link show dev "$device" | grep -qE ${`vxlan id ${spec.vni} .*local ${spec.local} .*dstport ${spec.port} .*nolearning`}; }
     if has_link "$device"; then
-      # The kernel takes no alias at creation; between the two our MAC tells whose it is.
-      [ "$(link_alias "$device")" = "$mark" ] || [ "$(link_alias "$device")/$(cat "/sys/class/net/$device/address")" = "/$mac" ] || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
+      own_link "$device" "$mark" "$mac"
       info || ip link del "$device"
     fi
     if ! has_link "$device"; then

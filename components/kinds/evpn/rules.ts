@@ -12,21 +12,11 @@ import {
   parseInterfaceAddress,
   parsePrefix,
 } from "../../net/cidr";
-import { checkPrefixText, checkUplinksJoined } from "../checks";
+import { checkUplinksJoined, subnetForm } from "../checks";
 import { evpnServers, isRouted } from "./identifiers";
 import type { KindRuleContext } from "../kind";
 
 type EvpnRule = Rule<KindRuleContext<EvpnNetwork>>;
-
-const prefixForm: EvpnRule = {
-  id: "evpn-prefix-form",
-  check: ({ networks }, report) => {
-    for (const { name, subnet, subnet6 } of networks) {
-      checkPrefixText(report, `networks.${name}.subnet`, subnet, 4);
-      checkPrefixText(report, `networks.${name}.subnet6`, subnet6, 6);
-    }
-  },
-};
 
 const vnTaken: EvpnRule = {
   id: "evpn-vn-taken",
@@ -139,4 +129,12 @@ const routeServer: EvpnRule = {
   },
 };
 
-export const evpnRules: readonly EvpnRule[] = [prefixForm, vnTaken, vtepFamily, oneRouting, routedPrefix, joined, routeServer];
+export const evpnRules: readonly EvpnRule[] = [
+  subnetForm<EvpnNetwork>("evpn-prefix-form"),
+  vnTaken,
+  vtepFamily,
+  oneRouting,
+  routedPrefix,
+  joined,
+  routeServer,
+];

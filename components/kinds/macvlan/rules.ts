@@ -3,23 +3,13 @@ import { type Declaration, linkDevice, serversOf } from "../../config/declaratio
 import type { Rule } from "../../config/faults";
 import type { MacvlanNetwork } from "../../config/types.gen";
 import { contains, formatPrefix, isHostOf, overlaps, parseAddress, parseInterfaceAddress, parsePrefix, type Prefix } from "../../net/cidr";
-import { checkPrefixText, checkUplinksJoined } from "../checks";
+import { checkUplinksJoined, subnetForm } from "../checks";
 import type { KindRuleContext } from "../kind";
 import { driverOf, modeOf, parentOf } from "./parents";
 
 type MacvlanRule = Rule<KindRuleContext<MacvlanNetwork>>;
 
 const prefixesOf = ({ subnet, subnet6 }: MacvlanNetwork): Prefix[] => [subnet, subnet6].flatMap((text) => parsePrefix(text ?? "") ?? []);
-
-const prefixForm: MacvlanRule = {
-  id: "macvlan-prefix-form",
-  check: ({ networks }, report) => {
-    for (const { name, subnet, subnet6 } of networks) {
-      checkPrefixText(report, `networks.${name}.subnet`, subnet, 4);
-      checkPrefixText(report, `networks.${name}.subnet6`, subnet6, 6);
-    }
-  },
-};
 
 const idRange: MacvlanRule = {
   id: "macvlan-id",
@@ -202,4 +192,13 @@ const serverAddresses: MacvlanRule = {
   },
 };
 
-export const macvlanRules: readonly MacvlanRule[] = [prefixForm, idRange, parentShared, parentPlace, mode, noMac, gateway, serverAddresses];
+export const macvlanRules: readonly MacvlanRule[] = [
+  subnetForm<MacvlanNetwork>("macvlan-prefix-form"),
+  idRange,
+  parentShared,
+  parentPlace,
+  mode,
+  noMac,
+  gateway,
+  serverAddresses,
+];
