@@ -73,8 +73,10 @@ function tunnelProbes(declaration: Declaration): Probe[] {
     });
 }
 
+/** Whom a system with rules of its own lets in is its own affair, and no fault. */
 export function planProbes(declaration: Declaration): Probe[] {
-  return [...networkProbes(declaration), ...tunnelProbes(declaration)];
+  const filters = new Set(declaration.testbed.systems.flatMap(({ name, nftables }) => (nftables === undefined ? [] : [name])));
+  return [...networkProbes(declaration), ...tunnelProbes(declaration)].filter(({ from, to }) => !filters.has(from) && !filters.has(to));
 }
 
 function networkProbes(declaration: Declaration): Probe[] {
