@@ -33,13 +33,14 @@ func (a *agent) settleNftables(s *spec, pid int) error {
 	if s.Nftables == "" && before == nil {
 		return nil
 	}
+	// What is there stays known where new rules are refused.
+	s.nftables = before
 	listed, err := a.listNftables(pid)
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	now := toldNftables{Told: shortHash(s.Nftables), Listed: shortHash(listed)}
 	if before != nil && *before == now {
-		s.nftables = before
 		return nil
 	}
 	if _, err := a.nftIn(pid, "flush ruleset\n"+s.Nftables, "-f", "-"); err != nil {
@@ -48,6 +49,7 @@ func (a *agent) settleNftables(s *spec, pid int) error {
 	if listed, err = a.listNftables(pid); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
+	s.nftables = nil
 	if s.Nftables != "" {
 		s.nftables = &toldNftables{Told: now.Told, Listed: shortHash(listed)}
 	}
