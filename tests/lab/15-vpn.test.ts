@@ -205,7 +205,8 @@ describe("sites and tunnels", () => {
 
   it("change in place: other proposals for one tunnel leave the others' keys as they are", async () => {
     project.edit("testbeds/vpn.yaml", "esp: [aes256gcm16-x25519]", "esp: [aes256-sha256-x25519]");
-    const keyOf = async (): Promise<string> => (await swanctl("gw-a", "--list-sas", "--child", "a-b")).match(/^ {4}in {2}(\w{8}),/m)?.[1] ?? "";
+    const keyOf = async (): Promise<string> =>
+      (await swanctl("gw-a", "--list-sas", "--child", "a-b")).match(/^ {4}in {2}(\w{8}),/m)?.[1] ?? "";
     const key = await keyOf();
     expect(key).not.toBe("");
     const up = succeeded(await project.flipflap("up"));
