@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed as TestbedFile } from "../../components/config/types.gen";
 import { testbedNames } from "../../components/config/sources";
+import { secretsOf } from "../../components/testbed/secrets";
 import { ruleFaults } from "../../components/testbed/check";
 import { readPolicyFile } from "../../components/config/policies";
 import { codeRoot } from "../../support/project";
@@ -76,6 +77,7 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
     for (const name of testbedNames(codeRoot)) {
       const list: Registered[] = [];
       registered.set(`${stack} ${name}`, list);
+      const fromHub = Object.fromEntries(secretsOf(declarationOf(name)).map((secret) => [secret.name, "from the hub"]));
       await pulumi.runtime.setMocks(
         {
           newResource: ({ type, name: resource, inputs, id }) => {
@@ -86,15 +88,7 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
                 ...inputs,
                 stdout: "{}",
                 result: "secret",
-                outputs: {
-                  secrets: {
-                    token: "from the hub",
-                    "evpn-bgp": "from the hub",
-                    "ila-agent": "from the hub",
-                    "swarm-join": "from the hub",
-                    "cilium-agent": "from the hub",
-                  },
-                },
+                outputs: { secrets: fromHub },
               },
             };
           },

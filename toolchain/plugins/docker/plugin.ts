@@ -73,7 +73,11 @@ function creation(inputs: ContainerInputs): Properties {
       NetworkMode: inputs.networkMode ?? "default",
       CapAdd: inputs.capabilities?.adds ?? [],
       // As the vendor's does where no path inside and no permissions are named.
-      Devices: (inputs.devices ?? []).map(({ hostPath }) => ({ PathOnHost: hostPath, PathInContainer: hostPath, CgroupPermissions: "rwm" })),
+      Devices: (inputs.devices ?? []).map(({ hostPath }) => ({
+        PathOnHost: hostPath,
+        PathInContainer: hostPath,
+        CgroupPermissions: "rwm",
+      })),
       Binds: (inputs.volumes ?? []).map((v) => `${v.hostPath}:${v.containerPath}:${v.readOnly === true ? "ro" : "rw"}`),
       Mounts: (inputs.mounts ?? []).map((m) => ({
         Type: m.type,
@@ -140,7 +144,20 @@ const container: ResourceType = {
     volumes: { hostPath: true, containerPath: true, readOnly: true },
     mounts: { type: true, source: true, target: true, readOnly: true, bindOptions: { propagation: true } },
   },
-  replacing: ["name", "image", "networkMode", "labels", "capabilities", "devices", "command", "envs", "hostname", "uploads", "volumes", "mounts"],
+  replacing: [
+    "name",
+    "image",
+    "networkMode",
+    "labels",
+    "capabilities",
+    "devices",
+    "command",
+    "envs",
+    "hostname",
+    "uploads",
+    "volumes",
+    "mounts",
+  ],
   create: async (inputs) => ({ id: await create(inputs as unknown as ContainerInputs), outs: { ...inputs } }),
   read: async (id, state) => {
     const found = await inspect(id);
