@@ -84,8 +84,8 @@ export function pskText(connections: readonly OwnConnection[], gateway: string):
   ]);
 }
 
-/** The answers of a peer that was cut off are awaited for about four seconds, not for the minutes of strongSwan's own. */
-const retransmission = ["retransmit_tries = 3", "retransmit_timeout = 0.8", "retransmit_base = 1.4"];
+/** The answers of a peer that was cut off are awaited for three and a half seconds, not for the minutes of strongSwan's own. */
+const retransmission = ["retransmit_tries = 3", "retransmit_timeout = 0.5", "retransmit_base = 1.4"];
 
 /** They listen, forward multicast or answer for others on their own account. */
 const unwanted = ["bypass-lan", "dhcp", "eap-radius", "farp", "forecast", "ha"];
