@@ -12,8 +12,8 @@ const before = new Map<string, string>();
 const { bringUp, changesOfAnotherUp, inSystem, onServer, pinging, readStatus, wrong } = onLab(project);
 const serverOf = (system: string): string => (["internet", "gw-a", "a1"].includes(system) ? "flip" : "flap");
 
-/** Neighbours find one another in the clear, and do no more. */
-const neighbours = "arp or (icmp6 and ip6[40] >= 130 and ip6[40] <= 143)";
+/** Neighbours find one another in the clear, and do no more; reports of multicast have a header more before ICMP. */
+const neighbours = "arp or (icmp6 and ip6[40] >= 130 and ip6[40] <= 143) or (ip6 and dst net ff02::/16)";
 const tunnelled = "udp port 500 or udp port 4500 or esp";
 
 describe("sites and tunnels", () => {
