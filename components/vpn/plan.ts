@@ -98,9 +98,9 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
 }
 
 /** Undefined where a system is no gateway. */
-export function gatewayOf(declaration: Declaration, system: System, connections = connectionsOf(declaration)): GatewayPlan | undefined {
+export function gatewayOf(declaration: Declaration, system: System): GatewayPlan | undefined {
   if (!isGateway(declaration, system.name)) return undefined;
-  return gatewayPlan(declaration, system, connectionsOfGateway(connections, system.name));
+  return gatewayPlan(declaration, system, connectionsOfGateway(connectionsOf(declaration), system.name));
 }
 
 function tunnelsObject(declaration: Declaration, system: System, connections: readonly OwnConnection[]): HostObject {
