@@ -25,7 +25,8 @@ const site: VpnRule = {
   id: "site",
   check: (declaration, report) => {
     const { systems, networks } = declaration.testbed;
-    for (const { name, gateway, inside, prefixes } of sitesOf(declaration)) {
+    for (const own of sitesOf(declaration)) {
+      const { name, gateway, inside, prefixes } = own;
       const path = `sites.${name}`;
       const system = systems.find((one) => one.name === gateway);
       if (system === undefined)
@@ -50,8 +51,7 @@ const site: VpnRule = {
         report(`${path}.inside`, `${gateway} is not in ${inside}`, `add { name: ${inside} } to the networks of ${gateway}`);
       for (const text of prefixes ?? [])
         if (parsePrefix(text) === undefined) report(`${path}.prefixes`, `"${text}" is no prefix`, "write one like 10.1.0.0/16");
-      const own = sitesOf(declaration).find((one) => one.name === name);
-      if (prefixes === undefined && system !== undefined && own !== undefined && sitePrefixes(declaration, own).length === 0)
+      if (prefixes === undefined && system !== undefined && sitePrefixes(declaration, own).length === 0)
         report(`${path}.inside`, `${inside} has no prefix, so tunnels have nothing to carry`, "give it one, or write prefixes");
     }
   },
