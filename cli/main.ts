@@ -1,6 +1,8 @@
 /** flipflap <verb>. */
 import { ConfigError } from "../components/config/faults";
+import { projectRoot } from "../support/project";
 import { StepError } from "../support/progress";
+import { takeTurn } from "./turn";
 import { allVerbs } from "./verbs";
 import { helpText, parseVerb, UsageError } from "./verb";
 
@@ -27,7 +29,9 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    return await verb.run(parseVerb(verb, rest));
+    const args = parseVerb(verb, rest);
+    if (verb.takesTurn?.(args.words) === true) await takeTurn(projectRoot(), [name, ...args.words].join(" "));
+    return await verb.run(args);
   } catch (error) {
     if (error instanceof UsageError) {
       console.error(`flipflap ${verb.name}: ${error.message}\nSee flipflap ${verb.name} --help.`);

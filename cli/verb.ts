@@ -22,6 +22,8 @@ export interface Verb {
   /** What the help says below: examples, exit codes. */
   readonly details: string;
   readonly options: Readonly<Record<string, Option>>;
+  /** Of verbs that change servers or measure them, by their words: no other such verb works on the project meanwhile. */
+  takesTurn?(words: readonly string[]): boolean;
   /** Gives the exit code. */
   run(args: Arguments): Promise<number>;
 }

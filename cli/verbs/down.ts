@@ -19,6 +19,7 @@ export const down: Verb = {
 Installed packages and caches (~/.cache/flipflap) stay. Where a server of the lab is powered off, what it
 held is gone with it, and its stack's state is forgotten.`,
   options: {},
+  takesTurn: () => true,
   run: async () => {
     const root = projectRoot();
     const plan = projectLab(root);

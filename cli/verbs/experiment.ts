@@ -207,6 +207,7 @@ Exit code 0: all was measured; 3: some cells were not, and why is said; 130: sto
     profile: { type: "string", value: "NAME", help: "quick (the default, minutes) or full (as published)" },
     seed: { type: "string", value: "N", help: "of the order of the cells and of the intervals; default: by the clock" },
   },
+  takesTurn: ([what]) => ["run", "resume"].includes(what ?? ""),
   run: async ({ words, flags }) => {
     const [what, ...names] = words;
     const json = flags.json === true;

@@ -46,6 +46,7 @@ moved, not its memory. Other systems are not touched.
 
 Where the new place does not fit the declaration, nothing is changed. Exit code 0: moved.`,
   options: { ...jsonOption, to: { type: "string", value: "SERVER", help: "where it goes" } },
+  takesTurn: () => true,
   run: async ({ words, flags }) => {
     const [name] = words;
     const { to } = flags;

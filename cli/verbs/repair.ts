@@ -87,6 +87,7 @@ A stack that is half made or half destroyed is named and not mended further: up 
 
 Exit code 0: all is as deployed afterwards, of stacks that are whole; 3: something is not (flipflap drift says what).`,
   options: {},
+  takesTurn: () => true,
   run: async () => {
     const context = openContext();
     const { servers } = context.declaration;

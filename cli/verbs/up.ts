@@ -72,6 +72,7 @@ npm run up does this on a fresh clone. Run again, it finds nothing to do.
 
 Exit code 0: every system runs and is reached; 3: not so.`,
   options: { ...jsonOption, testbed: { type: "string", value: "NAME", help: "deploy testbeds/NAME.yaml" } },
+  takesTurn: () => true,
   run: async ({ flags }) => {
     const root = projectRoot();
     const stackNames = (declaration: Declaration): string[] => declaration.servers.map((server) => server.name);

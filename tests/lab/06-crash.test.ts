@@ -136,7 +136,7 @@ describe("after a crash", () => {
     change();
     const [one, two] = await Promise.all([up(), sleep(1500).then(up)]);
     expect([one.code, two.code].filter((code) => code === 0)).toHaveLength(1);
-    expect(`${one.stderr}${two.stderr}`).toMatch(/works on it|Another pulumi works on this stack/);
+    expect(`${one.stderr}${two.stderr}`).toMatch(/flipflap up \(PID \d+, since \S+\) works on it/);
     succeeded(await up());
     expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
   });
