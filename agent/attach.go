@@ -26,37 +26,30 @@ func alias(stack, system, network string) string {
 
 // attach makes the container's interfaces what the spec says, from whatever is there.
 func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) error {
-	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
-	if err != nil {
-		return fmt.Errorf("network namespace of %s: %w", s.Container, err)
-	}
-	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer inside.Close()
-	if err := a.detachOthers(s, inside); err != nil {
-		return err
-	}
-	if err := a.settleNftables(s, c.State.Pid); err != nil {
-		return err
-	}
-	// After what is ours and of another plan is gone: docker (20.10) takes a network for joined whose address met a route in its way.
-	if err := a.joinDocker(ctx, s, c); err != nil {
-		return err
-	}
-	for _, iface := range s.Interfaces {
-		if iface.Parent != nil {
-			err = a.attachToParent(ctx, s, c, iface, ns, inside)
-		} else {
-			err = a.attachInterface(ctx, s, c, iface, ns, inside, fresh)
+	return a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		if err := a.detachOthers(s, inside); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("interface %s (network %s): %w", iface.Name, iface.Network, err)
+		if err := a.settleNftables(s, c.State.Pid); err != nil {
+			return err
 		}
-	}
-	return inNamespace(ns, func() error { return a.setSysctls(s.Sysctls) })
+		// After what is ours and of another plan is gone: docker (20.10) takes a network for joined whose address met a route in its way.
+		if err := a.joinDocker(ctx, s, c); err != nil {
+			return err
+		}
+		for _, iface := range s.Interfaces {
+			var err error
+			if iface.Parent != nil {
+				err = a.attachToParent(ctx, s, c, iface, ns, inside)
+			} else {
+				err = a.attachInterface(ctx, s, c, iface, ns, inside, fresh)
+			}
+			if err != nil {
+				return fmt.Errorf("interface %s (network %s): %w", iface.Name, iface.Network, err)
+			}
+		}
+		return inNamespace(ns, func() error { return a.setSysctls(s.Sysctls) })
+	})
 }
 
 // detachOthers takes away interfaces that were ours for this system and are not declared any more, or

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"log"
 	"net"
-	"path/filepath"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 )
 
 // lease is an IPv4 address that a system of the network has told to another.
@@ -157,31 +155,23 @@ func (a *agent) renewOnce(ctx context.Context, l *lease, name, device string) er
 	if c == nil || !c.State.Running || fmt.Sprint(c.State.StartedAt.UnixMilli()) != l.instance {
 		return errNotOurs
 	}
-	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer inside.Close()
-	link, err := inside.LinkByName(device)
-	if err != nil {
-		return err
-	}
-	client, err := dhcpClient(ns, device)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	told, err := client.Renew(ctx, l.told)
-	if err != nil {
-		return err
-	}
-	l.told = told
-	return l.settle(inside, link)
+	return a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		link, err := inside.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		client, err := dhcpClient(ns, device)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		told, err := client.Renew(ctx, l.told)
+		if err != nil {
+			return err
+		}
+		l.told = told
+		return l.settle(inside, link)
+	})
 }
 
 func (a *agent) dropLease(key string) {

@@ -102,44 +102,36 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 	if err != nil || c == nil || !c.State.Running {
 		return nil, err
 	}
-	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, err
-	}
-	defer inside.Close()
 	found := &looked{Interfaces: map[string]lookedIface{}, Sysctls: map[string]string{}}
-	for _, want := range s.Interfaces {
-		iface, err := a.lookAtInterface(want, inside)
-		if err != nil {
-			return nil, fmt.Errorf("interface %s: %w", want.Name, err)
-		}
-		if iface != nil {
-			found.Interfaces[want.Name] = *iface
-		}
-	}
-	if found.Nftables, err = a.lookAtNftables(s, c.State.Pid); err != nil {
-		return nil, fmt.Errorf("nftables: %w", err)
-	}
-	return found, inNamespace(ns, func() error {
-		for name, iface := range found.Interfaces {
-			if iface.Offloads, err = offloadsOf(name); err != nil {
-				return err
-			}
-			found.Interfaces[name] = iface
-		}
-		for key := range s.Sysctls {
-			text, err := os.ReadFile(filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/")))
+	return found, a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		for _, want := range s.Interfaces {
+			iface, err := a.lookAtInterface(want, inside)
 			if err != nil {
-				return err
+				return fmt.Errorf("interface %s: %w", want.Name, err)
 			}
-			found.Sysctls[key] = strings.TrimSpace(string(text))
+			if iface != nil {
+				found.Interfaces[want.Name] = *iface
+			}
 		}
-		return nil
+		if found.Nftables, err = a.lookAtNftables(s, c.State.Pid); err != nil {
+			return fmt.Errorf("nftables: %w", err)
+		}
+		return inNamespace(ns, func() error {
+			for name, iface := range found.Interfaces {
+				if iface.Offloads, err = offloadsOf(name); err != nil {
+					return err
+				}
+				found.Interfaces[name] = iface
+			}
+			for key := range s.Sysctls {
+				text, err := os.ReadFile(filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/")))
+				if err != nil {
+					return err
+				}
+				found.Sysctls[key] = strings.TrimSpace(string(text))
+			}
+			return nil
+		})
 	})
 }
 

@@ -2,15 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
+	"os"
 	"strings"
 
 	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 )
 
 var macvlanModes = map[string]netlink.MacvlanMode{
@@ -145,15 +145,9 @@ func (a *agent) detachRunning(s *spec) error {
 	if err != nil || c == nil || !c.State.Running {
 		return nil
 	}
-	ns, err := netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
-	if err != nil {
+	err = a.inContainer(c, func(_ netns.NsHandle, inside *netlink.Handle) error { return a.detachFromParents(s, inside, nil) })
+	if errors.Is(err, os.ErrNotExist) {
 		return nil // it went meanwhile
 	}
-	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer inside.Close()
-	return a.detachFromParents(s, inside, nil)
+	return err
 }

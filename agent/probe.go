@@ -128,7 +128,7 @@ func (a *agent) namespaceOf(ctx context.Context, name string) (netns.NsHandle, e
 	if c == nil || !c.State.Running {
 		return netns.None(), fmt.Errorf("does not run")
 	}
-	return netns.GetFromPath(filepath.Join(a.proc, fmt.Sprint(c.State.Pid), "ns", "net"))
+	return a.namespaceOfContainer(c)
 }
 
 // sendProbes gives every system one raw socket a protocol and family.
