@@ -1,6 +1,6 @@
 /** What the kinds of a testbed tell of themselves on each server, for `flipflap status`. */
 import type { ObservedTable } from "../components/kinds/kind";
-import { kindContexts } from "../components/testbed/plan";
+import { kindContexts } from "../components/testbed/contexts";
 import { vpnObservations } from "../components/vpn";
 import { type Context, runScript } from "./context";
 

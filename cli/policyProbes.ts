@@ -9,7 +9,7 @@ import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows, type Protocol, type ResolvedPolicy } from "../components/net/policy/resolve";
-import { networkContext } from "../components/testbed/plan";
+import { networkContext } from "../components/testbed/contexts";
 import { sleep } from "../support/process";
 import { type Context, sshCommand } from "./context";
 

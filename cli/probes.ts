@@ -1,5 +1,5 @@
 /** Full-size packets from system to system: reachability and the MTU of the whole way, in one. */
-import { networkContext } from "../components/testbed/plan";
+import { networkContext } from "../components/testbed/contexts";
 import { serversOf, type Declaration } from "../components/config/declaration";
 import { sh } from "../components/host/sh";
 import type { Member } from "../components/kinds/kind";

@@ -6,7 +6,7 @@ import { readLabState } from "../../lab/state";
 import { StepError } from "../../support/progress";
 import type { MoveMoment } from "../../components/kinds/kind";
 import { kindOf } from "../../components/kinds/registry";
-import { networkContexts } from "../../components/testbed/plan";
+import { networkContexts } from "../../components/testbed/contexts";
 import { type Context, findSystem, openContext, runScript } from "../context";
 import { operateStack } from "../deploy";
 import { jsonOption, UsageError, type Verb } from "../verb";

@@ -11,7 +11,7 @@ import { ensureToolchain } from "../../setup/toolchain";
 import { sleep } from "../../support/process";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { policyWarnings } from "../../components/testbed/policyRules";
+import { policyWarnings } from "../../components/testbed/rules/policies";
 import { type Context } from "../context";
 import { deploy } from "../deploy";
 import { recover } from "../recovery";

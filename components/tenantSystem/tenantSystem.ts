@@ -6,7 +6,7 @@ import { renderObject } from "../host/hostObject";
 import { ownerFolder } from "../host/objectType";
 import { contentOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
-import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../testbed/plan";
+import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../testbed/systems";
 import { VpnSite } from "../vpn";
 
 export interface TenantSystemArgs {

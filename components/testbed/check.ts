@@ -4,7 +4,7 @@ import type { Declaration } from "../config/declaration";
 import { applyRules, ConfigError, type Fault } from "../config/faults";
 import { loadDeclaration } from "../config/load";
 import { allKinds } from "../kinds/registry";
-import { policyRules } from "./policyRules";
+import { policyRules } from "./rules/policies";
 import { routerRules } from "./routers";
 import { testbedRules } from "./rules";
 import { vpnRules } from "../vpn/rules";

@@ -1,7 +1,7 @@
 /** One bad declaration and one golden message each: the message is part of the contract. */
 import { describe, expect, it } from "vitest";
 import { allKinds } from "../../components/kinds/registry";
-import { policyRules } from "../../components/testbed/policyRules";
+import { policyRules } from "../../components/testbed/rules/policies";
 import { routerRules } from "../../components/testbed/routers";
 import { testbedRules } from "../../components/testbed/rules";
 import { vpnRules } from "../../components/vpn/rules";

@@ -9,7 +9,8 @@ import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
 import { systemContainer } from "../../components/net/names";
 import { ruleFaults } from "../../components/testbed/check";
-import { isBare, planServer } from "../../components/testbed/plan";
+import { isBare } from "../../components/testbed/systems";
+import { planServer } from "../../components/testbed/plan";
 import { guestImpossible } from "../support/guest";
 import {
   buildGuestAgent,

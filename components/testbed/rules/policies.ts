@@ -1,12 +1,12 @@
 /** What must hold for policies, and what is strange about them. Each rule has a golden case in tests/errors. */
-import type { Declaration } from "../config/declaration";
-import type { Fault, Rule } from "../config/faults";
-import { nearest } from "../config/validate";
-import { kindOf } from "../kinds/registry";
-import { formatPrefix, overlaps, parseInterfaceAddress, parsePrefix } from "../net/cidr";
-import { matches, selectorText } from "../net/policy/selector";
-import type { Policy, Selector } from "../net/policy/types.gen";
-import { networkPolicies } from "./policies";
+import type { Declaration } from "../../config/declaration";
+import type { Fault, Rule } from "../../config/faults";
+import { nearest } from "../../config/validate";
+import { kindOf } from "../../kinds/registry";
+import { formatPrefix, overlaps, parseInterfaceAddress, parsePrefix } from "../../net/cidr";
+import { matches, selectorText } from "../../net/policy/selector";
+import type { Policy, Selector } from "../../net/policy/types.gen";
+import { networkPolicies } from "../policies";
 
 type PolicyRule = Rule<Declaration>;
 

@@ -1,0 +1,144 @@
+/** Addresses and prefixes of systems and networks. */
+import { type Declaration, findNetwork } from "../../config/declaration";
+import type { Rule } from "../../config/faults";
+import { kindOf } from "../../kinds/registry";
+import { canonicalAddress, contains, formatPrefix, isHostOf, overlaps, parseAddress } from "../../net/cidr";
+import { asked, resolveMembers } from "../members";
+
+const address: Rule<Declaration> = {
+  id: "address",
+  check: (declaration, report) => {
+    for (const system of declaration.testbed.systems) {
+      for (const membership of system.networks) {
+        const network = findNetwork(declaration, membership.name);
+        if (network === undefined) continue;
+        const kind = kindOf(network);
+        for (const [key, family] of [
+          ["address", "ipv4"],
+          ["address6", "ipv6"],
+        ] as const) {
+          const text = membership[key];
+          if (text === undefined) continue;
+          const path = `systems.${system.name}.networks.${membership.name}.${key}`;
+          if (key === "address" && text === asked) {
+            if (kind.isSegment?.(network) !== true)
+              report(
+                path,
+                `nobody hears it ask in a network of kind ${network.kind} ${kind.variant(network)}`,
+                "use a segment: macvlan, or bridge in mode l2",
+              );
+            continue;
+          }
+          const parsed = parseAddress(text);
+          const prefix = kind.prefixes(network, system.server)[family];
+          const gateway = kind.gateways(network, system.server)[family];
+          if (parsed === undefined || parsed.family !== (family === "ipv4" ? 4 : 6))
+            report(path, `"${text}" is no ${family === "ipv4" ? "IPv4" : "IPv6"} address`, "write one without prefix length");
+          else if (prefix === undefined)
+            report(
+              path,
+              `the network has no ${family === "ipv4" ? "IPv4" : "IPv6"} prefix on ${system.server}`,
+              "give it one, or leave the address out",
+            );
+          else if (!contains(prefix, parsed)) report(path, `${text} is outside ${formatPrefix(prefix)}`, "choose one inside");
+          else if (!isHostOf(prefix, parsed))
+            report(path, `${text} is the network or broadcast address of ${formatPrefix(prefix)}`, "choose another");
+          else if (gateway !== undefined && gateway.value === parsed.value)
+            report(path, `${text} is the gateway of ${formatPrefix(prefix)}`, "choose another");
+        }
+      }
+    }
+  },
+};
+
+const taken: Rule<Declaration> = {
+  id: "address-taken",
+  check: ({ testbed }, report) => {
+    const users = new Map<string, string>();
+    for (const system of testbed.systems) {
+      for (const membership of system.networks) {
+        for (const key of ["address", "address6", "mac"] as const) {
+          const text = membership[key];
+          if (text === undefined || text === asked) continue;
+          const value = key === "mac" ? text.toLowerCase() : canonicalAddress(text);
+          const other = users.get(`${membership.name} ${value}`);
+          if (other !== undefined && other !== system.name)
+            report(`systems.${system.name}.networks.${membership.name}.${key}`, `${value} is already used by ${other}`, "choose another");
+          users.set(`${membership.name} ${value}`, system.name);
+        }
+      }
+    }
+  },
+};
+
+const mac: Rule<Declaration> = {
+  id: "mac-multicast",
+  check: ({ testbed }, report) => {
+    for (const system of testbed.systems) {
+      for (const membership of system.networks) {
+        const first = Number.parseInt(membership.mac?.slice(0, 2) ?? "02", 16);
+        const none = /^0{2}(:0{2}){5}$/.test(membership.mac ?? "");
+        if ((first & 1) === 1 || none)
+          report(
+            `systems.${system.name}.networks.${membership.name}.mac`,
+            `${membership.mac} is ${none ? "no address" : "a multicast address"}`,
+            "choose one whose first byte is even, like 02:00:00:00:00:01",
+          );
+      }
+    }
+  },
+};
+
+const full: Rule<Declaration> = {
+  id: "subnet-full",
+  check: (declaration, report) => {
+    for (const network of declaration.testbed.networks) {
+      for (const { path, prefix } of resolveMembers(declaration, network).full) {
+        report(path, `${prefix} has no address left`, "give the network a larger prefix");
+      }
+    }
+  },
+};
+
+/** Networks that a server routes for cannot share a prefix there. Kind bridge has a rule of its own, with more to say. */
+const routedOverlap: Rule<Declaration> = {
+  id: "routed-overlap",
+  check: ({ testbed, servers }, report) => {
+    const routed = testbed.networks.filter((network) => kindOf(network).routesOnServer);
+    for (const [i, a] of routed.entries()) {
+      for (const b of routed.slice(0, i)) {
+        if (a.kind === "bridge" && b.kind === "bridge") continue;
+        const clash = servers.flatMap(({ name }) => {
+          const [here, there] = [kindOf(a).prefixes(a, name), kindOf(b).prefixes(b, name)];
+          return (["ipv4", "ipv6"] as const).flatMap((family) => {
+            const [own, other] = [here[family], there[family]];
+            return own !== undefined && other !== undefined && overlaps(own, other)
+              ? [`${formatPrefix(own)} overlaps ${formatPrefix(other)} of ${b.name} on ${name}`]
+              : [];
+          });
+        })[0];
+        if (clash !== undefined) report(`networks.${a.name}`, clash, "servers route by prefix alone: give it another");
+      }
+    }
+  },
+};
+
+/** Where docker makes the interface nothing is left to say of it, and no other may be beside it. */
+const dockerMade: Rule<Declaration> = {
+  id: "docker-made",
+  check: (declaration, report) => {
+    for (const system of declaration.testbed.systems) {
+      for (const membership of system.networks) {
+        const network = findNetwork(declaration, membership.name);
+        if (network === undefined || kindOf(network).docker === undefined) continue;
+        const path = `systems.${system.name}.networks.${membership.name}`;
+        if (system.networks.length > 1)
+          report(path, `docker joins a system to a network of kind ${network.kind}, and to no other`, "put it in this network alone");
+        for (const key of ["mac", "interface"] as const)
+          if (membership[key] !== undefined) report(`${path}.${key}`, `kind ${network.kind} leaves it to docker`, "leave it out");
+      }
+    }
+  },
+};
+
+export const addressRules: readonly Rule<Declaration>[] = [address, taken, mac, full, routedOverlap, dockerMade];
