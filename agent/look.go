@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -125,6 +126,9 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 			}
 			for key := range s.Sysctls {
 				text, err := os.ReadFile(filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/")))
+				if errors.Is(err, os.ErrNotExist) {
+					text, err = []byte("0"), nil
+				}
 				if err != nil {
 					return err
 				}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // toldNftables is what a container's nftables was told, and how it listed that.
@@ -24,7 +25,32 @@ func (a *agent) nftIn(pid int, input string, words ...string) (string, error) {
 
 // listNftables gives all rules without counters and what else changes by itself.
 func (a *agent) listNftables(pid int) (string, error) {
-	return a.nftIn(pid, "", "-s", "list", "ruleset")
+	listed, err := a.nftIn(pid, "", "-s", "list", "ruleset")
+	return withoutLearned(listed), err
+}
+
+// withoutLearned leaves out the elements of sets and maps that rules fill as packets pass (flags dynamic).
+func withoutLearned(listed string) string {
+	var kept []string
+	dynamic, inElements := false, false
+	for _, line := range strings.Split(listed, "\n") {
+		text := strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(text, "set ") || strings.HasPrefix(text, "map ") || strings.HasPrefix(text, "chain "):
+			dynamic, inElements = false, false
+		case strings.HasPrefix(text, "flags "):
+			dynamic = strings.Contains(text, "dynamic")
+		case dynamic && strings.HasPrefix(text, "elements = {"):
+			inElements = true
+		}
+		if !inElements {
+			kept = append(kept, line)
+		}
+		if inElements && strings.HasSuffix(text, "}") {
+			inElements = false
+		}
+	}
+	return strings.Join(kept, "\n")
 }
 
 // settleNftables makes the rules in a container those of its plan, in one step; none where the plan has none any more.

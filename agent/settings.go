@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -142,7 +143,8 @@ func changeOffloads(handle *ethtool.Ethtool, device string, wanted map[string]bo
 func (a *agent) setSysctls(wanted map[string]string) error {
 	for key, value := range wanted {
 		path := filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/"))
-		if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
+		// Without IPv6 nothing of it is on.
+		if err := os.WriteFile(path, []byte(value), 0o644); err != nil && (value != "0" || !errors.Is(err, os.ErrNotExist)) {
 			return fmt.Errorf("sysctl %s: %w", key, err)
 		}
 	}

@@ -94,7 +94,7 @@ function networkProbes(declaration: Declaration): Probe[] {
         const address = to.addresses[family];
         if (address === undefined || from.addresses[family] === undefined) return [];
         // Between two gateways with a tunnel of their own there is no other way.
-        if (apart.has(`${family} ${from.system} ${to.system}`)) return [];
+        if (apart.has(`${from.system} ${to.system}`)) return [];
         return [
           { from: from.system, server: from.server, to: to.system, network: network.name, address: formatAddress(address), mtuBytes },
         ];

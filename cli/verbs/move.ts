@@ -6,6 +6,7 @@ import { readLabState } from "../../lab/state";
 import { StepError } from "../../support/progress";
 import type { MoveMoment } from "../../components/kinds/kind";
 import { kindOf } from "../../components/kinds/registry";
+import { isGateway } from "../../components/vpn/tunnels";
 import { networkContexts } from "../../components/testbed/contexts";
 import { type Context, findSystem, openContext, runScript } from "../context";
 import { operateStack } from "../deploy";
@@ -41,8 +42,8 @@ export const move: Verb = {
   details: `
 Writes the new server into the testbed's file, then brings up the new server's stack (the system starts there and is
 advertised from there), then the old one's (where it is removed); in between and at the end the kinds of its networks do
-what they have to (an l2 bridge tells its segment). What runs in the container starts anew: a system is
-moved, not its memory. Other systems are not touched.
+what they have to (an l2 bridge tells its segment). A gateway of tunnels is removed before it starts at its new place. What
+runs in the container starts anew: a system is moved, not its memory. Other systems are not touched.
 
 Where the new place does not fit the declaration, nothing is changed. Exit code 0: moved.`,
   options: { ...jsonOption, to: { type: "string", value: "SERVER", help: "where it goes" } },
@@ -68,9 +69,15 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     }
     const begin = Date.now();
     try {
-      await operateStack(root, "up", to);
-      await runHooks(moved, name ?? "", "both");
-      await operateStack(root, "up", from.name);
+      // Two gateways of one name and MAC would each get answers to what the other asked.
+      if (isGateway(declaration, name ?? "")) {
+        await operateStack(root, "up", from.name);
+        await operateStack(root, "up", to);
+      } else {
+        await operateStack(root, "up", to);
+        await runHooks(moved, name ?? "", "both");
+        await operateStack(root, "up", from.name);
+      }
       await runHooks(moved, name ?? "", "alone");
     } catch (error) {
       if (error instanceof StepError)

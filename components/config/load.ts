@@ -1,5 +1,5 @@
 /** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { canonicalInterfaceAddress } from "../net/cidr";
@@ -75,11 +75,11 @@ function readNftables(root: string, { systems }: Testbed, faults: Fault[]): Reco
     systems.flatMap(({ name, nftables: path }): [string, string][] => {
       if (path === undefined) return [];
       const full = join(root, path);
-      if (existsSync(full)) return [[path, readFileSync(full, "utf8")]];
+      if (statSync(full, { throwIfNoEntry: false })?.isFile() === true) return [[path, readFileSync(full, "utf8")]];
       faults.push({
         rule: "nftables-file",
         path: `systems.${name}.nftables`,
-        what: `there is no file ${path}`,
+        what: `there is no file "${path}"`,
         fix: "make it, or leave it out",
       });
       return [];

@@ -4,8 +4,8 @@ import type { Report, Rule } from "../config/faults";
 import type { Route, System } from "../config/types.gen";
 import type { Member } from "../kinds/kind";
 import { hasNamespaces, kindOf } from "../kinds/registry";
-import { type Address, contains, formatAddress, parseAddress, parsePrefix } from "../net/cidr";
-import { interfaceName, resolveMembers } from "./members";
+import { type Address, contains, formatAddress, formatPrefix, parseAddress, parsePrefix } from "../net/cidr";
+import { resolveMembers } from "./members";
 
 /** Of a container's own network. A packet may come back another way than it went (2), as by a tunnel's device. */
 export const routerSysctls: Readonly<Record<string, string>> = {
@@ -14,6 +14,12 @@ export const routerSysctls: Readonly<Record<string, string>> = {
   "net.ipv4.conf.all.rp_filter": "2",
   // Of devices that come later; docker turns IPv6 off in a container without network.
   "net.ipv6.conf.default.disable_ipv6": "0",
+};
+
+/** A container's network starts with what its server's has, and that forwards. */
+export const hostSysctls: Readonly<Record<string, string>> = {
+  "net.ipv4.ip_forward": "0",
+  "net.ipv6.conf.all.forwarding": "0",
 };
 
 /** A system's interface, with all that are in its network. */
@@ -31,7 +37,19 @@ export interface SettledRoute {
 
 export const defaultRoute = "default";
 
+/** As the kernel's tools write it, whichever way it is declared. */
+function destination(to: string): string {
+  const prefix = parsePrefix(to);
+  return prefix === undefined || prefix.length === 0 ? defaultRoute : formatPrefix(prefix);
+}
+
 const familyOf = (address: Address): "ipv4" | "ipv6" => (address.family === 4 ? "ipv4" : "ipv6");
+
+/** Whether a system reaches an address by its own interface, and nobody between. */
+function isNeighbour({ member }: Joined, address: Address): boolean {
+  const [prefix, own] = [member.prefixes[familyOf(address)], member.addresses[familyOf(address)]];
+  return member.standsAlone !== true && prefix !== undefined && contains(prefix, address) && own?.value !== address.value;
+}
 
 /** The next hops of a route: one, or for a default by a system's name one of each family that it has. */
 function nextHops({ to, via }: Route, joined: readonly Joined[]): { readonly network: string; readonly address: Address }[] {
@@ -39,25 +57,22 @@ function nextHops({ to, via }: Route, joined: readonly Joined[]): { readonly net
   const fits = (address: Address): boolean => prefix === undefined || prefix.family === address.family;
   const literal = parseAddress(via);
   if (literal !== undefined) {
-    const on = joined.find(({ member }) => {
-      const own = member.prefixes[familyOf(literal)];
-      return own !== undefined && contains(own, literal);
-    });
+    const on = joined.find((one) => isNeighbour(one, literal));
     return on === undefined || !fits(literal) ? [] : [{ network: on.member.network, address: literal }];
   }
-  for (const { member, members } of joined) {
-    const hop = members.find(({ system }) => system === via);
-    if (hop === undefined || hop.system === member.system) continue;
+  for (const one of joined) {
+    const hop = one.members.find(({ system }) => system === via);
+    if (hop === undefined || hop.system === one.member.system) continue;
     return Object.values(hop.addresses)
-      .filter(fits)
-      .map((address) => ({ network: member.network, address }));
+      .filter((address) => fits(address) && isNeighbour(one, address))
+      .map((address) => ({ network: one.member.network, address }));
   }
   return [];
 }
 
 export function settledRoutes(system: System, joined: readonly Joined[]): SettledRoute[] {
   return (system.routes ?? []).flatMap((route) =>
-    nextHops(route, joined).map(({ network, address }) => ({ network, to: route.to, via: formatAddress(address) })),
+    nextHops(route, joined).map(({ network, address }) => ({ network, to: destination(route.to), via: formatAddress(address) })),
   );
 }
 
@@ -69,7 +84,7 @@ function checkRoute(declaration: Declaration, system: System, route: Route, join
   else if (nextHops(route, joined).length === 0)
     report(
       `${path}.via`,
-      `${route.via} is in no network of ${system.name} with an address of the route's family`,
+      `${route.via} is nobody that ${system.name} reaches by an interface of its own, with an address of the route's family`,
       "name a next hop that is its neighbour",
     );
 }
@@ -85,8 +100,18 @@ const routes: Rule<Declaration> = {
         const member = members.find((one) => one.system === system.name);
         return member === undefined ? [] : [{ member, members }];
       });
-      for (const [i, route] of system.routes.entries())
-        checkRoute(declaration, system, route, joined, report, `systems.${system.name}.routes[${i}]`);
+      const seen = new Map<string, number>();
+      for (const [i, route] of system.routes.entries()) {
+        const path = `systems.${system.name}.routes[${i}]`;
+        checkRoute(declaration, system, route, joined, report, path);
+        for (const { to, via } of settledRoutes({ ...system, routes: [route] }, joined)) {
+          const key = `${to} ${familyOf(parseAddress(via) as Address)}`;
+          const other = seen.get(key);
+          if (other !== undefined && other !== i)
+            report(`${path}.to`, `routes[${other}] has a way to ${to} already`, "leave one of them out");
+          seen.set(key, i);
+        }
+      }
     }
   },
 };
@@ -110,15 +135,4 @@ const dockerRoutes: Rule<Declaration> = {
   },
 };
 
-const interfaceTaken: Rule<Declaration> = {
-  id: "router-interface",
-  check: ({ testbed }, report) => {
-    const gateways = new Set((testbed.sites ?? []).map(({ gateway }) => gateway));
-    for (const system of testbed.systems)
-      for (const i of system.networks.keys())
-        if (gateways.has(system.name) && interfaceName(system, i) === "ipsec0")
-          report(`systems.${system.name}.networks`, "ipsec0 is what strongSwan may call its own", "give the interface another name");
-  },
-};
-
-export const routerRules: readonly Rule<Declaration>[] = [routes, dockerRoutes, interfaceTaken];
+export const routerRules: readonly Rule<Declaration>[] = [routes, dockerRoutes];

@@ -11,7 +11,7 @@ import { deviceName, hash32, macFor, systemContainer } from "../net/names";
 import { gatewayOf, type GatewayPlan } from "../vpn";
 import { kernelOffloads, virtualOffloads } from "./contexts";
 import { addressTexts } from "./members";
-import { defaultRoute, routerSysctls, settledRoutes } from "./routers";
+import { defaultRoute, hostSysctls, routerSysctls, settledRoutes } from "./routers";
 import { congestionControl } from "./serverSettings";
 
 interface SystemBase {
@@ -135,13 +135,15 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
   const container = systemContainer(system.name);
   const startedByAgent = points.some((point) => point.startedByAgent === true);
   const gateway = gatewayOf(declaration, system);
-  const rules = [gateway?.guard, declaration.nftables[system.nftables ?? ""]].filter((text) => text !== undefined);
+  // The guard last: a file may begin with "flush ruleset", as those of distributions do.
+  const rules = [declaration.nftables[system.nftables ?? ""], gateway?.guard].filter((text) => text !== undefined);
   const spec: AttachSpec = {
     system: system.name,
     container,
     sysctls: {
       "net.ipv4.tcp_congestion_control": congestionControl(declaration),
-      ...(system.router === true ? routerSysctls : {}),
+      // What docker sets up is its own affair.
+      ...(system.router === true ? routerSysctls : points.some(({ docker }) => docker !== undefined) ? {} : hostSysctls),
     },
     interfaces,
     ...(rules.length > 0 && { nftables: rules.join("\n") }),

@@ -34,7 +34,6 @@ import {
   type OwnConnection,
   pskOf,
   sitesOf,
-  tunnelsOf,
 } from "./tunnels";
 
 const { certificates, vpnGateway, vpnTunnels } = objectTypes;
@@ -66,7 +65,9 @@ export interface VpnPlan {
 
 function gatewayPlan(declaration: Declaration, system: System, connections: readonly OwnConnection[]): GatewayPlan {
   const { vpn } = declaration.testbed;
-  const usesPsk = authOf(vpn) === "psk";
+  const isCertified = authOf(vpn) === "certificates";
+  // A site may have no tunnel yet.
+  const hasPsks = !isCertified && connections.length > 0;
   const own = sitesOf(declaration).filter(({ gateway }) => gateway === system.name);
   const config = declare(vpnGateway, "gateway", {
     system: system.name,
@@ -76,7 +77,7 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
       again: againText,
       starts: startsText(connections),
       "strongswan.conf": daemonText(),
-      "swanctl.conf": swanctlText(usesPsk),
+      "swanctl.conf": swanctlText(hasPsks),
     },
     connections: Object.fromEntries(connections.map((connection) => [connection.name, connectionText(connection, system.name, vpn)])),
   });
@@ -91,9 +92,10 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
     capabilities: ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"],
     devices: ["/dev/net/tun"],
     folder: { server: gatewayFolder(system.name), container: configFolder },
-    files: usesPsk
-      ? [{ path: pskFile, content: pskText(connections, system.name) }]
-      : [{ path: bundleFile, content: [{ secret: certificateOf(system.name) }] }],
+    files: [
+      ...(hasPsks ? [{ path: pskFile, content: pskText(connections, system.name) }] : []),
+      ...(isCertified ? [{ path: bundleFile, content: [{ secret: certificateOf(system.name) }] }] : []),
+    ],
   };
 }
 
@@ -157,7 +159,6 @@ export const kernelRequirements: readonly Requirement[] = ["CONFIG_INET_ESP", "C
 
 /** Random words for each pair of gateways, or what their authority made. */
 export function vpnSecrets(declaration: Declaration): KindSecret[] {
-  if (tunnelsOf(declaration).length === 0) return [];
   if (authOf(declaration.testbed.vpn) === "psk")
     return connectionsOf(declaration).map((connection) => ({ name: pskOf(connection), length: 48 }));
   return gatewaysOf(declaration).map(({ name }) => ({ name: certificateOf(name), file: leafBundle(name, authorityFolder) }));

@@ -5,6 +5,9 @@ import type { Tunnel } from "../config/types.gen";
 import { oneOf } from "../config/validate";
 import { hasNamespaces, kindOf } from "../kinds/registry";
 import { formatPrefix, overlaps, parsePrefix } from "../net/cidr";
+import { interfaceName } from "../testbed/members";
+import { guardTable, tunnelDevice } from "./guard";
+import { vpnSecrets } from "./plan";
 import {
   connectionsOf,
   endsOf,
@@ -92,7 +95,11 @@ const gateway: VpnRule = {
       if (system.image !== undefined && system.image !== "strongswan" && !system.image.endsWith(".tar"))
         report(`${path}.image`, `${system.image} has no strongSwan`, "leave it out: a gateway's image is strongswan");
       if (system.command !== undefined) report(`${path}.command`, "a gateway runs strongSwan", "leave it out");
-      for (const key of ["nftables"] as const) if (system[key]?.trim() === "") report(`${path}.${key}`, "names no file", "leave it out");
+      for (const i of system.networks.keys())
+        if (interfaceName(system, i) === tunnelDevice)
+          report(`${path}.networks`, `${tunnelDevice} is what strongSwan may call its own`, "give the interface another name");
+      if (declaration.nftables[system.nftables ?? ""]?.includes(guardTable) === true)
+        report(`${path}.nftables`, `${system.nftables} names ${guardTable}, which keeps the gateway closed`, "give the table another name");
     }
   },
 };
@@ -177,16 +184,56 @@ const tunnelTwice: VpnRule = {
   },
 };
 
+/** A tunnel of two families is two to strongSwan, each with a name made of its own. */
+const tunnelName: VpnRule = {
+  id: "tunnel-name",
+  check: (declaration, report) => {
+    const users = new Map<string, string>();
+    for (const { tunnel: own, name } of connectionsOf(declaration).flatMap(({ carried }) => carried)) {
+      const other = users.get(name);
+      if (other !== undefined && other !== own.name)
+        report(`tunnels.${own.name}`, `strongSwan would know both it and ${other} by the name ${name}`, "rename one of them");
+      users.set(name, own.name);
+    }
+  },
+};
+
+/**
+ * strongSwan's own words (5.9): ciphers, then integrity or the function that makes keys, then the group of the key exchange.
+ * One that it does not know it says so in its log alone, and has no connection.
+ */
+const proposalWord =
+  /^((aes|camellia)(128|192|256)?(ctr|(gcm|ccm)(8|12|16|64|96|128)?|gmac)?|aes(128|192|256)gmac|3des|null|chacha20poly1305|(prf)?(md5|sha1|sha|sha2|sha(2_)?(256|384|512)|aesxcbc|aescmac)(_96|_128|_160)?|modp(768|1024|1536|2048|3072|4096|6144|8192|1024s160|2048s224|2048s256|null|none)|ecp(192|224|256|384|521)(bp)?|curve(25519|448)|x(25519|448)|noesn|esn)$/;
+
+const proposals: VpnRule = {
+  id: "vpn-proposal",
+  check: (declaration, report) => {
+    const check = (path: string, list: readonly string[]): void => {
+      for (const proposal of list) {
+        const odd = proposal.split("-").find((word) => !proposalWord.test(word));
+        if (odd !== undefined)
+          report(
+            path,
+            `"${odd}" of "${proposal}" is no word of strongSwan's`,
+            'write one like "aes128gcm16-x25519" or "aes256-sha256-modp2048"',
+          );
+      }
+    };
+    check("vpn.ike", declaration.testbed.vpn?.ike ?? []);
+    for (const { name, esp } of tunnelsOf(declaration)) check(`tunnels.${name}.esp`, esp ?? []);
+  },
+};
+
 const hub: VpnRule = {
   id: "vpn-hub",
   check: (declaration, report) => {
-    if (tunnelsOf(declaration).length > 0 && firstHub(declaration) === undefined)
+    if (vpnSecrets(declaration).length > 0 && firstHub(declaration) === undefined)
       report(
-        "tunnels",
+        tunnelsOf(declaration).length > 0 ? "tunnels" : "sites",
         "secrets and certificates of gateways arise on the hub, and no server is it",
         "write flipflap:hub: true in one stack file",
       );
   },
 };
 
-export const vpnRules: readonly VpnRule[] = [site, siteOverlap, gateway, tunnel, tunnelTwice, hub];
+export const vpnRules: readonly VpnRule[] = [site, siteOverlap, gateway, tunnel, tunnelTwice, tunnelName, proposals, hub];

@@ -60,15 +60,22 @@ export const enterGateway = (container: string): Script => sh`
   inside() { nsenter -t "$pid" -m -n -p -- "$@"; }
 `;
 
+/** Lines of strongSwan's own table of routes. */
+export const tunnelRoutes = sh`inside sh -c 'ip route show table 220; ip -6 route show table 220' 2>/dev/null || :`;
+
+/** "src PREFIX dst PREFIX dir WHERE", a line for each of the kernel's policies. */
+export const tunnelPolicies = sh`inside ip xfrm policy 2>/dev/null | awk '/^src/ { selector = $0; sub(/[ \t]+$/, "", selector) } /^[ \t]+dir/ { print selector " " $1 " " $2 }'`;
+
 /** What a gateway's container tells: its SAs, what carries them, the ways that packets take to them, and the last lines of its log. */
 export function gatewayScript(container: string): Script {
   return sh`
     ${enterGateway(container)}
     if [ "$pid" != 0 ]; then
       inside sh -c 'echo "=== plane"; cat /run/flipflap-plane
-        echo "=== sas"; swanctl --list-sas
-        echo "=== routes"; ip route show table 220; ip -6 route show table 220
-        echo "=== policies"; ip xfrm policy' 2>/dev/null || :
+        echo "=== sas"; swanctl --list-sas' 2>/dev/null || :
+      echo "=== ways"
+      ${tunnelRoutes}
+      ${tunnelPolicies}
       echo "=== log"; docker logs --tail 300 ${container} 2>&1 | grep -E '<[^>]*\|[0-9]+>' || :
     fi
   `;

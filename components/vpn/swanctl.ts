@@ -198,5 +198,5 @@ export const startsText = (connections: readonly OwnConnection[]): string =>
     .flatMap(({ name, children }) => children.flatMap(({ starts, carried }) => (starts ? [`${name} ${carried.name}\n`] : [])))
     .join("");
 
-export const swanctlText = (usesPsk: boolean): string =>
-  [`include ${configFolder}/connections/*.conf`, ...(usesPsk ? [`include ${pskFile}`] : []), ""].join("\n");
+export const swanctlText = (hasPsks: boolean): string =>
+  [`include ${configFolder}/connections/*.conf`, ...(hasPsks ? [`include ${pskFile}`] : []), ""].join("\n");

@@ -178,11 +178,11 @@ export function insideOf(declaration: Declaration, end: TunnelEnd): Member | und
   return network && resolveMembers(declaration, network).members.find(({ system }) => system === end.gateway);
 }
 
-/** Pairs of gateways, both ways, that have a tunnel for their own packets of a family: "FAMILY FROM TO". */
+/** Pairs of gateways, both ways, that have a tunnel for their own packets, and no other way: "FROM TO". */
 export function hostTunnels(declaration: Declaration): ReadonlySet<string> {
   const found = tunnelsOf(declaration)
     .filter((tunnel) => modeOf(tunnel) === "host-to-host")
     .flatMap((tunnel) => carriedBy(declaration, tunnel))
-    .flatMap(({ family, ends: [a, b] }) => [`${family} ${a.gateway} ${b.gateway}`, `${family} ${b.gateway} ${a.gateway}`]);
+    .flatMap(({ ends: [a, b] }) => [`${a.gateway} ${b.gateway}`, `${b.gateway} ${a.gateway}`]);
   return new Set(found);
 }

@@ -560,9 +560,12 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     "a namespace that wants to be a container",
     evpn(
       "  - { name: base, tenant: red, kind: netns, subnet: 10.30.0.0/24 }",
-      "  - { name: bare, tenant: red, server: flip, image: tools, networks: [{ name: base }] }",
+      "  - { name: bare, tenant: red, server: flip, image: tools, router: true, networks: [{ name: base }] }",
     ),
-    ["[netns-system] systems.bare.image: a system of kind netns is a namespace without a container; leave it out, or use another kind"],
+    [
+      "[netns-system] systems.bare.image: a system of kind netns is a namespace without a container; leave it out, or use another kind",
+      "[netns-system] systems.bare.router: a system of kind netns is a namespace without a container; leave it out, or use another kind",
+    ],
   ],
   [
     "a swarm without a hub",

@@ -168,8 +168,20 @@ export const vpnCases: [what: string, files: Files, golden: string[]][] = [
     "a route by who is no neighbour",
     changed(["via: db", "via: 10.40.0.1"]),
     [
-      "[route] systems.web.routes[0].via: 10.40.0.1 is in no network of web with an address of the route's family; name a next hop that is its neighbour",
+      "[route] systems.web.routes[0].via: 10.40.0.1 is nobody that web reaches by an interface of its own, with an address of the route's family; name a next hop that is its neighbour",
     ],
+  ],
+  [
+    "a route by the system's own address",
+    changed(["via: db", "via: 10.6.1.10"]),
+    [
+      "[route] systems.web.routes[0].via: 10.6.1.10 is nobody that web reaches by an interface of its own, with an address of the route's family; name a next hop that is its neighbour",
+    ],
+  ],
+  [
+    "two ways to one prefix",
+    changed(["routes: [{ to: 10.9.0.0/16, via: db }]", "routes: [{ to: default, via: db }, { to: 0.0.0.0/0, via: 10.6.1.77 }]"]),
+    ["[route] systems.web.routes[1].to: routes[0] has a way to default already; leave one of them out"],
   ],
   [
     "a router that docker sets up",
@@ -179,12 +191,20 @@ export const vpnCases: [what: string, files: Files, golden: string[]][] = [
   [
     "a gateway's interface with strongSwan's name",
     changed(["networks: [{ name: wan }, { name: in-a }]", "networks: [{ name: wan, interface: ipsec0 }, { name: in-a }]"]),
-    ["[router-interface] systems.gw-a.networks: ipsec0 is what strongSwan may call its own; give the interface another name"],
+    ["[vpn-gateway] systems.gw-a.networks: ipsec0 is what strongSwan may call its own; give the interface another name"],
+  ],
+  [
+    "a gateway's rules that touch what keeps it closed",
+    {
+      ...changed(["name: gw-a, tenant: lab,", "name: gw-a, tenant: lab, nftables: rules.nft,"]),
+      policies: { "rules.nft": "flush table inet flipflap_vpn\n" },
+    },
+    ["[vpn-gateway] systems.gw-a.nftables: rules.nft names flipflap_vpn, which keeps the gateway closed; give the table another name"],
   ],
   [
     "a file of rules that there is not",
     changed(["name: a1, tenant: lab,", "name: a1, tenant: lab, nftables: rules.nft,"]),
-    ["[nftables-file] systems.a1.nftables: there is no file rules.nft; make it, or leave it out"],
+    ['[nftables-file] systems.a1.nftables: there is no file "rules.nft"; make it, or leave it out'],
   ],
   [
     "a site with nothing right",
@@ -256,6 +276,36 @@ export const vpnCases: [what: string, files: Files, golden: string[]][] = [
     "two tunnels for the same packets",
     changed(["  - { name: hosts,", "  - { name: again, between: [site-b, site-a] }\n  - { name: hosts,"]),
     ["[tunnel-twice] tunnels.again: carries the ipv4 packets of a-b; leave one of them out"],
+  ],
+  [
+    "a tunnel of two families whose parts are called as another",
+    changed(
+      ["subnet: 10.4.2.0/24, gateway", 'subnet: 10.4.2.0/24, subnet6: "fd04:0:2::/64", gateway'],
+      ["  - { name: hosts,", "  - { name: a-b-ipv4, between: [gw-a, gw-b], mode: host-to-host }\n  - { name: hosts2,"],
+      ["  - { name: hosts2, between: [gw-a, gw-b], mode: host-to-host }\n", ""],
+    ),
+    ["[tunnel-name] tunnels.a-b-ipv4: strongSwan would know both it and a-b by the name a-b-ipv4; rename one of them"],
+  ],
+  [
+    "proposals that strongSwan does not know",
+    changed(
+      ["between: [site-a, site-b]", "between: [site-a, site-b], esp: [aes128gcm16-x25519, aes-256-gcm]"],
+      ["tunnels:\n", "vpn: { ike: [aes256-sha256-modp2049] }\ntunnels:\n"],
+    ),
+    [
+      '[vpn-proposal] vpn.ike: "modp2049" of "aes256-sha256-modp2049" is no word of strongSwan\'s; write one like "aes128gcm16-x25519" or "aes256-sha256-modp2048"',
+      '[vpn-proposal] tunnels.a-b.esp: "256" of "aes-256-gcm" is no word of strongSwan\'s; write one like "aes128gcm16-x25519" or "aes256-sha256-modp2048"',
+    ],
+  ],
+  [
+    "certificates for sites without a tunnel, and no hub",
+    {
+      testbed: `${good.replace(/tunnels:\n(.*\n){2}/, "")}vpn: { auth: certificates }\n`,
+      stacks: { flip: goodStacks.flap, flap: goodStacks.flap },
+    },
+    [
+      "[vpn-hub] sites: secrets and certificates of gateways arise on the hub, and no server is it; write flipflap:hub: true in one stack file",
+    ],
   ],
   [
     "tunnels without a hub",

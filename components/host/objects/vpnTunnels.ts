@@ -1,5 +1,5 @@
 /** The tunnels of a gateway: their IPsec SAs, and the ways that packets take to them. */
-import { enterGateway, gatewayScript, readSas, reasonOf } from "../../vpn/sas";
+import { enterGateway, gatewayScript, readSas, reasonOf, tunnelPolicies, tunnelRoutes } from "../../vpn/sas";
 import { sections } from "../json";
 import type { ObjectType, PropertyValue } from "../objectType";
 import { sh } from "../sh";
@@ -23,10 +23,18 @@ const timeoutSeconds = 30;
 /** As a route's destination is printed. */
 const destination = (prefix: string): string => prefix.replace(/\/(32|128)$/, "");
 
-/** By kernel-libipsec a route of strongSwan's own table; by the kernel's ESP a policy. */
-const hasWay = (routes: string, policies: string, remote: string): boolean =>
-  routes.split("\n").some((line) => line.startsWith(`${destination(remote)} `)) ||
-  new RegExp(`dst ${remote.replaceAll(".", "\\.")}[^\\n]*\\n\\s+dir out`).test(policies);
+/**
+ * What must be there for packets to take a tunnel: by kernel-libipsec a route, by the kernel's ESP a policy for each
+ * direction (strongSwan adds a route there too, which does nothing alone).
+ */
+function waysTo(plane: string, local: readonly string[], remote: string): string[] {
+  if (plane !== "kernel") return [`${destination(remote)} `];
+  return local.flatMap((own) => [
+    `src ${own} dst ${remote} dir out`,
+    `src ${remote} dst ${own} dir in`,
+    `src ${remote} dst ${own} dir fwd`,
+  ]);
+}
 
 export const vpnTunnels: ObjectType<VpnTunnelsSpec> = {
   type: "vpnTunnels",
@@ -38,15 +46,21 @@ export const vpnTunnels: ObjectType<VpnTunnelsSpec> = {
     # All tunnels in one look: "NAME up", "NAME down", or "NAME wayless".
     look() {
       sas=$(inside swanctl --list-sas 2>/dev/null || :)
-      ways=$(inside sh -c 'ip route show table 220; ip -6 route show table 220; ip xfrm policy | grep -B 1 "dir out"' 2>/dev/null || :)
-      ${spec.tunnels.map(({ name, remote }) => sh`state ${name} ${remote.map((prefix) => `${destination(prefix)},${prefix}`)}`)}
+      plane=$(inside cat /run/flipflap-plane 2>/dev/null || :)
+      ways=$({ ${tunnelRoutes}; ${tunnelPolicies}; } | sed 's/^/@/')
+      ${spec.tunnels.map(
+        ({ name, local, remote }) =>
+          sh`state ${name} ${["user", "kernel"].flatMap((plane) => remote.flatMap((to) => waysTo(plane, local, to).map((way) => `${plane} ${way}`)))}`,
+      )}
     }
     state() {
       _name=$1
       shift
       if ! printf '%s\n' "$sas" | grep -q "^  $_name: .*INSTALLED"; then echo "$_name down"; return; fi
-      for _to in "$@"; do
-        printf '%s\n' "$ways" | grep -qE "^\${_to%,*} |dst \${_to#*,} " || { echo "$_name wayless"; return; }
+      for _way in "$@"; do
+        case $_way in "$plane "*) ;; *) continue ;; esac
+        _way=\${_way#* }
+        case $ways in *"@$_way"*) ;; *) echo "$_name wayless"; return ;; esac
       done
       echo "$_name up"
     }
@@ -84,6 +98,9 @@ export const vpnTunnels: ObjectType<VpnTunnelsSpec> = {
     const parts = sections(output);
     if (!parts.has("sas")) return undefined;
     const sas = readSas(parts.get("sas") ?? "");
+    const plane = (parts.get("plane") ?? "").trim();
+    const lines = (parts.get("ways") ?? "").split("\n");
+    const isThere = (way: string): boolean => lines.some((line) => line.startsWith(way));
     const properties: Record<string, PropertyValue> = {};
     for (const { name, connection, local, remote } of tunnels) {
       const own = sas.filter((sa) => sa.name === name);
@@ -93,7 +110,7 @@ export const vpnTunnels: ObjectType<VpnTunnelsSpec> = {
       // A tunnel that is down is one thing, not four.
       properties[`${name}.local`] = [...(sa?.local ?? local)].sort();
       properties[`${name}.remote`] = [...(sa?.remote ?? remote)].sort();
-      const ways = remote.filter((to) => sa === undefined || hasWay(parts.get("routes") ?? "", parts.get("policies") ?? "", to));
+      const ways = remote.filter((to) => sa === undefined || waysTo(plane, local, to).every(isThere));
       properties[`${name}.ways`] = [...ways].sort();
     }
     return properties;

@@ -42,7 +42,7 @@ const onlyNamespaces: NetnsRule = {
       if (inside.length === 0) continue;
       if (system.networks.length > 1)
         report(`systems.${system.name}.networks`, "a system of kind netns is a namespace with one interface", "leave it in one network");
-      for (const key of ["image", "command", "env", "files", "limits", "capabilities"] as const) {
+      for (const key of ["image", "command", "env", "files", "limits", "capabilities", "router", "routes", "nftables"] as const) {
         if (system[key] !== undefined)
           report(
             `systems.${system.name}.${key}`,
