@@ -33,6 +33,10 @@ type agent struct {
 	guarded map[string]string // docker networks whose guard stands, and where
 	stopped map[string]bool   // systems that somebody stopped
 
+	wake func() // for a look at everything; nil where it looks once
+
+	parents sync.Map // devices of the server that interfaces sit on, by name
+
 	leasesMu sync.Mutex
 	leases   map[string]*lease // by system and interface
 
@@ -53,6 +57,7 @@ func (a *agent) run(ctx context.Context) error {
 		default:
 		}
 	}
+	a.wake = wake
 	if err := watchFolder(a.specsDir, wake); err != nil {
 		return err
 	}
@@ -62,6 +67,7 @@ func (a *agent) run(ctx context.Context) error {
 			return err
 		}
 	}
+	go a.followParents(ctx)
 	a.openShortcut(ctx, wake)
 	a.ila = ila.NewEngine(a.ilaOptions(ila.OpenEtcd(ilaBundle)))
 	a.configureILA(ctx)

@@ -24,6 +24,7 @@ func alias(stack, system, network string) string {
 // attach makes the container's interfaces what the spec says, from whatever is there.
 func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) error {
 	return a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		a.dropLeases(s.System, s.Interfaces)
 		if err := a.detachOthers(s, inside); err != nil {
 			return err
 		}
@@ -34,28 +35,37 @@ func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) e
 		if err := a.joinDocker(ctx, s, c); err != nil {
 			return err
 		}
+		var waiting error
 		for _, iface := range s.Interfaces {
 			var err error
 			if iface.Parent != nil {
-				err = a.attachToParent(ctx, s, c, iface, ns, inside)
+				err = a.attachToParent(s, iface, ns, inside)
 			} else {
-				err = a.attachInterface(ctx, s, c, iface, ns, inside, fresh)
+				err = a.attachInterface(s, iface, ns, inside, fresh)
 			}
-			if err != nil {
-				return fmt.Errorf("interface %s (network %s): %w", iface.Name, iface.Network, err)
+			if err == nil {
+				continue
 			}
+			err = fmt.Errorf("interface %s (network %s): %w", iface.Name, iface.Network, err)
+			if !isWaiting(err) {
+				return err
+			}
+			waiting = err
 		}
-		return inNamespace(ns, func() error { return a.setSysctls(s.Sysctls) })
+		if err := inNamespace(ns, func() error { return a.setSysctls(s.Sysctls) }); err != nil {
+			return err
+		}
+		return waiting
 	})
 }
 
 // detachOthers takes away interfaces that were ours for this system and are not declared any more, or
 // are declared under another name: two that change names would stand in each other's way.
 func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
-	wanted, onParents := map[string]string{}, map[string]bool{}
+	wanted, onParents := map[string]string{}, map[string]string{}
 	for _, iface := range s.Interfaces {
 		if iface.Parent != nil {
-			onParents[iface.Name] = true
+			onParents[iface.Name] = alias(a.stack, s.System, iface.Network)
 		} else {
 			wanted[iface.HostName] = iface.Name
 		}
@@ -82,7 +92,7 @@ func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
 	return nil
 }
 
-func (a *agent) attachInterface(ctx context.Context, s *spec, c *container, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, fresh bool) error {
+func (a *agent) attachInterface(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, fresh bool) error {
 	if want.Docker != nil {
 		if _, err := inside.LinkByName(want.Name); err != nil {
 			return fmt.Errorf("docker did not make it: %w", err)
@@ -128,14 +138,19 @@ func (a *agent) attachInterface(ctx context.Context, s *spec, c *container, want
 	if err != nil {
 		return err
 	}
-	if err := a.settleInside(ctx, s, c, want, ns, inside, link, mac); err != nil {
+	settled := a.settleInside(s, want, ns, inside, link, mac)
+	if settled != nil && !isWaiting(settled) {
+		return settled
+	}
+	if err := runHooks(at); err != nil {
 		return err
 	}
-	return runHooks(at)
+	return settled
 }
 
-// settleInside makes the container's end what the spec says. Without a MAC it keeps its own.
-func (a *agent) settleInside(ctx context.Context, s *spec, c *container, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, link netlink.Link, mac net.HardwareAddr) error {
+// settleInside makes the container's end what the spec says, all but an address that nobody has told yet. Without a MAC it
+// keeps its own.
+func (a *agent) settleInside(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, link netlink.Link, mac net.HardwareAddr) error {
 	if err := insideEnd(inside, link, want, mac); err != nil {
 		return err
 	}
@@ -150,21 +165,26 @@ func (a *agent) settleInside(ctx context.Context, s *spec, c *container, want if
 	if err != nil {
 		return err
 	}
-	var leased *lease
-	routes := want.Routes
+	var told *toldAddress
+	var waiting error
 	if want.DHCP {
-		if leased, err = a.leaseOf(ctx, s, c, want, ns, inside, link); err != nil {
-			return fmt.Errorf("dhcp: %w", err)
+		if told, waiting = a.leaseOf(s, want, link).holds(inside, link); waiting != nil && !isWaiting(waiting) {
+			return waiting
 		}
-		routes = leased.withRoutes(routes)
 	}
-	if err := setAddresses(inside, link, want.Addresses, leased); err != nil {
+	// What an earlier agent was told stays until there is an answer.
+	if err := setAddresses(inside, link, want.Addresses, func(address netlink.Addr) bool {
+		return told.is(address) || waiting != nil && hasEnd(address)
+	}); err != nil {
 		return err
 	}
 	if err := setNeighbours(inside, link, want.Neighbours); err != nil {
 		return err
 	}
-	return setRoutes(inside, link, routes)
+	if err := setRoutes(inside, link, append(told.route(want), want.Routes...), waiting != nil && want.DHCPRoute); err != nil {
+		return err
+	}
+	return waiting
 }
 
 func runHooks(at attachment) error {
@@ -217,7 +237,7 @@ func (a *agent) runDetached(s *spec) error {
 // detach undoes an attach: the hooks, then the links, which a stopped container has already lost.
 func (a *agent) detach(s *spec) error {
 	failed := []error{a.runDetached(s), a.detachRunning(s)}
-	a.dropLeases(s)
+	a.dropLeases(s.System, nil)
 	for _, iface := range s.Interfaces {
 		if iface.Parent != nil {
 			continue

@@ -6,185 +6,295 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
-
-// lease is an IPv4 address that a system of the network has told to another.
-type lease struct {
-	instance string // of the container's life
-	address  *net.IPNet
-	router   net.IP
-	told     *nclient4.Lease
-	cancel   context.CancelFunc
-}
 
 const (
-	// An attach that fails is tried again every second: it need not wait long for an answer.
 	dhcpTimeout = 700 * time.Millisecond
 	dhcpTries   = 2
+	// Of a lease: below the least every server would be asked all the time, and the kernel takes the greatest number for no end.
+	leastLease = 10 * time.Second
+	mostLease  = (1 << 30) * time.Second
 )
 
-// is tells whether an address is the leased one; of no lease it never is.
-func (l *lease) is(address netlink.Addr) bool {
-	return l != nil && address.IPNet.String() == l.address.String()
+// lease is what one interface was told by a system of its network. A goroutine of its own asks, renews and asks anew; attach
+// takes what holds now, and waits for nobody.
+type lease struct {
+	of     leaseOwner
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	told    *toldAddress // nil while nobody has answered
+	trouble error        // why
 }
 
-// withRoutes adds the way that the lease tells, where the plan has none to everywhere.
-func (l *lease) withRoutes(routes []routeSpec) []routeSpec {
-	if l.router == nil {
-		return routes
+// leaseOwner: where one of these differs, another lease is asked for.
+type leaseOwner struct {
+	instance  string // of the container's life
+	container string
+	network   string
+	index     int // of the interface, in the container
+}
+
+type toldAddress struct {
+	address *net.IPNet
+	router  net.IP
+	until   time.Time
+	renewal time.Time // when to ask whether it still holds
+	by      *nclient4.Lease
+}
+
+// noAddressYet is no failure of an attach: it is done when somebody answers.
+type noAddressYet struct{ why error }
+
+func (n *noAddressYet) Error() string { return fmt.Sprintf("dhcp: %v", n.why) }
+
+func isWaiting(err error) bool {
+	var waiting *noAddressYet
+	return errors.As(err, &waiting)
+}
+
+// is tells whether an address is the told one; of none it never is.
+func (t *toldAddress) is(address netlink.Addr) bool {
+	return t != nil && address.IPNet.String() == t.address.String()
+}
+
+// route gives the way that was told; none where another interface has one that is declared.
+func (t *toldAddress) route(want ifaceSpec) []routeSpec {
+	if t == nil || t.router == nil || !want.DHCPRoute {
+		return nil
 	}
-	for _, route := range routes {
-		if route.To == "default" && net.ParseIP(route.Via).To4() != nil {
-			return routes
+	return []routeSpec{{To: "default", Via: t.router.String()}}
+}
+
+func (t *toldAddress) put(inside *netlink.Handle, link netlink.Link) error {
+	seconds := max(int(time.Until(t.until).Seconds()), 1)
+	return inside.AddrReplace(link, &netlink.Addr{IPNet: t.address, ValidLft: seconds, PreferedLft: seconds})
+}
+
+// readAck takes nothing for granted: whoever is in the network may answer.
+func readAck(by *nclient4.Lease) (*toldAddress, error) {
+	ack := by.ACK
+	address, mask := ack.YourIPAddr.To4(), ack.SubnetMask()
+	if mask == nil && address != nil {
+		mask = address.DefaultMask()
+	}
+	if ones, bits := mask.Size(); address == nil || !address.IsGlobalUnicast() || bits != 32 || ones == 0 {
+		return nil, fmt.Errorf("what was told is no address of a host: %v, netmask %v", ack.YourIPAddr, mask)
+	}
+	told := &toldAddress{address: &net.IPNet{IP: address, Mask: mask}, by: by}
+	if routers := dhcpv4.GetIPs(dhcpv4.OptionRouter, ack.Options); len(routers) > 0 && routers[0].IsGlobalUnicast() {
+		told.router = routers[0]
+	}
+	life := min(max(ack.IPAddressLeaseTime(time.Hour), leastLease), mostLease)
+	told.until = time.Now().Add(life)
+	renewal := ack.IPAddressRenewalTime(life / 2)
+	told.renewal = time.Now().Add(min(max(renewal, time.Second), life/2))
+	return told, nil
+}
+
+// wellFormed lets packets by that are as long as they say: the DHCP library (20250417) ends the process at others.
+type wellFormed struct{ net.PacketConn }
+
+func (w wellFormed) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := w.PacketConn.ReadFrom(b)
+		if err != nil || isWhole(b[:n]) {
+			return n, from, err
 		}
 	}
-	return append(append([]routeSpec{}, routes...), routeSpec{To: "default", Via: l.router.String()})
 }
 
-func leaseKey(system, iface string) string { return system + "/" + iface }
+// isWhole: an IPv4 packet with all of its header, and of UDP's.
+func isWhole(b []byte) bool {
+	if len(b) < 20 || b[0]>>4 != 4 {
+		return false
+	}
+	header, total := int(b[0]&0xf)*4, int(b[2])<<8|int(b[3])
+	return header >= 20 && total >= header+8 && total <= len(b)
+}
 
 // dhcpClient opens a raw socket on a device of a container; it may be used from any thread then.
-func dhcpClient(ns netns.NsHandle, device string) (client *nclient4.Client, err error) {
+func dhcpClient(ns netns.NsHandle, link netlink.Link) (client *nclient4.Client, err error) {
 	failed := inNamespace(ns, func() error {
-		client, err = nclient4.New(device, nclient4.WithTimeout(dhcpTimeout), nclient4.WithRetry(dhcpTries))
+		at := link.Attrs()
+		raw, err := packet.Listen(&net.Interface{Index: at.Index, Name: at.Name, MTU: at.MTU, HardwareAddr: at.HardwareAddr}, packet.Datagram, unix.ETH_P_IP, nil)
+		if err != nil {
+			return err
+		}
+		conn := nclient4.NewBroadcastUDPConn(wellFormed{raw}, &net.UDPAddr{Port: nclient4.ClientPort})
+		client, err = nclient4.NewWithConn(conn, at.HardwareAddr, nclient4.WithTimeout(dhcpTimeout), nclient4.WithRetry(dhcpTries))
 		return err
 	})
 	return client, failed
 }
 
-// leaseOf gives the lease of an interface that is up: the one that is held, or a new one.
-func (a *agent) leaseOf(ctx context.Context, s *spec, c *container, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle, link netlink.Link) (*lease, error) {
+func leaseKey(system, iface string) string { return system + "/" + iface }
+
+// leaseOf gives the lease of an interface that is up: the one that is held, or a new one that is asked for from now on.
+func (a *agent) leaseOf(s *spec, want ifaceSpec, link netlink.Link) *lease {
+	of := leaseOwner{instance: s.instance, container: s.Container, network: want.Network, index: link.Attrs().Index}
+	a.leasesMu.Lock()
+	defer a.leasesMu.Unlock()
 	key := leaseKey(s.System, want.Name)
-	a.leasesMu.Lock()
-	held := a.leases[key]
-	a.leasesMu.Unlock()
-	if held != nil && held.instance == s.instance {
-		present, err := inside.AddrList(link, netlink.FAMILY_V4)
-		if err != nil {
-			return nil, err
+	if held := a.leases[key]; held != nil {
+		if held.of == of {
+			return held
 		}
-		for _, address := range present {
-			if held.is(address) {
-				return held, nil
-			}
-		}
+		held.drop()
 	}
-	a.dropLease(key)
-	client, err := dhcpClient(ns, want.Name)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	told, err := client.Request(ctx)
-	if err != nil {
-		if errors.Is(err, nclient4.ErrNoResponse) || errors.Is(err, context.DeadlineExceeded) {
-			return nil, errors.New("no server of the network answers")
-		}
-		return nil, err
-	}
-	now := &lease{instance: s.instance, told: told}
-	if err := now.settle(inside, link); err != nil {
-		return nil, err
-	}
-	following, cancel := context.WithCancel(context.Background())
-	now.cancel = cancel
-	a.leasesMu.Lock()
+	ctx, cancel := context.WithCancel(context.Background())
+	now := &lease{of: of, cancel: cancel, trouble: errors.New("asking for an address")}
 	if a.leases == nil {
 		a.leases = map[string]*lease{}
 	}
 	a.leases[key] = now
-	a.leasesMu.Unlock()
-	go a.renew(following, now, s.Container, want.Name)
-	return now, nil
+	go a.ask(ctx, now)
+	return now
 }
 
-// settle puts what was told on the interface, for as long as it was told for.
-func (l *lease) settle(inside *netlink.Handle, link netlink.Link) error {
-	ack := l.told.ACK
-	mask := ack.SubnetMask()
-	if mask == nil {
-		mask = ack.YourIPAddr.DefaultMask()
+// holds gives what was told, with the address on the interface, also where somebody took it away.
+func (l *lease) holds(inside *netlink.Handle, link netlink.Link) (*toldAddress, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told == nil {
+		return nil, &noAddressYet{l.trouble}
 	}
-	l.address = &net.IPNet{IP: ack.YourIPAddr.To4(), Mask: mask}
-	l.router = nil
-	if routers := dhcpv4.GetIPs(dhcpv4.OptionRouter, ack.Options); len(routers) > 0 {
-		l.router = routers[0]
+	present, err := inside.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, err
 	}
-	seconds := int(l.seconds().Seconds())
-	address := &netlink.Addr{IPNet: l.address, ValidLft: seconds, PreferedLft: seconds}
-	return inside.AddrReplace(link, address)
+	for _, address := range present {
+		if l.told.is(address) {
+			return l.told, nil
+		}
+	}
+	return l.told, l.told.put(inside, link)
 }
 
-func (l *lease) seconds() time.Duration { return l.told.ACK.IPAddressLeaseTime(time.Hour) }
-
-// renew asks again at half of the lease's time, and then ever more often, until it is dropped or its container is gone.
-func (a *agent) renew(ctx context.Context, l *lease, name, device string) {
-	begin := time.Now()
-	wait := l.seconds() / 2
-	for {
+// ask goes on until the lease is dropped, or its container or interface is gone.
+func (a *agent) ask(ctx context.Context, l *lease) {
+	for wait := time.Duration(0); ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(wait, time.Second)):
+		case <-time.After(wait):
 		}
-		err := a.renewOnce(ctx, l, name, device)
-		if errors.Is(err, errNotOurs) || ctx.Err() != nil {
-			return
+		var err error
+		if wait, err = a.askOnce(ctx, l); err != nil {
+			if errors.Is(err, errNotOurs) || ctx.Err() != nil {
+				return
+			}
+			wait = time.Second
 		}
-		if err == nil {
-			begin, wait = time.Now(), l.seconds()/2
-			continue
-		}
-		left := l.seconds() - time.Since(begin)
-		log.Printf("%s: dhcp: the address ends in %s: %v", name, left.Round(time.Second), err)
-		wait = max(left/4, time.Second)
 	}
 }
 
-func (a *agent) renewOnce(ctx context.Context, l *lease, name, device string) error {
-	c, err := a.docker.inspect(ctx, name)
+// askOnce tells how long the answer is good for.
+func (a *agent) askOnce(ctx context.Context, l *lease) (wait time.Duration, err error) {
+	c, err := a.inspect(ctx, l.of.container)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if c == nil || !c.State.Running || fmt.Sprint(c.State.StartedAt.UnixMilli()) != l.instance {
-		return errNotOurs
+	if c == nil || !c.State.Running || fmt.Sprint(c.State.StartedAt.UnixMilli()) != l.of.instance {
+		return 0, errNotOurs
 	}
-	return a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
-		link, err := inside.LinkByName(device)
+	err = a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		link, err := inside.LinkByIndex(l.of.index)
 		if err != nil {
-			return err
+			return errNotOurs // the next one has a lease of its own
 		}
-		client, err := dhcpClient(ns, device)
+		client, err := dhcpClient(ns, link)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		told, err := client.Renew(ctx, l.told)
-		if err != nil {
-			return err
+		l.mu.Lock()
+		held := l.told
+		l.mu.Unlock()
+		var by *nclient4.Lease
+		if held == nil {
+			by, err = client.Request(ctx)
+		} else {
+			by, err = client.Renew(ctx, held.by)
 		}
-		l.told = told
-		return l.settle(inside, link)
+		var told *toldAddress
+		if err == nil {
+			told, err = readAck(by)
+		}
+		if errors.Is(err, nclient4.ErrNoResponse) || errors.Is(err, context.DeadlineExceeded) {
+			err = errors.New("no server of the network answers")
+		}
+		var isNew bool
+		wait, isNew, err = l.hear(ctx, inside, link, told, err)
+		if isNew && a.wake != nil {
+			a.wake()
+		}
+		return err
 	})
+	return wait, err
 }
 
-func (a *agent) dropLease(key string) {
+// hear takes an answer, or that there was none. True where attach has something to do for it.
+func (l *lease) hear(ctx context.Context, inside *netlink.Handle, link netlink.Link, told *toldAddress, failure error) (time.Duration, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() != nil {
+		return 0, false, errNotOurs
+	}
+	held := l.told
+	if failure == nil {
+		l.told, l.trouble = told, nil
+		if err := told.put(inside, link); err != nil {
+			return 0, false, err
+		}
+		isNew := held == nil || held.address.String() != told.address.String() || !held.router.Equal(told.router)
+		return time.Until(told.renewal), isNew, nil
+	}
+	isOther := l.trouble == nil || l.trouble.Error() != failure.Error()
+	l.trouble = failure
+	if held == nil {
+		return time.Second, isOther, nil
+	}
+	log.Printf("%s: dhcp: the address ends in %s: %v", l.of.container, time.Until(held.until).Round(time.Second), failure)
+	var refused *nclient4.ErrNak
+	if left := time.Until(held.until); !errors.As(failure, &refused) && left > 0 {
+		return min(max(left/4, time.Second), left), false, nil
+	}
+	// From here on it may be another's.
+	l.told = nil
+	_ = inside.AddrDel(link, &netlink.Addr{IPNet: held.address}) // at its end the kernel has done so
+	return 0, true, nil
+}
+
+// drop: nothing that is under way is put on an interface any more.
+func (l *lease) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancel()
+}
+
+// dropLeases of a system, but for those that its plan still asks for.
+func (a *agent) dropLeases(system string, plan []ifaceSpec) {
+	wanted := map[string]bool{}
+	for _, iface := range plan {
+		wanted[leaseKey(system, iface.Name)] = iface.DHCP
+	}
 	a.leasesMu.Lock()
 	defer a.leasesMu.Unlock()
-	if held := a.leases[key]; held != nil {
-		held.cancel()
-		delete(a.leases, key)
-	}
-}
-
-func (a *agent) dropLeases(s *spec) {
-	for _, iface := range s.Interfaces {
-		a.dropLease(leaseKey(s.System, iface.Name))
+	for key, held := range a.leases {
+		if strings.HasPrefix(key, leaseKey(system, "")) && !wanted[key] {
+			held.drop()
+			delete(a.leases, key)
+		}
 	}
 }

@@ -158,7 +158,7 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 	for _, address := range addresses {
 		switch {
 		case address.Scope != int(netlink.SCOPE_UNIVERSE):
-		case want.DHCP && address.IP.To4() != nil && address.Flags&unix.IFA_F_PERMANENT == 0:
+		case want.DHCP && hasEnd(address):
 			found.Addresses = append(found.Addresses, "dhcp")
 		default:
 			found.Addresses = append(found.Addresses, address.IPNet.String())

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 var macvlanModes = map[string]netlink.MacvlanMode{
@@ -56,7 +59,7 @@ func parentOf(link netlink.Link) *lookedParent {
 }
 
 // attachToParent makes the container an interface on a device of the server.
-func (a *agent) attachToParent(ctx context.Context, s *spec, c *container, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle) error {
+func (a *agent) attachToParent(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle) error {
 	var mac net.HardwareAddr
 	if want.MAC != "" {
 		parsed, err := net.ParseMAC(want.MAC)
@@ -69,11 +72,12 @@ func (a *agent) attachToParent(ctx context.Context, s *spec, c *container, want 
 	if err != nil {
 		return err
 	}
-	return a.settleInside(ctx, s, c, want, ns, inside, link, mac)
+	return a.settleInside(s, want, ns, inside, link, mac)
 }
 
 // onParent gives the interface; one of ours that sits elsewhere, or otherwise, is made anew.
 func (a *agent) onParent(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.NsHandle, inside *netlink.Handle) (netlink.Link, error) {
+	a.parents.Store(want.Parent.Device, true)
 	parent, err := netlink.LinkByName(want.Parent.Device)
 	if err != nil {
 		return nil, fmt.Errorf("parent %s: %w", want.Parent.Device, err)
@@ -105,6 +109,9 @@ func (a *agent) onParent(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns
 		made = &netlink.Macvlan{LinkAttrs: attrs, Mode: macvlanModes[want.Parent.Mode]}
 	}
 	if err := netlink.LinkAdd(made); err != nil {
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBUSY) {
+			err = fmt.Errorf("another interface has it in a way that leaves no room (passthru, or another driver): where that is to go in this up, take it away by an up of its own first: %w", err)
+		}
 		return nil, fmt.Errorf("%s on %s: %w", want.Parent.Driver, want.Parent.Device, err)
 	}
 	link, err := inside.LinkByName(want.Name)
@@ -114,15 +121,51 @@ func (a *agent) onParent(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns
 	return link, inside.LinkSetAlias(link, mark)
 }
 
-// detachFromParents takes away what sits on devices of the server and is ours, but for what the plan names.
-func (a *agent) detachFromParents(s *spec, inside *netlink.Handle, keep map[string]bool) error {
+// followParents looks again at everything when a device is gone that interfaces sit on: the kernel takes those with it, and
+// says so to nobody. What fails for want of the device is tried again by itself.
+func (a *agent) followParents(ctx context.Context) {
+	for ctx.Err() == nil {
+		links, stop := make(chan netlink.LinkUpdate, 256), make(chan struct{})
+		if err := netlink.LinkSubscribe(links, stop); err != nil {
+			log.Printf("links: %v", err)
+		} else {
+			a.followLinks(ctx, links)
+			close(stop)
+		}
+		time.Sleep(time.Second)
+		a.wake() // something may have been missed
+	}
+}
+
+func (a *agent) followLinks(ctx context.Context, links <-chan netlink.LinkUpdate) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case update, more := <-links:
+			if !more {
+				return
+			}
+			if update.Header.Type != unix.RTM_DELLINK {
+				continue
+			}
+			if _, isParent := a.parents.Load(update.Link.Attrs().Name); isParent {
+				a.wake()
+			}
+		}
+	}
+}
+
+// detachFromParents takes away what sits on devices of the server and is ours, but for what the plan has under the same name
+// in the same network: marks by names.
+func (a *agent) detachFromParents(s *spec, inside *netlink.Handle, keep map[string]string) error {
 	links, err := inside.LinkList()
 	if err != nil {
 		return err
 	}
 	for _, link := range links {
 		at := link.Attrs()
-		if parentOf(link) == nil || keep[at.Name] || !strings.HasPrefix(at.Alias, alias(a.stack, s.System, "")) {
+		if parentOf(link) == nil || keep[at.Name] == at.Alias || !strings.HasPrefix(at.Alias, alias(a.stack, s.System, "")) {
 			continue
 		}
 		if err := kernel.IgnoreGone(inside.LinkDel(link)); err != nil {

@@ -31,7 +31,7 @@ func setNeighbours(inside *netlink.Handle, link netlink.Link, wanted []neighbour
 
 // setAddresses takes unwanted addresses away first: with an address of a subnet the kernel takes its
 // secondaries too (promote_secondaries is off by default).
-func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string, leased *lease) error {
+func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string, isLeased func(netlink.Addr) bool) error {
 	keep := map[string]*netlink.Addr{}
 	for _, text := range wanted {
 		address, err := netlink.ParseAddr(text)
@@ -49,7 +49,7 @@ func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string, le
 		return err
 	}
 	for _, address := range present {
-		if keep[address.IPNet.String()] != nil || address.IP.IsLinkLocalUnicast() || leased.is(address) {
+		if keep[address.IPNet.String()] != nil || address.IP.IsLinkLocalUnicast() || isLeased(address) {
 			continue
 		}
 		if err := kernel.IgnoreGone(inside.AddrDel(link, &address)); err != nil {
@@ -64,7 +64,13 @@ func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string, le
 	return nil
 }
 
-func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) error {
+// hasEnd: an IPv4 address with an end was told by somebody, and not declared.
+func hasEnd(address netlink.Addr) bool {
+	return address.IP.To4() != nil && address.Flags&unix.IFA_F_PERMANENT == 0
+}
+
+// setRoutes; keepsDefault leaves an IPv4 default route that is there to who told it.
+func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec, keepsDefault bool) error {
 	keep := map[string]bool{}
 	for _, want := range wanted {
 		route := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: kernel.RouteProtocol, Gw: net.ParseIP(want.Via)}
@@ -92,7 +98,8 @@ func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec) er
 		return err
 	}
 	for _, route := range present {
-		if route.Dst != nil && keep[route.Dst.String()] {
+		isDefault := route.Dst == nil || route.Dst.String() == "0.0.0.0/0"
+		if route.Dst != nil && keep[route.Dst.String()] || keepsDefault && isDefault && route.Gw.To4() != nil {
 			continue
 		}
 		if err := kernel.IgnoreGone(inside.RouteDel(&route)); err != nil {

@@ -48,6 +48,8 @@ type ifaceSpec struct {
 	Parent *parentSpec `json:"parent"`
 	// An IPv4 address, and the way to others, are told by a system of its network.
 	DHCP bool `json:"dhcp"`
+	// Whether it takes that way: no interface has a declared one.
+	DHCPRoute bool `json:"dhcpRoute"`
 	// Made by docker; the fields of the server's end say nothing then.
 	Docker *dockerSpec `json:"docker"`
 }

@@ -141,7 +141,10 @@ export interface SharedParts {
 }
 
 /** How a member's interface is joined to the network on its server. */
-export interface AttachPoint extends Pick<AttachInterface, "learns" | "routes" | "hooks" | "docker" | "parent" | "floods"> {
+export interface AttachPoint extends Pick<
+  AttachInterface,
+  "learns" | "routes" | "hooks" | "docker" | "parent" | "parentIdentity" | "floods"
+> {
   /** Not before the agent sees that what guards the network stands. */
   readonly startedByAgent?: boolean;
   /** None where the server routes to the system. */

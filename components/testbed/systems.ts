@@ -106,6 +106,7 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     hooks: point.hooks,
     ...(point.docker !== undefined && { docker: point.docker }),
     ...(point.parent !== undefined && { parent: point.parent }),
+    ...(point.parentIdentity !== undefined && { parentIdentity: point.parentIdentity }),
   };
 }
 
@@ -132,6 +133,10 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
     const own = declared.filter(({ network }) => network === context.network.name).map(({ to, via }) => ({ to, via }));
     return { ...iface, routes: [...told, ...own] };
   });
+  // What is declared comes before what is told.
+  const hasDefault = interfaces.some(({ routes }) => routes.some(({ to, via }) => to === defaultRoute && familyOfText(via) === "ipv4"));
+  const asking = interfaces.findIndex(({ dhcp }) => dhcp === true);
+  const settled = interfaces.map((one, i) => (i === asking && !hasDefault ? { ...one, dhcpRoute: true } : one));
   const container = systemContainer(system.name);
   const startedByAgent = points.some((point) => point.startedByAgent === true);
   const gateway = gatewayOf(declaration, system);
@@ -145,7 +150,7 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
       // What docker sets up is its own affair.
       ...(system.router === true ? routerSysctls : points.some(({ docker }) => docker !== undefined) ? {} : hostSysctls),
     },
-    interfaces,
+    interfaces: settled,
     ...(rules.length > 0 && { nftables: rules.join("\n") }),
     ...(startedByAgent && { startedByAgent }),
   };

@@ -61,9 +61,51 @@ export const vpnCases: [what: string, files: Files, golden: string[]][] = [
     ],
   ],
   [
+    "a tenant on the uplink beside another's VLAN of it",
+    changed(
+      ["  - { name: lan,", "  - { name: theirs, tenant: other, kind: macvlan, parent: vlan 60, subnet: 10.7.0.0/24 }\n  - { name: lan,"],
+      ["  - { name: db,", "  - { name: spy, tenant: other, server: flip, networks: [{ name: theirs }] }\n  - { name: db,"],
+    ),
+    [
+      "[macvlan-parent-shared] networks.lan.parent: vlan 60 is already that of theirs, of tenant other, and nothing keeps frames apart on one device, nor who tags them; use vlan N or vxlan N for both, or another NIC",
+    ],
+  ],
+  [
+    "a NIC that is a bridge's port already",
+    changed(
+      [
+        "  - { name: lan, tenant: lab, kind: macvlan,",
+        "  - { name: segment, tenant: lab, kind: bridge, mode: l2, port: eth7, subnet: 10.7.0.0/24 }\n  - { name: lan, tenant: lab, kind: macvlan, parent: eth7,",
+      ],
+      [
+        "  - { name: db,",
+        "  - { name: near, tenant: lab, server: flip, networks: [{ name: segment }] }\n  - { name: far, tenant: lab, server: flap, networks: [{ name: segment }] }\n  - { name: db,",
+      ],
+      [
+        "links: [{ between: [flip, flap] }]",
+        "links: [{ between: [flip, flap] }, { between: [flip, flap], interfaces: { flip: eth7, flap: eth7 } }]",
+      ],
+    ),
+    ["[macvlan-parent-shared] networks.lan.parent: eth7 is the port of segment; a device has one user: use another NIC"],
+  ],
+  [
+    "a bridge that carries nothing to who was quiet",
+    changed(
+      [
+        "  - { name: lan,",
+        "  - { name: quiet, tenant: lab, kind: bridge, mode: nat, subnet: 10.7.0.0/24, floods: false }\n  - { name: deaf, tenant: lab, kind: bridge, mode: l2, subnet: 10.8.0.0/24, floods: false, ageingSeconds: 0 }\n  - { name: lan,",
+      ],
+      ["  - { name: db,", "  - { name: near, tenant: lab, server: flip, networks: [{ name: quiet }, { name: deaf }] }\n  - { name: db,"],
+    ),
+    [
+      "[bridge-floods] networks.quiet.floods: in mode nat the server knows its systems' MACs for good and asks nobody: one that was quiet for ageingSeconds is not reached; leave it out, or use mode l2 or router",
+      "[bridge-floods] networks.deaf.floods: with ageingSeconds: 0 the bridge knows no station, and carries nothing; leave one of the two out",
+    ],
+  ],
+  [
     "one VNID for two",
     changed(["kind: macvlan, subnet: 10.6.1.0/24", "kind: macvlan, parent: vxlan 40, subnet: 10.6.1.0/24"]),
-    ["[macvlan-parent-shared] networks.lan.parent: vxlan 40 is already that of wan; one number is one network: choose another"],
+    ["[macvlan-number] networks.lan.parent: vxlan 40 is already that of wan; one number is one network: choose another"],
   ],
   [
     "a local segment on two servers",

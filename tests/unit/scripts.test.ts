@@ -172,6 +172,7 @@ function objects(name: string): HostObject[] {
     declare(t.serverInterface, name, {
       device: name,
       parent: name,
+      parentIdentity: name,
       driver: "macvlan",
       mode: name,
       mac: name,

@@ -42,6 +42,10 @@ export interface AttachInterface {
   readonly parent?: { readonly device: string; readonly driver: "macvlan" | "ipvlan"; readonly mode: string };
   /** A system of its network tells it an IPv4 address, and the way to others. */
   readonly dhcp?: boolean;
+  /** It takes that way: no interface has a declared one. */
+  readonly dhcpRoute?: boolean;
+  /** Changes with the device that it sits on: another one of the same name has none of its interfaces. */
+  readonly parentIdentity?: string | undefined;
   /** Docker makes it: the server's end is docker's own. The guard is a script below the folder of kinds. */
   readonly docker?: DockerJoin;
 }

@@ -1,6 +1,6 @@
 /** A device of ours that systems' interfaces are made on: of one server alone, a VLAN of its uplink, or a tunnel to other servers. */
 import { type IpLink, jsonList, sections } from "../json";
-import { type ObjectType, ownerMark } from "../objectType";
+import { type ObjectType, type Owner, ownerMark } from "../objectType";
 import { type Script, sh } from "../sh";
 
 export interface SegmentSpec {
@@ -40,16 +40,23 @@ function pattern({ way }: SegmentSpec): string {
   }
 }
 
-function addDevice({ device, mac, way }: SegmentSpec): Script {
+function addDevice({ device, mac, way }: SegmentSpec, owner: Owner): Script {
   switch (way.sort) {
     case "local":
       // A device without a cable carries nothing: its other end is the cable.
       return sh`ip link add ${device} address ${mac} type veth peer name ${way.peer}`;
     case "vlan":
-      return sh`ip link add link ${way.uplink} name ${device} address ${mac} type vlan id ${way.id}`;
+      return sh`
+        other=$(ip -d -o link show type vlan | sed -n ${`s/^[0-9]*: \\([^:@]*\\)@${way.uplink}: .* vlan protocol 802.1Q id ${way.id} .*/\\1/p`})
+        if [ -n "$other" ]; then case $(link_alias "$other") in ${ownerMark(owner, "")}*) ip link del "$other"; other= ;; esac; fi
+        [ -z "$other" ] || fail ${device}": VLAN ${way.id} of "${way.uplink}" is another device's already ($other); choose another number"
+        ip link add link ${way.uplink} name ${device} address ${mac} type vlan id ${way.id}
+      `;
     case "vxlan":
       return sh`
         other=$(ip -d -o link show type vxlan | sed -n ${`s/^[0-9]*: \\([^:@]*\\).* vxlan id ${way.id} .*/\\1/p`})
+        # One of ours under another name is what this network was called before.
+        if [ -n "$other" ]; then case $(link_alias "$other") in ${ownerMark(owner, "")}*) ip link del "$other"; other= ;; esac; fi
         [ -z "$other" ] || fail ${device}": this server has another VXLAN device with VNID ${way.id} ($other); choose another number"
         ip link add ${device} address ${mac} type vxlan id ${way.id} local ${way.local} dstport ${way.port}
       `;
@@ -92,7 +99,7 @@ export const segment: ObjectType<SegmentSpec> = {
       ip -d -o link show dev "$device" | grep -qE ${pattern(spec)} || ip link del "$device"
     fi
     if ! has_link "$device"; then
-      ${addDevice(spec)}
+      ${addDevice(spec, owner)}
     fi
     ip link set dev "$device" alias "$mark"
     set_mac "$device" ip "$mac"

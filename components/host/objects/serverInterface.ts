@@ -6,6 +6,8 @@ import { nothing, sh } from "../sh";
 export interface ServerInterfaceSpec {
   readonly device: string;
   readonly parent: string;
+  /** A parent that is made anew takes this with it. */
+  readonly parentIdentity: string;
   readonly driver: "macvlan" | "ipvlan";
   readonly mode: string;
   /** None where it has its parent's. */
@@ -23,6 +25,7 @@ export const serverInterface: ObjectType<ServerInterfaceSpec> = {
   type: "serverInterface",
   identity: ({ device, parent, driver, mode }) => [device, parent, driver, mode],
   ensure: (spec, owner, name) => sh`
+    : on ${spec.parentIdentity}
     device=${spec.device}
     mark=${ownerMark(owner, name)}
     if has_link "$device" && [ "$(link_alias "$device")" != "$mark" ]; then

@@ -47,6 +47,26 @@ const prefixPlace: BridgeRule = {
   },
 };
 
+/** Frames to a station that the bridge has forgotten: somebody must ask for it by broadcast, or they must go to all. */
+const unknownStations: BridgeRule = {
+  id: "bridge-floods",
+  check: ({ networks }, report) => {
+    for (const network of networks) {
+      if (network.floods !== false) continue;
+      const path = `networks.${network.name}.floods`;
+      const mode = modeOf(network);
+      if (mode === "routed" || mode === "nat")
+        report(
+          path,
+          `in mode ${mode} the server knows its systems' MACs for good and asks nobody: one that was quiet for ageingSeconds is not reached`,
+          "leave it out, or use mode l2 or router",
+        );
+      else if (network.ageingSeconds === 0)
+        report(path, "with ageingSeconds: 0 the bridge knows no station, and carries nothing", "leave one of the two out");
+    }
+  },
+};
+
 const prefixMissing: BridgeRule = {
   id: "bridge-prefix-missing",
   check: ({ networks, declaration }, report) => {
@@ -200,6 +220,7 @@ export const bridgeRules: readonly BridgeRule[] = [
   prefixForm,
   prefixPlace,
   prefixMissing,
+  unknownStations,
   unknownServer,
   prefixOverlap,
   underlayOverlap,

@@ -66,7 +66,14 @@ function segmentObject({ declaration, network, server, mtuBytes }: Context): Hos
   ];
 }
 
-function serverInterfaceObject({ network, server, mtuBytes }: Context): HostObject[] {
+/** What tells the parent from another device of its name; none where the parent is not ours. */
+function parentIdentity(context: Context): string | undefined {
+  const [own] = segmentObject(context);
+  return own?.type.identity(own.spec).join(" ");
+}
+
+function serverInterfaceObject(context: Context): HostObject[] {
+  const { network, server, mtuBytes } = context;
   const own = ownAddresses(network, server.name);
   const addresses = (["ipv4", "ipv6"] as const).flatMap((family) => {
     const [address, prefix] = [own[family], prefixes(network)[family]];
@@ -77,6 +84,7 @@ function serverInterfaceObject({ network, server, mtuBytes }: Context): HostObje
     declare(serverInterface, "server-interface", {
       device: deviceName("ms-", network.name),
       parent: parentDevice(network, server),
+      parentIdentity: parentIdentity(context) ?? "",
       driver: driverOf(network),
       mode: modeOf(network),
       mac: driverOf(network) === "ipvlan" ? "" : macFor(`server ${network.name} ${server.name}`),
@@ -137,6 +145,7 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
   observations: () => [],
   moved: (_, member, moment) => (moment === "alone" ? announce(member) : undefined),
   attach: (context, member) => ({
+    parentIdentity: parentIdentity(context),
     parent: { device: parentDevice(context.network, context.server), driver: driverOf(context.network), mode: modeOf(context.network) },
     learns: false,
     routes: gatewayRoutes(context, member),

@@ -1,5 +1,5 @@
 /** What a macvlan network must not be declared as. */
-import { type Declaration, linkDevice, serversOf } from "../../config/declaration";
+import { type Declaration, linkDevice, type ServerDeclaration, serversOf } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { MacvlanNetwork } from "../../config/types.gen";
 import { contains, formatPrefix, isHostOf, overlaps, parseAddress, parseInterfaceAddress, parsePrefix, type Prefix } from "../../net/cidr";
@@ -28,31 +28,64 @@ const idRange: MacvlanRule = {
   },
 };
 
-/** What two networks on one device would share: all their frames. */
+/** The device of a server that a network's frames leave by, as they are or with a tag; none where they leave it in a tunnel or not at all. */
+function wireOf(network: MacvlanNetwork, server: ServerDeclaration): string | undefined {
+  const parent = parentOf(network);
+  return parent.sort === "local" || parent.sort === "vxlan" ? undefined : parent.sort === "nic" ? parent.device : server.uplink;
+}
+
+/** Two networks with one number are one network, whatever servers they are on. */
+const numberTwice: MacvlanRule = {
+  id: "macvlan-number",
+  check: ({ networks }, report) => {
+    const users = new Map<string, string>();
+    for (const { name, parent = "uplink" } of networks) {
+      if (!parent.includes(" ")) continue;
+      const other = users.get(parent);
+      if (other !== undefined)
+        report(`networks.${name}.parent`, `${parent} is already that of ${other}`, "one number is one network: choose another");
+      users.set(parent, other ?? name);
+    }
+  },
+};
+
+/** What two networks on one device of a server would share: all their frames. */
 const parentShared: MacvlanRule = {
   id: "macvlan-parent-shared",
-  check: ({ networks }, report) => {
-    const users = new Map<string, MacvlanNetwork>();
-    for (const network of networks) {
-      const parent = parentOf(network);
-      if (parent.sort === "local") continue;
-      const key = network.parent ?? "uplink";
-      const other = users.get(key);
+  check: ({ networks, declaration }, report) => {
+    const told = new Set<string>();
+    // On every server that has both; once is enough.
+    const sayOf = (network: MacvlanNetwork, what: string, fix: string): void => {
       const path = `networks.${network.name}.parent`;
-      users.set(key, other ?? network);
-      if (other === undefined) continue;
-      if (parent.sort === "vlan" || parent.sort === "vxlan")
-        report(path, `${key} is already that of ${other.name}`, "one number is one network: choose another");
-      else if (other.tenant !== network.tenant)
-        report(
-          path,
-          `${key} is already that of ${other.name}, of tenant ${other.tenant}, and nothing keeps frames apart on one device`,
-          "use vxlan N or vlan N, or another NIC",
+      if (!told.has(`${path} ${what}`)) report(path, what, fix);
+      told.add(`${path} ${what}`);
+    };
+    const check = (network: MacvlanNetwork, other: MacvlanNetwork): void => {
+      const { parent: wire = "uplink" } = other;
+      const tagged = [network, other].filter((one) => parentOf(one).sort === "vlan").length;
+      const say = (what: string, fix: string): void => sayOf(network, what, fix);
+      if (tagged === 2) return;
+      if (other.tenant !== network.tenant)
+        say(
+          `${wire} is already that of ${other.name}, of tenant ${other.tenant}, and nothing keeps frames apart on one device${tagged === 1 ? ", nor who tags them" : ""}`,
+          tagged === 1 ? "use vlan N or vxlan N for both, or another NIC" : "use vxlan N or vlan N, or another NIC",
         );
+      else if (tagged === 1) return;
       else if (driverOf(other) !== driverOf(network))
-        report(path, `${key} has the ${driverOf(other)} interfaces of ${other.name}`, "a device takes one driver: use the same");
+        say(`${wire} has the ${driverOf(other)} interfaces of ${other.name}`, "a device takes one driver: use the same");
       else if (modeOf(other) === "passthru" || modeOf(network) === "passthru")
-        report(path, `${key} is already that of ${other.name}`, "mode passthru has its parent for itself: use another");
+        say(`${wire} is already that of ${other.name}`, "mode passthru has its parent for itself: use another");
+    };
+    for (const server of declaration.servers) {
+      const here = networks.filter((network) => serversOf(declaration, network).includes(server));
+      for (const [i, network] of here.entries()) {
+        const wire = wireOf(network, server);
+        if (wire === undefined) continue;
+        for (const other of here.slice(0, i)) if (wireOf(other, server) === wire) check(network, other);
+        const port = declaration.testbed.networks.find((one) => one.kind === "bridge" && one.port !== undefined && one.port === wire);
+        if (port !== undefined && serversOf(declaration, port).includes(server))
+          sayOf(network, `${wire} is the port of ${port.name}`, "a device has one user: use another NIC");
+      }
     }
   },
 };
@@ -195,6 +228,7 @@ const serverAddresses: MacvlanRule = {
 export const macvlanRules: readonly MacvlanRule[] = [
   subnetForm<MacvlanNetwork>("macvlan-prefix-form"),
   idRange,
+  numberTwice,
   parentShared,
   parentPlace,
   mode,
