@@ -90,9 +90,9 @@ type attachStatus struct {
 	AttachedMs  int64  `json:"attachedMs"` // from the container's start to the end of the attach
 	WorkMs      int64  `json:"workMs"`     // of which the attach itself
 	StartedAtMs int64  `json:"startedAtMs"`
-	Error       string `json:"error,omitempty"`
 	// What nftables was told, and what it listed then.
 	Nftables *toldNftables `json:"nftables,omitempty"`
+	Error    string        `json:"error,omitempty"` // the last: attached.ts reads it with sed
 }
 
 func readSpec(path string) (*spec, error) {

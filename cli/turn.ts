@@ -6,10 +6,12 @@
  * process is gone, however it went.
  */
 import { createHash } from "node:crypto";
+import { realpathSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { StepError } from "../support/progress";
 
-const nameOf = (root: string): string => `\0flipflap-${createHash("sha256").update(root).digest("hex").slice(0, 24)}`;
+/** One project may be called by several paths. */
+const nameOf = (root: string): string => `\0flipflap-${createHash("sha256").update(realpathSync(root)).digest("hex").slice(0, 24)}`;
 
 /** False where another has it. */
 function hold(name: string, holder: string): Promise<boolean> {

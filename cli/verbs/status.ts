@@ -1,5 +1,7 @@
 import { stackLabel } from "../../components/host/objectType";
-import { systemsOn } from "../../components/config/declaration";
+import { type ServerDeclaration, systemsOn } from "../../components/config/declaration";
+import { statusFolder } from "../../components/host/objects/agentFolders";
+import type { AgentStatus } from "../../components/host/objects/attached";
 import { networkMtuBytes } from "../../components/testbed/mtu";
 import { ownContainers, systemContainer } from "../../components/net/names";
 import { planServer, type ServerPlan } from "../../components/testbed/plan";
@@ -34,6 +36,8 @@ export interface Status {
     interfaces: { network: string; name: string; mac: string; addresses: readonly string[] }[];
     /** Whether every probe to it arrived; null where none is due. */
     reachable: boolean | null;
+    /** Why the agent has not attached it. */
+    error?: string;
   }[];
   readonly probes: readonly ProbeResult[];
   /** What the kinds tell of themselves: sessions, routes. */
@@ -46,6 +50,11 @@ printf 'docker %s\\n' "$(docker version -f '{{.Server.Version}}' 2>/dev/null)"
 for name in $(ls /run/netns 2>/dev/null); do echo "container $name running"; done
 docker ps -a --filter label=${stackLabel} --format 'container {{.Names}} {{.State}}'
 `;
+
+/** What the agent says of each system: "attach SYSTEM JSON". */
+const attachScript = ({ name }: ServerDeclaration): string =>
+  sh`for file in ${statusFolder({ stack: name })}/*.json; do [ ! -e "$file" ] || echo "attach $(basename "$file" .json) $(cat "$file")"; done`
+    .text;
 
 /** The addresses that systems were told: "told SYSTEM INTERFACE ADDRESS". */
 function toldScript(plan: ServerPlan): string {
@@ -70,17 +79,22 @@ function toldScript(plan: ServerPlan): string {
 async function serverFacts(
   context: Context,
   plans: ReadonlyMap<string, ServerPlan>,
-): Promise<{ servers: ServerStatus[]; containers: Map<string, string>; told: Map<string, string> }> {
-  const [containers, told] = [new Map<string, string>(), new Map<string, string>()];
+): Promise<{ servers: ServerStatus[]; containers: Map<string, string>; told: Map<string, string>; troubles: Map<string, string> }> {
+  const [containers, told, troubles] = [new Map<string, string>(), new Map<string, string>(), new Map<string, string>()];
   const servers = await Promise.all(
     context.declaration.servers.map(async (server): Promise<ServerStatus> => {
       const plan = plans.get(server.name);
-      const finished = await runScript(context, server, `${factsScript}${plan === undefined ? "" : toldScript(plan)}\n`, 20);
+      const own = plan === undefined ? "" : toldScript(plan);
+      const finished = await runScript(context, server, `${factsScript}${attachScript(server)}\n${own}\n`, 20);
       const lines = finished.stdout.split("\n").map((line) => line.split(" "));
       const value = (key: string): string => lines.find(([first]) => first === key)?.[1] ?? "";
       for (const [first, name = "", state = "", address = ""] of lines) {
         if (first === "container") containers.set(name, state);
         if (first === "told") told.set(`${name} ${state}`, address);
+      }
+      for (const [, system = "", text] of finished.stdout.matchAll(/^attach (\S+) (\{.*\})$/gm)) {
+        const { error } = JSON.parse(text ?? "{}") as AgentStatus;
+        if (error !== undefined) troubles.set(system, error);
       }
       const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
       const base = { server: server.name, address: server.address, hub: server.hub };
@@ -88,13 +102,13 @@ async function serverFacts(
       return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
     }),
   );
-  return { servers, containers, told };
+  return { servers, containers, told, troubles };
 }
 
 export async function readStatus(context: Context): Promise<Status> {
   const { declaration } = context;
   const plans = new Map(declaration.servers.map((server) => [server.name, planServer(declaration, server)]));
-  const [{ servers, containers, told }, probes, observed] = await Promise.all([
+  const [{ servers, containers, told, troubles }, probes, observed] = await Promise.all([
     serverFacts(context, plans),
     runProbes(context, planProbes(declaration)),
     observe(context),
@@ -123,6 +137,7 @@ export async function readStatus(context: Context): Promise<Status> {
           return { network, name, mac, addresses: address === undefined ? addresses : [address, ...addresses] };
         }),
         reachable: to.length === 0 ? null : to.every((probe) => probe.reached),
+        ...(troubles.has(system.name) && { error: troubles.get(system.name) as string }),
       };
     });
   });
@@ -153,6 +168,7 @@ export function statusText(status: Status): string {
     ),
   ];
   for (const server of status.servers) if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
+  for (const { server, name, error } of status.systems) if (error !== undefined) parts.push(`${server}: ${name} is not attached: ${error}`);
   for (const { server, problems } of status.observed) for (const problem of problems) parts.push(`${server}: ${problem}`);
   const closed = status.probes.filter((probe) => !probe.reached);
   const lines = closed.map(
@@ -164,7 +180,7 @@ export function statusText(status: Status): string {
 export const isHealthy = (status: Status): boolean =>
   status.servers.every((s) => s.state === "up") &&
   status.observed.every((o) => o.problems.length === 0) &&
-  status.systems.every((s) => s.state === "running" && s.reachable !== false);
+  status.systems.every((s) => s.state === "running" && s.reachable !== false && s.error === undefined);
 
 export const status: Verb = {
   name: "status",

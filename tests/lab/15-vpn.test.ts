@@ -62,6 +62,8 @@ describe("sites and tunnels", () => {
       inSystem("a1", "ping", "-n", "-q", "-i", "0.05", "-c", String(seconds * 20), address("s1", "cloud-s", 6)),
       inSystem("s1", "ping", "-n", "-q", "-i", "0.05", "-c", String(seconds * 20), address("a1", "site-a")),
       inSystem("gw-a", "ping", "-n", "-q", "-i", "0.05", "-c", String(seconds * 20), address("gw-s", "wan-s")),
+      // Of a family that the tunnel between the two does not carry.
+      inSystem("a1", "ping", "-n", "-q", "-i", "0.05", "-c", String(seconds * 20), address("b1", "site-b", 6)),
     ]);
 
   beforeAll(async () => {
@@ -220,6 +222,45 @@ describe("sites and tunnels", () => {
       Array(2).fill(expect.stringContaining("AES_CBC-256/HMAC_SHA2_256_128")),
     );
     expect(await keyOf()).toBe(key);
+  });
+
+  it("stay closed whatever rules of its own a gateway has", async () => {
+    const shipped = project.read("testbeds/vpn.yaml");
+    project.write("testbeds/vpn.yaml", shipped.replace("{ name: gw-a, tenant: lab,", "{ name: gw-a, tenant: lab, nftables: gateway.nft,"));
+    // As distributions begin theirs; and what a gateway at the Internet does for its site.
+    project.write(
+      "gateway.nft",
+      'flush ruleset\ntable ip own {\n  chain out {\n    type nat hook postrouting priority srcnat;\n    oifname "eth0" masquerade\n  }\n}\n',
+    );
+    succeeded(await project.flipflap("up"));
+    expect(await eventually(() => reaches("a1", address("s1", "cloud-s")), 20)).toBe(true);
+    expect(await wrong()).toEqual([]);
+    const pid = await strongSwan("gw-a");
+    const seen = await atRouter(async () => {
+      await onServer("flip", `kill -STOP ${pid}`);
+      await onServer("flip", `nsenter -t ${pid} -n ip link del ipsec0`);
+      await insisting(3);
+      // The same gateway sends what is not for a tunnel, as it is told.
+      await inSystem("a1", "ping", "-n", "-c", "1", "-W", "1", address("internet", "wan-s"));
+      await onServer("flip", `kill -CONT ${pid}`);
+    });
+    const forTunnels = seen.plain.filter((line) => !line.includes(address("internet", "wan-s")));
+    expect([seen.plain.length > 0, forTunnels]).toEqual([true, []]);
+    project.write("testbeds/vpn.yaml", shipped);
+    await onServer("flip", "docker restart -t 0 ff-gw-a >/dev/null");
+    succeeded(await project.flipflap("up"));
+    expect(await eventually(async () => isHealthy(await readStatus()), 30)).toBe(true);
+  });
+
+  it("may go one by one, and come again: a site without tunnels is a site", async () => {
+    const shipped = project.read("testbeds/vpn.yaml");
+    project.write("testbeds/vpn.yaml", shipped.replace(/ {2}- \{ name: (b-s|a-b), .*\n/g, ""));
+    succeeded(await project.flipflap("up"));
+    expect((await readStatus()).observed.flatMap((o) => o.rows).map(([tunnel]) => tunnel)).not.toContain("a-b");
+    expect(await wrong()).toEqual([]);
+    project.write("testbeds/vpn.yaml", shipped);
+    succeeded(await project.flipflap("up"));
+    expect(await eventually(async () => isHealthy(await readStatus()), 30)).toBe(true);
   });
 
   it("know one another by certificates in the place of secrets", async () => {

@@ -99,6 +99,77 @@ describe("kind macvlan", () => {
     expect(await reaches("desk1", address("web"))).toBe(false);
   });
 
+  it("takes another address where its own is refused, and lets no answer of others harm the agent", async () => {
+    const shipped = project.read("testbeds/macvlan.yaml");
+    const serving = (range: string, more: string): void =>
+      project.write(
+        "testbeds/macvlan.yaml",
+        shipped.replace(/"--dhcp-range=\S+,2m",/, `"--dhcp-range=${range},2m", --dhcp-authoritative, "--dhcp-option=option:T1,2"${more},`),
+      );
+    const toldOf = async (desk: string): Promise<string> =>
+      (await inSystem(desk, "ip", "-4", "-o", "addr", "show", "dev", "eth0")).stdout.match(/inet (\S+)/)?.[1] ?? "none";
+    serving("10.6.2.100,10.6.2.150", "");
+    succeeded(await project.flipflap("up"));
+    await onServer("flap", "docker restart -t 0 ff-desk2 >/dev/null");
+    expect(await eventually(() => reaches("desk2", "10.6.2.1"))).toBe(true);
+    // Where its address is of the server's range no more, it hears so at the next renewal.
+    serving("10.6.2.200,10.6.2.250", "");
+    succeeded(await project.flipflap("up"));
+    expect(await eventually(async () => /^10\.6\.2\.2\d\d\/24$/.test(await toldOf("desk2")), 20)).toBe(true);
+    expect((await inSystem("desk2", "ip", "route", "show", "default")).stdout).toContain("via 10.6.2.1");
+    // A netmask that is none: no address, and everybody else is attached as ever.
+    const agentsLife = await onServer("flap", "docker inspect -f '{{.State.StartedAt}}' ff-agent");
+    serving("10.6.2.200,10.6.2.250", ', "--dhcp-option=1,255.0.255.0"');
+    succeeded(await project.pulumi("up", "-s", "flip", "--yes", "--skip-preview"));
+    await onServer("flap", "docker restart -t 0 ff-desk2 ff-db >/dev/null");
+    expect(await eventually(() => reaches("web", address("db")))).toBe(true);
+    const isNamed = async (): Promise<boolean> =>
+      (await readStatus()).systems.some(({ name, error }) => name === "desk2" && /dhcp: what was told is no address/.test(error ?? ""));
+    expect(await eventually(isNamed, 20)).toBe(true);
+    expect(await onServer("flap", "docker inspect -f '{{.State.StartedAt}}' ff-agent")).toBe(agentsLife);
+    project.write("testbeds/macvlan.yaml", shipped);
+    succeeded(await project.flipflap("up"));
+    expect(await eventually(async () => (await wrong()).length === 0, 30)).toBe(true);
+  });
+
+  it("changes a network's name and number, and who is in it, in place", async () => {
+    const shipped = project.read("testbeds/macvlan.yaml");
+    const withNetwork = (name: string, parent: string, moved: boolean): void =>
+      project.write(
+        "testbeds/macvlan.yaml",
+        shipped
+          .replace(
+            "systems:\n",
+            `  - { name: ${name}, tenant: lab, kind: macvlan, parent: ${parent}, subnet: 10.6.5.0/24, serverAddresses: { flip: 10.6.5.250 } }\nsystems:\n`,
+          )
+          .replace(
+            "links:\n",
+            `${["flip", "flap"].map((server) => `  - { name: on-${server}, tenant: lab, server: ${server}, networks: [{ name: ${name} }] }\n`).join("")}links:\n`,
+          )
+          .replace("server: flip, networks: [{ name: lan }]", `server: flip, networks: [{ name: ${moved ? name : "lan"} }]`),
+      );
+    const isWhole = async (): Promise<void> => {
+      succeeded(await project.flipflap("up"));
+      expect(await wrong()).toEqual([]);
+      expect(await reaches("on-flap", "10.6.5.250")).toBe(true);
+      expect(await reaches("on-flip", (await addressOf("on-flap")) ?? "none")).toBe(true);
+    };
+    const addressOf = async (system: string): Promise<string | undefined> =>
+      (await readStatus()).systems.find((s) => s.name === system)?.interfaces[0]?.addresses[0]?.split("/")[0];
+    withNetwork("first", "vxlan 610", false);
+    await isWhole();
+    withNetwork("first", "vxlan 610", true);
+    await isWhole();
+    expect(await addressOf("web")).toMatch(/^10\.6\.5\./);
+    withNetwork("second", "vxlan 610", true);
+    await isWhole();
+    withNetwork("second", "vxlan 611", false);
+    await isWhole();
+    project.write("testbeds/macvlan.yaml", shipped);
+    succeeded(await project.flipflap("up"));
+    expect(await wrong()).toEqual([]);
+  });
+
   it.each([
     [
       "an address that was told",

@@ -1,6 +1,8 @@
 /** One verb at a time works on a project. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { takeTurn } from "../../cli/turn";
@@ -8,15 +10,19 @@ import { codeRoot } from "../../support/project";
 
 describe("verbs that change servers", () => {
   it("take turns in a project, and the one that waits is told for whom; killed, a verb's turn is over", async () => {
-    const root = `/nowhere/turn-${process.pid}`;
+    const root = mkdtempSync(join(tmpdir(), "flipflap-turn-"));
     const script = `require(${JSON.stringify(join(codeRoot, "cli/turn.ts"))}).takeTurn(${JSON.stringify(root)}, "up").then(() => { console.log("holds"); setInterval(() => {}, 1000); })`;
     const holder = spawn(process.execPath, ["--import", "tsx", "-e", script], { cwd: codeRoot, stdio: ["ignore", "pipe", "inherit"] });
     await once(holder.stdout, "data");
     await expect(takeTurn(root, "down")).rejects.toThrow(new RegExp(`flipflap up \\(PID ${holder.pid}, since \\S+Z\\) works on it`));
-    await takeTurn(`${root}-other`, "up");
+    await takeTurn(tmpdir(), "up");
     holder.kill("SIGKILL");
     await once(holder, "exit");
     await takeTurn(root, "down");
     await expect(takeTurn(root, "up")).rejects.toThrow(`flipflap down (PID ${process.pid},`);
+    symlinkSync(root, `${root}-link`);
+    await expect(takeTurn(`${root}-link`, "up")).rejects.toThrow("flipflap down");
+    rmSync(`${root}-link`);
+    rmSync(root, { recursive: true });
   });
 });

@@ -10,7 +10,8 @@ export interface AttachedSpec {
   readonly plansHash: string;
 }
 
-interface AgentStatus {
+/** The contract with agent/spec.go: a part of what it writes of a system. */
+export interface AgentStatus {
   readonly error?: string;
 }
 
