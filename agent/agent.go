@@ -316,6 +316,9 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 		err = a.attach(ctx, s, c, a.lastAttached(s.System) != c.State.Pid)
 	}
 	status.WorkMs = time.Since(begin).Milliseconds()
+	if isWaiting(err) {
+		status.Waiting, err = err.Error(), nil
+	}
 	if err != nil {
 		status.Error = err.Error()
 	} else {
@@ -326,11 +329,12 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	}
 	status.Nftables = s.nftables
 	before := a.tried[s.System]
-	if before.Error == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && status.Error == "" {
+	trouble := status.Error + status.Waiting
+	if before.Error+before.Waiting == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && trouble == "" {
 		return before, true // nothing new: the figures of the first attach stay
 	}
-	if status.Error != before.Error || status.Error == "" {
-		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, status.Error)
+	if trouble != before.Error+before.Waiting || trouble == "" {
+		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, trouble)
 	}
 	if a.tried != nil {
 		a.tried[s.System] = status

@@ -92,7 +92,9 @@ type attachStatus struct {
 	StartedAtMs int64  `json:"startedAtMs"`
 	// What nftables was told, and what it listed then.
 	Nftables *toldNftables `json:"nftables,omitempty"`
-	Error    string        `json:"error,omitempty"` // the last: attached.ts reads it with sed
+	// Attached, but for what another system of its network has not told it yet.
+	Waiting string `json:"waiting,omitempty"`
+	Error   string `json:"error,omitempty"` // the last: attached.ts reads it with sed
 }
 
 func readSpec(path string) (*spec, error) {

@@ -36,7 +36,7 @@ export interface Status {
     interfaces: { network: string; name: string; mac: string; addresses: readonly string[] }[];
     /** Whether every probe to it arrived; null where none is due. */
     reachable: boolean | null;
-    /** Why the agent has not attached it. */
+    /** Why the agent has not attached it, or not with every address. */
     error?: string;
   }[];
   readonly probes: readonly ProbeResult[];
@@ -93,8 +93,9 @@ async function serverFacts(
         if (first === "told") told.set(`${name} ${state}`, address);
       }
       for (const [, system = "", text] of finished.stdout.matchAll(/^attach (\S+) (\{.*\})$/gm)) {
-        const { error } = JSON.parse(text ?? "{}") as AgentStatus;
-        if (error !== undefined) troubles.set(system, error);
+        const { error, waiting } = JSON.parse(text ?? "{}") as AgentStatus;
+        const trouble = error ?? waiting;
+        if (trouble !== undefined) troubles.set(system, trouble);
       }
       const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
       const base = { server: server.name, address: server.address, hub: server.hub };
@@ -168,7 +169,8 @@ export function statusText(status: Status): string {
     ),
   ];
   for (const server of status.servers) if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
-  for (const { server, name, error } of status.systems) if (error !== undefined) parts.push(`${server}: ${name} is not attached: ${error}`);
+  for (const { server, name, error } of status.systems)
+    if (error !== undefined) parts.push(`${server}: ${name} is not attached as declared: ${error}`);
   for (const { server, problems } of status.observed) for (const problem of problems) parts.push(`${server}: ${problem}`);
   const closed = status.probes.filter((probe) => !probe.reached);
   const lines = closed.map(

@@ -13,6 +13,8 @@ export interface AttachedSpec {
 /** The contract with agent/spec.go: a part of what it writes of a system. */
 export interface AgentStatus {
   readonly error?: string;
+  /** For what a system of its network has not told it yet: no fault of the attach, and nothing that an `up` waits for. */
+  readonly waiting?: string;
 }
 
 const timeoutTenths = 150;
@@ -50,7 +52,7 @@ export const attached: ObjectType<AttachedSpec> = {
     Object.fromEntries(
       [...sections(output)].map(([system, text]) => {
         const status = jsonList<AgentStatus>(text === "" ? "" : `[${text}]`)[0];
-        return [system, status === undefined ? "not attached" : (status.error ?? "attached")];
+        return [system, status === undefined ? "not attached" : (status.error ?? status.waiting ?? "attached")];
       }),
     ),
 };
