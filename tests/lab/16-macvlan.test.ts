@@ -263,7 +263,7 @@ describe("kind macvlan", () => {
   it("refuses what this kernel has not, by its name, before anything is changed", async () => {
     const shipped = project.read("testbeds/macvlan.yaml");
     for (const [from, to, option] of [
-      ["parent: vxlan 600", "parent: vlan 600", "CONFIG_VLAN_8021Q"],
+      ["kind: macvlan\n    subnet", "kind: macvlan\n    parent: vlan 600\n    subnet", "CONFIG_VLAN_8021Q"],
       ["kind: macvlan\n    subnet", "kind: macvlan\n    driver: ipvlan\n    subnet", "CONFIG_IPVLAN"],
     ] as const) {
       project.write("testbeds/macvlan.yaml", shipped.replace(from, to));
