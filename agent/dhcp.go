@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"flipflap.local/agent/kernel"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"github.com/mdlayher/packet"
@@ -20,11 +21,14 @@ import (
 
 const (
 	dhcpTimeout = 700 * time.Millisecond
-	dhcpTries   = 2
+	dhcpTries   = 3 // each waits twice as long: servers look for three seconds whether an address is free
 	// Of a lease: below the least every server would be asked all the time, and the kernel takes the greatest number for no end.
 	leastLease = 10 * time.Second
 	mostLease  = (1 << 30) * time.Second
 )
+
+// askRenewal: a server that has an opinion on when to renew tells it to those that ask.
+var askRenewal = dhcpv4.WithRequestedOptions(dhcpv4.OptionRenewTimeValue)
 
 // lease is what one interface was told by a system of its network. A goroutine of its own asks, renews and asks anew; attach
 // takes what holds now, and waits for nobody.
@@ -79,6 +83,22 @@ func (t *toldAddress) route(want ifaceSpec) []routeSpec {
 func (t *toldAddress) put(inside *netlink.Handle, link netlink.Link) error {
 	seconds := max(int(time.Until(t.until).Seconds()), 1)
 	return inside.AddrReplace(link, &netlink.Addr{IPNet: t.address, ValidLft: seconds, PreferedLft: seconds})
+}
+
+// putAlone: what was told before goes first, for with an address of a subnet the kernel takes its secondaries too.
+func (t *toldAddress) putAlone(inside *netlink.Handle, link netlink.Link) error {
+	present, err := inside.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, address := range present {
+		if hasEnd(address) && !t.is(address) {
+			if err := kernel.IgnoreGone(inside.AddrDel(link, &address)); err != nil {
+				return err
+			}
+		}
+	}
+	return t.put(inside, link)
 }
 
 // readAck takes nothing for granted: whoever is in the network may answer.
@@ -223,9 +243,9 @@ func (a *agent) askOnce(ctx context.Context, l *lease) (wait time.Duration, err 
 		l.mu.Unlock()
 		var by *nclient4.Lease
 		if held == nil {
-			by, err = client.Request(ctx)
+			by, err = client.Request(ctx, askRenewal)
 		} else {
-			by, err = client.Renew(ctx, held.by)
+			by, err = client.Renew(ctx, held.by, askRenewal)
 		}
 		var told *toldAddress
 		if err == nil {
@@ -254,7 +274,7 @@ func (l *lease) hear(ctx context.Context, inside *netlink.Handle, link netlink.L
 	held := l.told
 	if failure == nil {
 		l.told, l.trouble = told, nil
-		if err := told.put(inside, link); err != nil {
+		if err := told.putAlone(inside, link); err != nil {
 			return 0, false, err
 		}
 		isNew := held == nil || held.address.String() != told.address.String() || !held.router.Equal(told.router)

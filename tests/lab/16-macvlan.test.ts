@@ -104,7 +104,7 @@ describe("kind macvlan", () => {
     const serving = (range: string, more: string): void =>
       project.write(
         "testbeds/macvlan.yaml",
-        shipped.replace(/"--dhcp-range=\S+,2m",/, `"--dhcp-range=${range},2m", --dhcp-authoritative, "--dhcp-option=option:T1,2"${more},`),
+        shipped.replace(/"--dhcp-range=\S+,2m"/, `"--dhcp-range=${range},2m", --dhcp-authoritative${more}`),
       );
     const toldOf = async (desk: string): Promise<string> =>
       (await inSystem(desk, "ip", "-4", "-o", "addr", "show", "dev", "eth0")).stdout.match(/inet (\S+)/)?.[1] ?? "none";
@@ -112,10 +112,10 @@ describe("kind macvlan", () => {
     succeeded(await project.flipflap("up"));
     await onServer("flap", "docker restart -t 0 ff-desk2 >/dev/null");
     expect(await eventually(() => reaches("desk2", "10.6.2.1"))).toBe(true);
-    // Where its address is of the server's range no more, it hears so at the next renewal.
+    // Where its address is of the server's range no more, it hears so at the next renewal: dnsmasq's least lease has it after a minute.
     serving("10.6.2.200,10.6.2.250", "");
     succeeded(await project.flipflap("up"));
-    expect(await eventually(async () => /^10\.6\.2\.2\d\d\/24$/.test(await toldOf("desk2")), 20)).toBe(true);
+    expect(await eventually(async () => /^10\.6\.2\.2\d\d\/24$/.test(await toldOf("desk2")), 75)).toBe(true);
     expect((await inSystem("desk2", "ip", "route", "show", "default")).stdout).toContain("via 10.6.2.1");
     // A netmask that is none: no address, and everybody else is attached as ever.
     const agentsLife = await onServer("flap", "docker inspect -f '{{.State.StartedAt}}' ff-agent");
