@@ -11,6 +11,7 @@ import { systemContainer } from "../../components/net/names";
 import { ruleFaults } from "../../components/testbed/check";
 import { isBare } from "../../components/testbed/systems";
 import { planServer } from "../../components/testbed/plan";
+import { tunnelPolicies } from "../../components/vpn/sas";
 import { guestImpossible } from "../support/guest";
 import {
   buildGuestAgent,
@@ -111,7 +112,7 @@ async function makeJob(folder: string): Promise<void> {
   const [hostA, hostB] = [addressOf("gw-a", "wan-a"), addressOf("gw-b", "wan-b")];
   const quiet = (from: string, to: string): string => `ip netns exec ${from} ping -n -q -c 3 -i 0.2 -W 1 ${to} >/dev/null 2>&1 || :`;
   const lines = [
-    guestPrelude(["veth", "macvlan", "ipvlan", "8021q", "tun", "esp4", "esp6", "xfrm_user", "nf_tables"]),
+    guestPrelude(["veth", "macvlan", "ipvlan", "8021q", "tun", "esp4", "esp6", "xfrm_user", "nf_tables", "nft_masq", "nft_chain_nat"]),
     "mkdir -p /var/lib",
     ...guestUp(0, declaration, ""),
     `echo "=== parents"; ip -n f2 -d -o link show dev eth0; on flap ip -d -o link show dev mv-wan-b`,
@@ -137,7 +138,11 @@ async function makeJob(folder: string): Promise<void> {
     ...gateways.map((gateway) => `echo "=== ${gateway} log"; cat /run/${gateway}.log`),
     `echo "=== plane"; ${inGateway("gw-a", "cat /run/flipflap-plane")}`,
     `echo "=== sas"; ${inGateway("gw-a", "swanctl --list-sas")}`,
-    `echo "=== policies"; ip netns exec gw-a ip xfrm policy`,
+    `inside() { ip netns exec gw-a "$@"; }; echo "=== policies"; ${tunnelPolicies.text}`,
+    // A gateway that masquerades whatever leaves: with another source a packet is no tunnel's any more.
+    `ip netns exec gw-a nft -f - <<'END'\ntable ip own { chain out { type nat hook postrouting priority srcnat; oifname "eth0" masquerade; }; }\nEND`,
+    ...atRouter("masqueraded", quiet("a1", "10.4.2.10"), quiet("a1", addressOf("internet", "wan-b"))),
+    `ip netns exec gw-a nft delete table ip own`,
     // Without strongSwan the kernel goes on with what it has; without that nothing goes.
     ...gateways.map((gateway) => `kill -9 "$${gateway.replace("-", "_")}" || :`),
     ...gateways.map((gateway) => `ip netns exec ${gateway} sh -c 'ip xfrm state flush; ip xfrm policy flush'`),
@@ -196,7 +201,21 @@ describe.skipIf(impossible !== undefined)(`tunnels by the kernel${impossible ===
   it("are the kernel's own", () => {
     expect(output.get("plane")).toBe("kernel");
     expect(output.get("sas")).toMatch(/a-b-ipv4: .*INSTALLED, TUNNEL, ESP:AES_GCM_16-128/);
-    expect(output.get("policies")).toMatch(/dst 10\.4\.2\.0\/24[^\n]*\n\s+dir out/);
+    expect(seen("policies")).toEqual(
+      expect.arrayContaining([
+        "src 10.4.1.0/24 dst 10.4.2.0/24 dir out",
+        "src 10.4.2.0/24 dst 10.4.1.0/24 dir in",
+        "src 10.4.2.0/24 dst 10.4.1.0/24 dir fwd",
+        "src fd04:0:1::/64 dst fd04:0:2::/64 dir out",
+      ]),
+    );
+  });
+
+  it("stay closed where a gateway masquerades", () => {
+    const lines = seen("masqueraded");
+    const open = lines.filter((line) => line.includes(`${addressOf("gw-a", "wan-a")} > ${addressOf("internet", "wan-b")}`));
+    expect(open.length).toBeGreaterThan(0);
+    expect(lines.filter((line) => line.includes("10.4.2.") && !/: ESP\(spi=0x|\.500 > |\.4500 > /.test(line))).toEqual([]);
   });
 
   it("leave nothing behind when they are taken away", () => {

@@ -11,6 +11,8 @@ import { ruleFaults } from "../../components/testbed/check";
 import { isBare } from "../../components/testbed/systems";
 import { planServer } from "../../components/testbed/plan";
 import { secretsOf } from "../../components/testbed/secrets";
+import { objectTypes } from "../../components/host/objects";
+import type { VpnTunnelsSpec } from "../../components/host/objects/vpnTunnels";
 import { readSas, reasonOf } from "../../components/vpn/sas";
 import { connectionsOf, connectionsOfGateway, hostTunnels } from "../../components/vpn/tunnels";
 import { asRoot } from "../../support/process";
@@ -71,6 +73,8 @@ describe("tunnels", () => {
   it("are guarded by rules that nft takes, in gateways alone", () => {
     const guard = systemPlan(declaration, "gw-a").attach.spec.nftables ?? "";
     expect(guard).toContain("ip daddr { 10.4.2.0/24, 10.4.3.0/24,");
+    // Also of the family that the tunnel a-b leaves out.
+    expect(guard).toMatch(/ip6 daddr \{.* fd04:0:2::\/64/);
     expect(systemPlan(declaration, "internet").attach.spec.nftables).toBeUndefined();
     const [command = "", ...words] = asRoot(["unshare", "-n", "nft", "-c", "-f", "-"]);
     const checked = spawnSync(command, words, { input: guard, encoding: "utf8" });
@@ -128,6 +132,29 @@ a_c: #2, CONNECTING, IKEv2, 01_i* 00_r
   local  'a' @ 10.40.1.140[500]
   remote 'c' @ 10.40.3.1[500]
 `;
+
+  it("is compared with what carries packets: a route with its own ESP, policies of every direction with the kernel's", () => {
+    const spec: VpnTunnelsSpec = {
+      container: "ff-a",
+      tunnels: [{ name: "t-ipv4", connection: "a_b", local: ["10.4.1.0/24", "10.5.0.0/16"], remote: ["10.4.2.0/24"], isAwaited: true }],
+      planHash: "",
+    };
+    const ways = (plane: string, ...lines: string[]) =>
+      objectTypes.vpnTunnels.found(`=== plane\n${plane}\n=== sas\n${told}\n=== ways\n${lines.join("\n")}\n=== log\n`, spec)?.[
+        "t-ipv4.ways"
+      ];
+    const route = "10.4.2.0/24 via 10.40.1.1 dev ipsec0 proto static";
+    const policies = ["10.4.1.0/24", "10.5.0.0/16"].flatMap((own) => [
+      `src ${own} dst 10.4.2.0/24 dir out`,
+      `src 10.4.2.0/24 dst ${own} dir in`,
+      `src 10.4.2.0/24 dst ${own} dir fwd`,
+    ]);
+    expect(ways("user", route)).toEqual(["10.4.2.0/24"]);
+    expect(ways("user", ...policies)).toEqual([]);
+    expect(ways("kernel", ...policies)).toEqual(["10.4.2.0/24"]);
+    expect(ways("kernel", route)).toEqual([]);
+    for (const one of policies) expect(ways("kernel", ...policies.filter((other) => other !== one), route)).toEqual([]);
+  });
 
   it("is read tunnel by tunnel", () => {
     expect(readSas(told)).toEqual([
