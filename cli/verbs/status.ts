@@ -51,10 +51,9 @@ for name in $(ls /run/netns 2>/dev/null); do echo "container $name running"; don
 docker ps -a --filter label=${stackLabel} --format 'container {{.Names}} {{.State}}'
 `;
 
-/** What the agent says of each system: "attach SYSTEM JSON". */
+/** What the agent says of systems that are not as they should be: "FOLDER/SYSTEM.json:JSON". */
 const attachScript = ({ name }: ServerDeclaration): string =>
-  sh`for file in ${statusFolder({ stack: name })}/*.json; do [ ! -e "$file" ] || echo "attach $(basename "$file" .json) $(cat "$file")"; done`
-    .text;
+  sh`grep -sHE '"(error|waiting)"' ${statusFolder({ stack: name })}/*.json || :`.text;
 
 /** The addresses that systems were told: "told SYSTEM INTERFACE ADDRESS". */
 function toldScript(plan: ServerPlan): string {
@@ -92,7 +91,7 @@ async function serverFacts(
         if (first === "container") containers.set(name, state);
         if (first === "told") told.set(`${name} ${state}`, address);
       }
-      for (const [, system = "", text] of finished.stdout.matchAll(/^attach (\S+) (\{.*\})$/gm)) {
+      for (const [, system = "", text] of finished.stdout.matchAll(/^\S*\/(\S+)\.json:(\{.*\})$/gm)) {
         const { error, waiting } = JSON.parse(text ?? "{}") as AgentStatus;
         const trouble = error ?? waiting;
         if (trouble !== undefined) troubles.set(system, trouble);

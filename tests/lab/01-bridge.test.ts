@@ -71,10 +71,11 @@ describe("the shipped testbed", () => {
     const forged = addressOf("red-client");
     succeeded(await project.flipflap("exec", "blue-web", "--", "ip", "addr", "add", `${forged}/32`, "dev", "eth0"));
     const counted = await project.flipflap("exec", "blue-web", "--", "ping", "-n", "-c", "1", "-W", "1", "-I", forged, addressOf("red-db"));
-    expect(counted.code).not.toBe(0);
     // The attach check names the address; the agent, called again, takes it away.
-    expect(await wrong()).toEqual(["blue-web-attach"]);
-    succeeded(await project.flipflap("exec", "blue-web", "--", "ip", "addr", "del", `${forged}/32`, "dev", "eth0"));
+    const found = await wrong();
+    // Whatever was found: what follows wants the system as declared.
+    await project.flipflap("exec", "blue-web", "--", "ip", "addr", "del", `${forged}/32`, "dev", "eth0");
+    expect([counted.code === 0, found]).toEqual([false, ["blue-web-attach"]]);
   });
 
   it("has nothing to do when it is brought up again", async () => {

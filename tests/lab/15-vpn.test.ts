@@ -190,6 +190,7 @@ describe("sites and tunnels", () => {
       "gw-b-gateway",
       ["connections/gw-b_gw-s.conf"],
     ],
+    ["the cable of a server's own segment", "flip", "ip link set mw-site-a down", "site-a-segment", ["carrier"]],
     [
       "a segment's tunnel",
       "flip",

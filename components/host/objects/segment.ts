@@ -123,6 +123,8 @@ export const segment: ObjectType<SegmentSpec> = {
     addressGeneration: "none",
     ...(spec.way.sort === "vxlan" ? { id: spec.way.id, local: spec.way.local, others: [...spec.way.others].sort() } : {}),
     ...(spec.way.sort === "vlan" ? { id: spec.way.id } : {}),
+    // Its other end is up.
+    ...(spec.way.sort === "local" ? { carrier: true } : {}),
   }),
   found: (output) => {
     const parts = sections(output);
@@ -135,6 +137,7 @@ export const segment: ObjectType<SegmentSpec> = {
       mac: link.address,
       mtuBytes: link.mtu,
       up: link.flags.includes("UP"),
+      carrier: link.flags.includes("LOWER_UP"),
       addressGeneration: link.inet6_addr_gen_mode ?? "",
       id: Number(data.id ?? 0),
       local: String(data.local ?? ""),
