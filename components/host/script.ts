@@ -48,6 +48,17 @@ const helpers = {
   set_mac: sh`set_mac() { case $("$2" -o link show dev "$1") in *"link/ether $3 "*) ;; *) "$2" link set dev "$1" address "$3" ;; esac; }`,
   /** A device of ours, by its mark: drop_link DEVICE MARK */
   drop_link: sh`drop_link() { if has_link "$1" && [ "$(link_alias "$1")" = "$2" ]; then ip link del "$1"; fi; }`,
+  /**
+   * A device that has what another is to have: one of ours is what it was called before, and goes; whose it is else is said.
+   * Its line in `ip -d -o link` is known by what follows its name: free_of TYPE PATTERN OUR-MARKS WORDS WHAT-TO-DO
+   */
+  free_of: sh`
+    free_of() {
+      _other=$(ip -d -o link show type "$1" | sed -n "s/^[0-9]*: \([^:@]*\)$2.*/\1/p")
+      [ -n "$_other" ] || return 0
+      case $(link_alias "$_other") in "$3"*) ip link del "$_other" ;; *) fail "$4 ($_other); $5" ;; esac
+    }
+  `,
   /** What has a name and no place for a mark is ours where our folder says so; COMMAND succeeds where it is there: own_name MARK WORDS COMMAND... */
   own_name: sh`
     own_name() {

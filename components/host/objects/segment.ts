@@ -47,17 +47,12 @@ function addDevice({ device, mac, way }: SegmentSpec, owner: Owner): Script {
       return sh`ip link add ${device} address ${mac} type veth peer name ${way.peer}`;
     case "vlan":
       return sh`
-        other=$(ip -d -o link show type vlan | sed -n ${`s/^[0-9]*: \\([^:@]*\\)@${way.uplink}: .* vlan protocol 802.1Q id ${way.id} .*/\\1/p`})
-        if [ -n "$other" ]; then case $(link_alias "$other") in ${ownerMark(owner, "")}*) ip link del "$other"; other= ;; esac; fi
-        [ -z "$other" ] || fail ${device}": VLAN ${way.id} of "${way.uplink}" is another device's already ($other); choose another number"
+        free_of vlan ${`@${way.uplink}: .* vlan protocol 802.1Q id ${way.id} `} ${ownerMark(owner, "")} ${device}": VLAN ${way.id} of "${way.uplink}" is another device's already" "choose another number"
         ip link add link ${way.uplink} name ${device} address ${mac} type vlan id ${way.id}
       `;
     case "vxlan":
       return sh`
-        other=$(ip -d -o link show type vxlan | sed -n ${`s/^[0-9]*: \\([^:@]*\\).* vxlan id ${way.id} .*/\\1/p`})
-        # One of ours under another name is what this network was called before.
-        if [ -n "$other" ]; then case $(link_alias "$other") in ${ownerMark(owner, "")}*) ip link del "$other"; other= ;; esac; fi
-        [ -z "$other" ] || fail ${device}": this server has another VXLAN device with VNID ${way.id} ($other); choose another number"
+        free_of vxlan ${`.* vxlan id ${way.id} `} ${ownerMark(owner, "")} ${device}": this server has another VXLAN device with VNID ${way.id}" "choose another number"
         ip link add ${device} address ${mac} type vxlan id ${way.id} local ${way.local} dstport ${way.port}
       `;
   }

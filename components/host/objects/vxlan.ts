@@ -44,10 +44,7 @@ export const vxlan: ObjectType<VxlanSpec> = {
       info || ip link del "$device"
     fi
     if ! has_link "$device"; then
-      other=$(ip -d -o link show type vxlan | sed -n ${`s/^[0-9]*: \\([^:@]*\\).* vxlan id ${spec.vni} .*/\\1/p`})
-      # One of ours under another name is what this network was called before.
-      if [ -n "$other" ]; then case $(link_alias "$other") in ${ownerMark(owner, "")}*) ip link del "$other"; other= ;; esac; fi
-      [ -z "$other" ] || fail "$device: this server has another VXLAN device with VNID ${spec.vni} ($other); choose another vn"
+      free_of vxlan ${`.* vxlan id ${spec.vni} `} ${ownerMark(owner, "")} "$device: this server has another VXLAN device with VNID "${spec.vni} "choose another vn"
       ip link add "$device" address "$mac" type vxlan id ${spec.vni} local ${spec.local} dstport ${spec.port} nolearning
     fi
     ip link set dev "$device" alias "$mark"
