@@ -329,12 +329,11 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	}
 	status.Nftables = s.nftables
 	before := a.tried[s.System]
-	trouble := status.Error + status.Waiting
-	if before.Error+before.Waiting == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && trouble == "" {
+	if before.trouble() == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && status.trouble() == "" {
 		return before, true // nothing new: the figures of the first attach stay
 	}
-	if trouble != before.Error+before.Waiting || trouble == "" {
-		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, trouble)
+	if status.trouble() != before.trouble() || status.trouble() == "" {
+		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, status.trouble())
 	}
 	if a.tried != nil {
 		a.tried[s.System] = status

@@ -97,6 +97,9 @@ type attachStatus struct {
 	Error   string `json:"error,omitempty"` // the last: attached.ts reads it with sed
 }
 
+// trouble is what keeps the system from being as declared.
+func (s attachStatus) trouble() string { return s.Error + s.Waiting }
+
 func readSpec(path string) (*spec, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

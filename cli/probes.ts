@@ -90,11 +90,11 @@ function networkProbes(declaration: Declaration): Probe[] {
       if (!kindOf(network).reaches(context, from, to)) return [];
       // What policies forbid is probed by flipflap policy test.
       if (!allows(policies.resolved, from.system, to.system)) return [];
+      // Between two gateways with a tunnel of their own there is no other way.
+      if (apart.has(`${from.system} ${to.system}`)) return [];
       return (["ipv4", "ipv6"] as const).flatMap((family) => {
         const address = to.addresses[family];
         if (address === undefined || from.addresses[family] === undefined) return [];
-        // Between two gateways with a tunnel of their own there is no other way.
-        if (apart.has(`${from.system} ${to.system}`)) return [];
         return [
           { from: from.system, server: from.server, to: to.system, network: network.name, address: formatAddress(address), mtuBytes },
         ];

@@ -76,12 +76,12 @@ export function settledRoutes(system: System, joined: readonly Joined[]): Settle
   );
 }
 
-function checkRoute(declaration: Declaration, system: System, route: Route, joined: readonly Joined[], report: Report, path: string): void {
+function checkRoute(declaration: Declaration, system: System, route: Route, hops: readonly unknown[], report: Report, path: string): void {
   if (route.to !== defaultRoute && parsePrefix(route.to) === undefined)
     report(`${path}.to`, `"${route.to}" is no prefix`, 'write one like 10.1.0.0/16, or "default"');
   else if (parseAddress(route.via) === undefined && !declaration.testbed.systems.some(({ name }) => name === route.via))
     report(`${path}.via`, `"${route.via}" is no address, and no system`, "name a system that shares a network with it");
-  else if (nextHops(route, joined).length === 0)
+  else if (hops.length === 0)
     report(
       `${path}.via`,
       `${route.via} is nobody that ${system.name} reaches by an interface of its own, with an address of the route's family`,
@@ -103,12 +103,13 @@ const routes: Rule<Declaration> = {
       const seen = new Map<string, number>();
       for (const [i, route] of system.routes.entries()) {
         const path = `systems.${system.name}.routes[${i}]`;
-        checkRoute(declaration, system, route, joined, report, path);
-        for (const { to, via } of settledRoutes({ ...system, routes: [route] }, joined)) {
-          const key = `${to} ${familyOf(parseAddress(via) as Address)}`;
+        const hops = nextHops(route, joined);
+        checkRoute(declaration, system, route, hops, report, path);
+        const to = destination(route.to);
+        for (const { address } of hops) {
+          const key = `${to} ${familyOf(address)}`;
           const other = seen.get(key);
-          if (other !== undefined && other !== i)
-            report(`${path}.to`, `routes[${other}] has a way to ${to} already`, "leave one of them out");
+          if (other !== undefined) report(`${path}.to`, `routes[${other}] has a way to ${to} already`, "leave one of them out");
           seen.set(key, i);
         }
       }

@@ -134,7 +134,7 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
     return { ...iface, routes: [...told, ...own] };
   });
   // What is declared comes before what is told.
-  const hasDefault = interfaces.some(({ routes }) => routes.some(({ to, via }) => to === defaultRoute && familyOfText(via) === "ipv4"));
+  const hasDefault = ownDefaults.has("ipv4") || defaults.has("ipv4");
   const asking = interfaces.findIndex(({ dhcp }) => dhcp === true);
   const settled = interfaces.map((one, i) => (i === asking && !hasDefault ? { ...one, dhcpRoute: true } : one));
   const container = systemContainer(system.name);

@@ -203,7 +203,7 @@ const tunnelName: VpnRule = {
  * One that it does not know it says so in its log alone, and has no connection.
  */
 const proposalWord =
-  /^((aes|camellia)(128|192|256)?(ctr|(gcm|ccm)(8|12|16|64|96|128)?|gmac)?|aes(128|192|256)gmac|3des|null|chacha20poly1305|(prf)?(md5|sha1|sha|sha2|sha(2_)?(256|384|512)|aesxcbc|aescmac)(_96|_128|_160)?|modp(768|1024|1536|2048|3072|4096|6144|8192|1024s160|2048s224|2048s256|null|none)|ecp(192|224|256|384|521)(bp)?|curve(25519|448)|x(25519|448)|noesn|esn)$/;
+  /^((aes|camellia)(128|192|256)?(ctr|(gcm|ccm)(8|12|16|64|96|128)?|gmac)?|3des|null|chacha20poly1305|(prf)?(md5|sha1|sha|sha2|sha(2_)?(256|384|512)|aesxcbc|aescmac)(_96|_128|_160)?|modp(768|1024|1536|2048|3072|4096|6144|8192|1024s160|2048s224|2048s256|null|none)|ecp(192|224|256|384|521)(bp)?|curve(25519|448)|x(25519|448)|noesn|esn)$/;
 
 const proposals: VpnRule = {
   id: "vpn-proposal",
