@@ -33,7 +33,7 @@ export function runScript(context: Context, server: ServerDeclaration, script: s
 }
 
 /** Why ssh got no answer, in one line. */
-export function sshTrouble(server: ServerDeclaration, { stderr }: Finished): string {
+export function sshTrouble(server: ServerDeclaration, { stderr }: Pick<Finished, "stderr">): string {
   if (!/host key verification failed|REMOTE HOST IDENTIFICATION/i.test(stderr)) return `no answer over SSH: ${stderr.trim()}`;
   const where = server.isLab ? "the lab's state" : `hostKey in Pulumi.${server.name}.yaml`;
   return `no answer over SSH: ${server.address} shows another host key than ${where} says; where the server was made anew, write its new key there, else somebody stands in between`;

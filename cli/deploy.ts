@@ -25,14 +25,14 @@ export async function operateStack(root: string, verb: "up" | "destroy", stack: 
   );
 }
 
-/** What arises on the hub must be there before the others read it; where nothing does, or it is there, all at once. */
-async function inOrder(root: string, declaration: Declaration): Promise<string[][]> {
+/** What arises on the hub must be there before the others read it; where nothing does, or it is there and stays, all at once. */
+async function inOrder(root: string, declaration: Declaration, remade: ReadonlySet<string>): Promise<string[][]> {
   const names = declaration.servers.map((server) => server.name);
   const hub = firstHub(declaration)?.name;
   const needed = secretsOf(declaration).map((secret) => secretResource(hub ?? "", secret.name));
   if (hub === undefined || needed.length === 0) return [names];
   const there = (await readStack(root, hub))?.resources.map(({ urn }) => urnName(urn)) ?? [];
-  return needed.every((name) => there.includes(name)) ? [names] : [[hub], names.filter((name) => name !== hub)];
+  return needed.every((name) => there.includes(name) && !remade.has(name)) ? [names] : [[hub], names.filter((name) => name !== hub)];
 }
 
 /** Every stack of a round is waited for, so that none is cut off by the failure of another. */
@@ -47,8 +47,9 @@ async function inRounds(rounds: readonly (readonly string[])[], work: (stack: st
   return all;
 }
 
-export async function deploy(root: string, declaration: Declaration): Promise<Changes[]> {
-  return inRounds(await inOrder(root, declaration), (stack) => operateStack(root, "up", stack));
+/** With the names of what is made again. */
+export async function deploy(root: string, declaration: Declaration, remade: ReadonlySet<string>): Promise<Changes[]> {
+  return inRounds(await inOrder(root, declaration, remade), (stack) => operateStack(root, "up", stack));
 }
 
 /** A destroy reads no other stack. */

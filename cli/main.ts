@@ -2,6 +2,7 @@
 import { ConfigError } from "../components/config/faults";
 import { projectRoot } from "../support/project";
 import { StepError } from "../support/progress";
+import { letGo } from "./hold";
 import { takeTurn } from "./turn";
 import { allVerbs } from "./verbs";
 import { helpText, parseVerb, UsageError } from "./verb";
@@ -40,6 +41,8 @@ async function main(argv: readonly string[]): Promise<number> {
     const expected = error instanceof ConfigError || error instanceof StepError || process.env.FLIPFLAP_DEBUG === undefined;
     console.error(expected ? (error as Error).message : error);
     return 1;
+  } finally {
+    await letGo();
   }
 }
 

@@ -134,13 +134,14 @@ export interface StackResource {
   readonly urn: string;
   readonly id?: string;
   readonly type: string;
+  readonly inputs?: Readonly<Record<string, unknown>>;
   readonly outputs?: Readonly<Record<string, unknown>>;
 }
 
 /** What Pulumi had begun and had not noted as done. */
 export interface PendingOperation {
   readonly type: "creating" | "updating" | "deleting" | "reading" | "importing";
-  readonly resource: StackResource & { readonly inputs?: Readonly<Record<string, unknown>> };
+  readonly resource: StackResource;
 }
 
 export interface ExportedStack {
@@ -164,12 +165,20 @@ interface Checkpoint {
   readonly checkpoint: { readonly latest?: ExportedStack["deployment"] };
 }
 
+function parseState(stack: string, file: string): Checkpoint {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Checkpoint;
+  } catch {
+    throw new Error(`stack ${stack}: its state is cut off (${file}); flipflap repair goes back to the one before it`);
+  }
+}
+
 /** A stack's state; undefined where there is no such stack. */
 export async function exportStack(root: string, stack: string): Promise<ExportedStack | undefined> {
   if (process.env.FLIPFLAP_BACKEND_URL === undefined) {
     const file = join(stacksFolder(root), `${stack}.json`);
     if (!existsSync(file)) return undefined;
-    const { version, checkpoint } = JSON.parse(readFileSync(file, "utf8")) as Checkpoint;
+    const { version, checkpoint } = parseState(stack, file);
     return { version, deployment: checkpoint.latest ?? {} };
   }
   const finished = await tryRun(["pulumi", "stack", "export", "--stack", stack, "--non-interactive"], {
@@ -183,11 +192,14 @@ export async function exportStack(root: string, stack: string): Promise<Exported
   return JSON.parse(finished.stdout) as ExportedStack;
 }
 
-/** Writes the state back without what was pending. */
-export async function forgetPending(root: string, stack: string, state: ExportedStack): Promise<void> {
-  const settled = { ...state, deployment: { ...state.deployment, pending_operations: [] } };
-  const stdin = JSON.stringify(settled);
+export async function importStack(root: string, stack: string, state: ExportedStack): Promise<void> {
+  const stdin = JSON.stringify(state);
   await run(["pulumi", "stack", "import", "--stack", stack, "--non-interactive"], { cwd: root, env: pulumiEnvironment(root), stdin });
+}
+
+/** Writes the state back without what was pending. */
+export function forgetPending(root: string, stack: string, state: ExportedStack): Promise<void> {
+  return importStack(root, stack, { ...state, deployment: { ...state.deployment, pending_operations: [] } });
 }
 
 /** What a stack has made; undefined where there is no such stack. */

@@ -1,52 +1,62 @@
 /**
- * Verbs that change servers or measure them take turns in a project: two ups at once would share its stacks out between
- * them, each refused the other's by Pulumi's locks, and neither would have made the testbed.
- *
- * Whose turn it is says a socket in the abstract namespace: one process can hold its name, and it is free again when that
- * process is gone, however it went.
+ * Verbs that change servers or measure them take turns: in a project, whose stacks two ups at once would share out between
+ * them, and on each server, which may belong to projects of several machines.
  */
-import { createHash } from "node:crypto";
-import { realpathSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import { StepError } from "../support/progress";
+import { mkdirSync, realpathSync } from "node:fs";
+import { join } from "node:path";
+import type { ServerDeclaration } from "../components/config/declaration";
+import { refuseOthers } from "../components/host/objects/claim";
+import { shellCommand } from "../components/host/script";
+import { projectName, stateFolder } from "../support/project";
+import { say, StepError } from "../support/progress";
+import { type Context, sshCommand, sshTrouble } from "./context";
+import { hold, holdScript } from "./hold";
 
-/** One project may be called by several paths. */
-const nameOf = (root: string): string => `\0flipflap-${createHash("sha256").update(realpathSync(root)).digest("hex").slice(0, 24)}`;
+/** On a server: in the folder that a power cut empties. */
+const leaseFile = "/run/flipflap.lease";
 
-/** False where another has it. */
-function hold(name: string, holder: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((asking) => {
-      asking.on("error", () => undefined);
-      asking.end(holder);
-    });
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EADDRINUSE") resolve(false);
-      else reject(error);
-    });
-    // Alone it keeps no process from its end.
-    server.listen(name, () => resolve(true)).unref();
-  });
-}
+let verbInWords = "flipflap";
 
-/** Undefined where it was over before it was asked. */
-function holderOf(name: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    let said = "";
-    const asked = connect(name);
-    asked.setTimeout(5000, () => asked.destroy());
-    asked.on("data", (bytes) => (said += bytes.toString()));
-    asked.once("error", () => resolve(undefined));
-    asked.once("close", () => resolve(said === "" ? "another flipflap" : said));
-  });
-}
+const holderWords = (): string => `${verbInWords} (PID ${process.pid}, since ${new Date().toISOString().slice(0, 19)}Z)`;
+
+const waitOrEnd = "Wait for it, or end it and run this again.";
 
 /** The turn is over with the process. */
 export async function takeTurn(root: string, verb: string): Promise<void> {
-  const name = nameOf(root);
-  const holder = `flipflap ${verb} (PID ${process.pid}, since ${new Date().toISOString().slice(0, 19)}Z)`;
-  while (!(await hold(name, holder))) {
-    const other = await holderOf(name);
-    if (other !== undefined) throw new StepError(`flipflap ${verb}`, `${other} works on it`, "Wait for it, or end it and run this again.");
-  }
+  verbInWords = `flipflap ${verb}`;
+  // One project may be called by several paths.
+  const folder = stateFolder(realpathSync(root));
+  mkdirSync(folder, { recursive: true });
+  const script = holdScript(join(folder, "turn"), holderWords());
+  const refused = await hold(["sh", "-s"], `${script.text}\n`);
+  if (refused === undefined) return;
+  if (refused.holder === undefined) throw new StepError(verbInWords, refused.stderr.trim(), `Is ${folder} writable?`);
+  throw new StepError(verbInWords, `${refused.holder} works on it`, waitOrEnd);
+}
+
+const leased = new Set<string>();
+
+/**
+ * Before a verb changes servers: each is this process's alone until the verb's end. Refused where another project holds the
+ * stack's name there, so that no verb touches what is that one's.
+ */
+export async function leaseServers(context: Context, servers: readonly ServerDeclaration[]): Promise<void> {
+  const { root } = context;
+  const project = projectName(root);
+  const lease = async (server: ServerDeclaration): Promise<void> => {
+    if (leased.has(server.name)) return;
+    const script = `${refuseOthers(project, { stack: server.name }).text}\n${holdScript(leaseFile, `${holderWords()} of project ${project}`).text}\n`;
+    const refused = await hold(sshCommand(server, shellCommand(server, "")), script, {
+      cwd: root,
+      onLost: () => say(`  !! ${server.name}: the connection that reserves this server ended; another machine may work on it now`),
+    });
+    if (refused === undefined) leased.add(server.name);
+    else if (refused.code === 255) throw new StepError(server.name, sshTrouble(server, refused), "Mend it and run this again.");
+    else if (refused.holder === undefined) throw new StepError(server.name, refused.stderr.trim(), "Nothing was changed.");
+    else throw new StepError(server.name, `${refused.holder} works on this server`, waitOrEnd);
+  };
+  const results = await Promise.allSettled(servers.map(lease));
+  const failed = results.flatMap((result) => (result.status === "rejected" ? [result.reason as Error] : []));
+  // All that stands in the way, at once.
+  if (failed.length > 0) throw new Error(failed.map(({ message }) => message).join("\n"));
 }

@@ -6,8 +6,9 @@ import { forgetStack, forgetTestbedOverride } from "../../setup/project";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
 import { undeploy } from "../deploy";
+import { letGo } from "../hold";
 import { readStack } from "../pulumi";
-import { recover } from "../recovery";
+import { hasTraces, recover } from "../recovery";
 import { type Verb } from "../verb";
 import { lab } from "./lab";
 
@@ -27,12 +28,10 @@ held is gone with it, and its stack's state is forgotten.`,
     const off = plan.servers.filter((s) => now.servers.find((n) => n.server === s.name)?.power !== "on").map((s) => s.name);
     if (readLabState(root) !== undefined || plan.servers.length === 0) {
       const declaration = checkedDeclaration(root, readLabState(root), true);
-      await recover(
-        { root, declaration },
-        declaration.servers.filter((server) => !off.includes(server.name)),
-        // What a killed experiment left goes too.
-        true,
-      );
+      const traced = await Promise.all(declaration.servers.map((server) => hasTraces(root, server.name)));
+      const mine = declaration.servers.filter((server, i) => traced[i] === true && !off.includes(server.name));
+      // Thoroughly: what a killed experiment left goes too.
+      await recover({ root, declaration }, mine, true);
       const deployed = await Promise.all(declaration.servers.map((server) => readStack(root, server.name)));
       const there = deployed
         .filter((stack) => stack !== undefined && stack.resources.length > 0 && !off.includes(stack.stack))
@@ -42,6 +41,7 @@ held is gone with it, and its stack's state is forgotten.`,
     if (plan.servers.length > 0) {
       if (now.servers.length > 0 || readLabState(root) !== undefined) {
         await step(`lab ${plan.name} stopped`, async () => {
+          await letGo();
           const code = await lab.run({ words: ["stop"], flags: {}, rest: [] });
           if (code !== 0) throw new Error(`lab ${plan.name}: did not stop`);
         });

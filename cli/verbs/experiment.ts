@@ -11,6 +11,7 @@ import { type Context, openContext } from "../context";
 import { topologySvg } from "../graph";
 import { readStack } from "../pulumi";
 import { table } from "../table";
+import { leaseServers } from "../turn";
 import { jsonOption, UsageError, type Verb } from "../verb";
 
 export function resultText(run: Run): string {
@@ -106,6 +107,7 @@ async function start(name: string | undefined, flags: Parameters<Verb["run"]>[0]
   const seed = flags.seed === undefined ? Date.now() % 100_000 : Number(flags.seed);
   if (!Number.isInteger(seed)) throw new UsageError("--seed takes a whole number");
   const context = openContext();
+  await leaseServers(context, context.declaration.servers);
   await checkDeployed(context);
   const site = new Site(context.root, context.declaration);
   const { cells, left } = plannedCells(site, experiment, profile);
@@ -128,6 +130,7 @@ async function resume(name: string | undefined, json: boolean): Promise<number> 
   const context = openContext();
   if (context.declaration.name !== header.testbed)
     throw new UsageError(`${run} was begun on testbed ${header.testbed}, and ${context.declaration.name} is declared now`);
+  await leaseServers(context, context.declaration.servers);
   await checkDeployed(context);
   return goOn(context, new RunWriter(root, run), json);
 }

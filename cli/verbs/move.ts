@@ -10,6 +10,7 @@ import { isGateway } from "../../components/vpn/tunnels";
 import { networkContexts } from "../../components/testbed/contexts";
 import { type Context, findSystem, openContext, runScript } from "../context";
 import { operateStack } from "../deploy";
+import { leaseServers } from "../turn";
 import { jsonOption, UsageError, type Verb } from "../verb";
 
 /** The testbed's text with one system on another server; all else stays as it is written. */
@@ -57,6 +58,7 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     const known = declaration.servers.map((server) => server.name);
     if (typeof to !== "string" || !known.includes(to)) throw new UsageError(`name the server to move to, --to one of ${known.join(", ")}`);
     if (from.name === to) throw new UsageError(`${name} is on ${to} already`);
+    await leaseServers(context, declaration.servers);
     const file = join(root, "testbeds", `${declaration.name}.yaml`);
     const before = readFileSync(file, "utf8");
     writeFileSync(file, movedText(before, name ?? "", to));

@@ -8,6 +8,7 @@ import { type Checked, checkServer } from "../checks";
 import { batchScript, readBatch } from "../batch";
 import { type Context, openContext, runScript } from "../context";
 import { pulumiEnvironment, readStack, type StackResource, urnName } from "../pulumi";
+import { markCommands, refreshContainers } from "../remake";
 import { recover } from "../recovery";
 import type { Verb } from "../verb";
 
@@ -31,25 +32,27 @@ async function ensureAgain(context: Context, server: ServerDeclaration, objects:
   );
 }
 
-/** Containers are Pulumi's: their state is read anew, then what is missing is made. */
-async function makeContainers(
+/** Images and containers are Pulumi's: what is gone from the server is made. */
+async function makeByPulumi(
   context: Context,
   stack: string,
   resources: readonly StackResource[],
   objects: readonly DeployedObject[],
 ): Promise<void> {
-  const names = new Set(objects.map(({ name }) => name));
-  const targets = resources.flatMap(({ urn }) => (names.has(urnName(urn)) ? ["--target", urn] : []));
+  const namesOf = (type: string): ReadonlySet<string> => new Set(objects.flatMap((object) => (object.type === type ? [object.name] : [])));
+  const [images, containers] = [namesOf("image"), namesOf("container")];
+  const targets = resources.flatMap(({ urn }) => (images.has(urnName(urn)) || containers.has(urnName(urn)) ? ["--target", urn] : []));
   if (targets.length === 0) return;
-  const options = ["--stack", stack, "--yes", "--skip-preview", "--non-interactive", ...targets];
-  const env = pulumiEnvironment(context.root);
+  const { root } = context;
+  const up = ["pulumi", "up", "--stack", stack, "--yes", "--skip-preview", "--non-interactive", ...targets];
   await step(
     `${stack}  ${count(objects)} made`,
     async () => {
-      await run(["pulumi", "refresh", ...options], { cwd: context.root, env });
-      await run(["pulumi", "up", ...options], { cwd: context.root, env });
+      await markCommands(root, stack, images);
+      await refreshContainers(root, stack, containers);
+      await run(up, { cwd: root, env: pulumiEnvironment(root) });
     },
-    () => [...names].join(", "),
+    () => [...images, ...containers].join(", "),
   );
 }
 
@@ -60,15 +63,16 @@ async function repairServer(context: Context, server: ServerDeclaration, wrong: 
   if (deployed === undefined) return;
   const names = new Set(wrong.map(({ name }) => name));
   const objects = deployed.objects.filter(({ name }) => names.has(name));
-  const containers = objects.filter(({ type }) => type === "container");
-  const scripts = objects.filter(({ type }) => type !== "container");
+  const isPulumis = ({ type }: DeployedObject): boolean => type === "container" || type === "image";
+  // A secret's new content goes to the other stacks too: an `up` of all hands it out.
+  const scripts = objects.filter((object) => !isPulumis(object) && object.type !== "secretFile");
   const waits = ({ type }: DeployedObject): boolean => (objectType(type) as ObjectType<unknown>).waits === true;
   await ensureAgain(
     context,
     server,
     scripts.filter((object) => !waits(object)),
   );
-  await makeContainers(context, server.name, deployed.resources, containers);
+  await makeByPulumi(context, server.name, deployed.resources, objects.filter(isPulumis));
   await ensureAgain(context, server, scripts.filter(waits));
 }
 
@@ -77,7 +81,7 @@ export const repair: Verb = {
   words: "",
   summary: "mend what drift names, and nothing else; end what a killed up or down left half-done",
   details: `
-Objects that scripts made are ensured again; containers are read anew by Pulumi and made where they are gone. Containers
+Objects that scripts made are ensured again; images and containers are made by Pulumi where they are gone. Containers
 with a stack's mark that its state does not know of are removed.
 
 Where a Pulumi was killed, its lock and its left-over processes go first, and what it was making is taken away: up then
@@ -108,6 +112,7 @@ Exit code 0: all is as deployed afterwards, of stacks that are whole; 3: somethi
     const after = left.flat();
     console.log(`${before.flat().filter(({ server }) => !halves.has(server)).length - after.length} mended, ${after.length} left`);
     for (const checked of after) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
+    if (after.some(({ type }) => type === "secretFile")) console.log("A secret was made again; flipflap up hands it out to all servers.");
     for (const name of halves)
       console.log(`${name}: an up or destroy did not end; flipflap up makes the rest, flipflap down takes it away`);
     return after.length > 0 ? 3 : 0;

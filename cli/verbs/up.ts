@@ -15,6 +15,7 @@ import { policyWarnings } from "../../components/testbed/rules/policies";
 import { type Context } from "../context";
 import { deploy } from "../deploy";
 import { recover } from "../recovery";
+import { remakeWhatIsGone } from "../remake";
 import { jsonOption, type Verb } from "../verb";
 import { lab } from "./lab";
 import { isHealthy, readStatus, type Status, statusText } from "./status";
@@ -66,7 +67,8 @@ export const up: Verb = {
   words: "",
   summary: "set up what is missing, start the lab, bring all stacks up, show the status",
   details: `
-npm run up does this on a fresh clone. Run again, it finds nothing to do.
+npm run up does this on a fresh clone. Run again, it finds nothing to do. What a server has lost since (a power cut in the
+middle of an up, an image that was pruned) is made again beside what is new.
 
   npm run up -- --testbed NAME   another file of testbeds/, noted on this machine only
 
@@ -88,9 +90,10 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     const running = checkedDeclaration(root, readLabState(root), true);
     writeSshConfig(root, running);
     for (const { path, what, fix } of policyWarnings(running)) say(`  !! ${path}: ${what}; ${fix}`);
-    await recover({ root, declaration: running }, running.servers);
-    await deploy(root, running);
-    const now = await settledStatus({ root, declaration: running });
+    const context = { root, declaration: running };
+    await recover(context, running.servers);
+    await deploy(root, running, await remakeWhatIsGone(context, running.servers));
+    const now = await settledStatus(context);
     console.log(flags.json === true ? JSON.stringify(now, null, 2) : `\n${statusText(now)}\n\n${nextSteps(running, now)}\n`);
     return isHealthy(now) ? 0 : 3;
   },

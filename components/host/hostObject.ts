@@ -23,6 +23,8 @@ export function renderObject(
   object: HostObject,
   site: Site,
   options: { parent: pulumi.Resource; dependsOn?: pulumi.Input<pulumi.Input<pulumi.Resource>[]> },
+  /** What it prints is a secret. */
+  { isSecret = false } = {},
 ): remote.Command {
   const name = `${prefix}-${object.name}`;
   const named = { ...object, name };
@@ -38,8 +40,13 @@ export function renderObject(
       stdin: objectScript(named, site.owner),
       triggers: [...object.type.identity(object.spec)],
       addPreviousOutputInEnv: false,
+      ...(isSecret && { logging: remote.Logging.None }),
     },
     // A replace is otherwise create before delete, and the old remove takes away what the new ensure just made.
-    { ...options, deleteBeforeReplace: object.type.createBeforeDelete !== true },
+    {
+      ...options,
+      deleteBeforeReplace: object.type.createBeforeDelete !== true,
+      ...(isSecret && { additionalSecretOutputs: ["stdout"] }),
+    },
   );
 }

@@ -44,8 +44,10 @@ export function renderImage(
   const archive = sh`node_modules/.bin/tsx images/archive.ts ${image.name}`;
   const load = sh`${ssh} docker load -q`;
   const onServer = (script: string) => sh`printf %s ${script} | ${ssh} ${shellCommand(site.server, "")}`;
+  const name = `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`;
+  site.deployed.add({ type: "image", name, spec: { imageId: image.id } });
   return new local.Command(
-    `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`,
+    name,
     {
       create:
         // Whole where a layer that is left out is missed after all: another docker may keep its layers otherwise.

@@ -140,8 +140,12 @@ set -e
 if [ "$code" != 0 ]; then (remove); exit "$code"; fi
 }`;
 
-/** Objects of a server are made and removed in parallel, and share the folder of saved values; the kernel's lock on /run leaves no file. */
-const lock = "exec 9</run; flock 9";
+/**
+ * Objects of a server are made and removed in parallel, and share the folder of saved values. Every Linux has this folder, only
+ * root can open it, so nobody else can keep us waiting, and the kernel's lock on it leaves no file.
+ */
+const lock =
+  "exec 9</proc/1/fd; flock -w 180 9 || { echo 'another script of flipflap has held the lock of this server for three minutes (/proc/locks names its PID): end it, and run this again' >&2; exit 1; }";
 
 /** A script of its own, which no object is made by. */
 export function lockedScript(owner: Owner, { text }: Script): string {

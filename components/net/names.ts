@@ -29,8 +29,10 @@ export function systemContainer(system: string): string {
 /** The network of docker's that a network is. */
 export const dockerNetwork = (network: string): string => `ff-${network}`;
 
+export const secretPrefix = (stack: string): string => `${stack}-secrets`;
+
 /** The resource that holds a secret in the hub's stack. */
-export const secretResource = (stack: string, secret: string): string => `${stack}-secrets-${secret}`;
+export const secretResource = (stack: string, secret: string): string => `${secretPrefix(stack)}-${secret}`;
 
 /** Containers of flipflap's own, beside the systems. */
 export const ownContainers = {

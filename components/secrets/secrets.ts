@@ -1,15 +1,14 @@
 /** Secrets that arise at `up` on the hub; other stacks read them from the hub's outputs. */
-import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { type Declaration, firstHub, type ServerDeclaration } from "../config/declaration";
-import { sshConnection } from "../host/connection";
-import type { Site } from "../host/hostObject";
-import { ownerFolder } from "../host/objectType";
-import { shellCommand } from "../host/script";
-import { sh } from "../host/sh";
+import { renderObject, type Site } from "../host/hostObject";
+import { declare, type HostObject } from "../host/objectType";
+import { objectTypes } from "../host/objects";
 import type { KindSecret } from "../kinds/kind";
-import { secretResource } from "../net/names";
+import { secretPrefix, secretResource } from "../net/names";
+
+const { secretFile } = objectTypes;
 
 export interface SecretsArgs {
   readonly declaration: Declaration;
@@ -42,19 +41,10 @@ export class Secrets extends pulumi.ComponentResource {
   }
 
   /** Those that parts of an authority have made as files. */
-  readFiles({ server, owner }: Site, after: readonly pulumi.Resource[]): void {
+  readFiles(site: Site, after: readonly pulumi.Resource[]): void {
     for (const { name, file } of this.files) {
-      const read = new remote.Command(
-        secretResource(server.name, name),
-        {
-          connection: sshConnection(server),
-          create: shellCommand(server, ""),
-          stdin: `${sh`cat ${`${ownerFolder(owner)}/${file}`}`.text}\n`,
-          logging: remote.Logging.None,
-          addPreviousOutputInEnv: false,
-        },
-        { parent: this, dependsOn: [...after], additionalSecretOutputs: ["stdout"] },
-      );
+      const object = declare(secretFile, name, { file }) as HostObject;
+      const read = renderObject(secretPrefix(site.server.name), object, site, { parent: this, dependsOn: [...after] }, { isSecret: true });
       this.values[name] = read.stdout;
     }
   }

@@ -109,6 +109,7 @@ function objects(name: string): HostObject[] {
     declare(t.folder, name, { folder: name }),
     declare(t.unreachable, name, { to: name }),
     declare(t.certificates, name, { leaves: [{ name, addresses: [name], uses: ["serverAuth"] }] }),
+    declare(t.secretFile, name, { file: name }),
     declare(t.ilaRegistered, name, { endpoints: [name] }),
     declare(t.ilaSite, name, {
       server: name,
@@ -191,7 +192,7 @@ function objects(name: string): HostObject[] {
 describe("scripts of host objects", () => {
   it("cover every type", () => {
     const covered = new Set(objects("x").map((object) => object.type.type));
-    expect(Object.keys(objectTypes).filter((type) => !covered.has(type))).toEqual(["container"]);
+    expect(Object.keys(objectTypes).filter((type) => !covered.has(type))).toEqual(["container", "image"]);
   });
 
   it.each(hostile)("are well-formed with %j", (name) => {

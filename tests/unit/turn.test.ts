@@ -1,10 +1,11 @@
 /** One verb at a time works on a project. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { hold, letGo } from "../../cli/hold";
 import { takeTurn } from "../../cli/turn";
 import { codeRoot } from "../../support/project";
 
@@ -15,7 +16,8 @@ describe("verbs that change servers", () => {
     const holder = spawn(process.execPath, ["--import", "tsx", "-e", script], { cwd: codeRoot, stdio: ["ignore", "pipe", "inherit"] });
     await once(holder.stdout, "data");
     await expect(takeTurn(root, "down")).rejects.toThrow(new RegExp(`flipflap up \\(PID ${holder.pid}, since \\S+Z\\) works on it`));
-    await takeTurn(tmpdir(), "up");
+    const other = mkdtempSync(join(tmpdir(), "flipflap-turn-"));
+    await takeTurn(other, "up");
     holder.kill("SIGKILL");
     await once(holder, "exit");
     await takeTurn(root, "down");
@@ -23,6 +25,18 @@ describe("verbs that change servers", () => {
     symlinkSync(root, `${root}-link`);
     await expect(takeTurn(`${root}-link`, "up")).rejects.toThrow("flipflap down");
     rmSync(`${root}-link`);
+    await letGo();
+    for (const folder of [root, other]) {
+      // What was held has left nothing behind.
+      expect(readdirSync(join(folder, ".flipflap"))).toEqual([]);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("do not show what another's words would do to a terminal", async () => {
+    const root = mkdtempSync(join(tmpdir(), "flipflap-turn-"));
+    const refusing = ["sh", "-c", "printf 'evil\\033[2J words'; exit 75"];
+    expect((await hold(refusing, ""))?.holder).toBe("evil [2J words");
     rmSync(root, { recursive: true });
   });
 });

@@ -1,20 +1,30 @@
 /** Whose a stack's name is on a server: two projects may have stacks of one name, and one server holds one of them. */
-import { type ObjectType, ownerFolder } from "../objectType";
-import { sh } from "../sh";
+import { type ObjectType, type Owner, ownerFolder } from "../objectType";
+import { type Script, sh } from "../sh";
 
 export interface ClaimSpec {
   /** The project, in words that its owner knows. */
   readonly project: string;
 }
 
+/**
+ * Before a script that no object of the project's state asks for (recovery, repair): ends it where the stack's name is another
+ * project's on this server. What has the stack's mark there is that project's.
+ */
+export const refuseOthers = (project: string, { stack }: Owner): Script => sh`
+  holder=$(cat ${`${ownerFolder({ stack })}/project`} 2>/dev/null || :)
+  case $holder in
+    "" | ${project}) ;;
+    *) printf '%s\n' "this server holds a stack "${stack}" of another project ($holder), which is left alone: destroy it from there, or rename the stack here (the name of its file Pulumi."${stack}".yaml); only if that project is lost for ever, remove "${ownerFolder({ stack })}"/project" >&2; exit 1 ;;
+  esac
+`;
+
 export const claim: ObjectType<ClaimSpec> = {
   type: "claim",
   identity: ({ project }) => [project],
   ensure: ({ project }, owner) => sh`
+    ${refuseOthers(project, owner)}
     mkdir -p "$folder"
-    if [ -e "$folder/project" ] && [ "$(cat "$folder/project")" != ${project} ]; then
-      fail "this server holds a stack "${owner.stack}" of another project ($(cat "$folder/project")): destroy it there, or name this stack otherwise; if that project is lost, remove $folder/project and what it made (marks flipflap:"${owner.stack}":)"
-    fi
     printf '%s' ${project} >"$folder/.project"
     mv "$folder/.project" "$folder/project"
   `,

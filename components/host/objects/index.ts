@@ -18,6 +18,7 @@ import { filter } from "./filter";
 import { folder } from "./folder";
 import { ilaRegistered } from "./ilaRegistered";
 import { ilaSite } from "./ilaSite";
+import { image } from "./image";
 import { impairment } from "./impairment";
 import { namespaceSystem } from "./namespaceSystem";
 import { neighbours } from "./neighbours";
@@ -26,6 +27,7 @@ import { offloads } from "./offloads";
 import { overlay } from "./overlay";
 import { route } from "./route";
 import { router } from "./router";
+import { secretFile } from "./secretFile";
 import { segment } from "./segment";
 import { serverInterface } from "./serverInterface";
 import { serviceAddress } from "./serviceAddress";
@@ -62,6 +64,7 @@ export const objectTypes = {
   folder,
   ilaRegistered,
   ilaSite,
+  image,
   impairment,
   namespaceSystem,
   neighbours,
@@ -70,6 +73,7 @@ export const objectTypes = {
   overlay,
   route,
   router,
+  secretFile,
   segment,
   serverInterface,
   serviceAddress,

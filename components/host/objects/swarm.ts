@@ -26,7 +26,10 @@ export const leaveSwarm: Script = sh`
       drop_bridge() { if docker network inspect docker_gwbridge >/dev/null 2>&1; then docker network rm docker_gwbridge >/dev/null; fi; }
       restore swarm.bridge drop_bridge
       # dockerd (20.10) writes its swarm's networks there even where its data are elsewhere.
-      drop_folder() { [ "$(docker info -f '{{.DockerRootDir}}')" = /var/lib/docker ] || rm -rf /var/lib/docker; }
+      drop_folder() {
+        _root=$(docker info -f '{{.DockerRootDir}}')
+        case $_root in /var/lib/docker | /var/lib/docker/*) ;; /*) rm -rf /var/lib/docker/network; rmdir --ignore-fail-on-non-empty /var/lib/docker ;; *) fail "dockerd does not say where its data are; start it, and run this again" ;; esac
+      }
       restore swarm.folder drop_folder
       forget ${swarmMark}
     fi

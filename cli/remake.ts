@@ -1,0 +1,72 @@
+/**
+ * What a stack's state calls unchanged and its server does not have (any more), after a power cut in the middle of an `up`, a
+ * `docker image prune`, a hand: it is marked in the state, so that Pulumi makes it again in its order beside all that is new.
+ */
+import type { ServerDeclaration } from "../components/config/declaration";
+import { run } from "../support/process";
+import { step } from "../support/progress";
+import { type Checked, checkServer } from "./checks";
+import type { Context } from "./context";
+import { exportStack, importStack, pulumiEnvironment, readStack, urnName } from "./pulumi";
+
+/** Behind the command that made an object: a change of that runs the object's `ensure`, and leaves how it is deleted as it is. */
+const mark = " # not as deployed";
+
+const isCommand = (type: string): boolean => type === "command:remote:Command" || type === "command:local:Command";
+
+/** Marks commands in the state: the next `up` of Pulumi runs them again. */
+export async function markCommands(root: string, stack: string, names: ReadonlySet<string>): Promise<void> {
+  const state = await exportStack(root, stack);
+  if (state === undefined || names.size === 0) return;
+  const marked = <T extends Readonly<Record<string, unknown>> | undefined>(properties: T): T =>
+    typeof properties?.create !== "string" || properties.create.endsWith(mark)
+      ? properties
+      : { ...properties, create: `${properties.create}${mark}` };
+  const resources = (state.deployment?.resources ?? []).map((resource) =>
+    isCommand(resource.type) && names.has(urnName(resource.urn))
+      ? { ...resource, inputs: marked(resource.inputs), outputs: marked(resource.outputs) }
+      : resource,
+  );
+  await importStack(root, stack, { ...state, deployment: { ...state.deployment, resources } });
+}
+
+/** Pulumi looks at containers itself: those that are gone go from its state. */
+export async function refreshContainers(root: string, stack: string, names: ReadonlySet<string>): Promise<void> {
+  const resources = (await readStack(root, stack))?.resources ?? [];
+  const targets = resources.flatMap(({ urn }) => (names.has(urnName(urn)) ? ["--target", urn] : []));
+  if (targets.length === 0) return;
+  await run(["pulumi", "refresh", "--stack", stack, "--yes", "--skip-preview", "--non-interactive", ...targets], {
+    cwd: root,
+    env: pulumiEnvironment(root),
+  });
+}
+
+const namesOf = (checks: readonly Checked[], isContainer: boolean): ReadonlySet<string> =>
+  new Set(checks.flatMap(({ name, type }) => ((type === "container") === isContainer ? [name] : [])));
+
+async function remakeOn(context: Context, server: ServerDeclaration): Promise<readonly Checked[]> {
+  const checks = await checkServer(context, server);
+  const wrong = checks.filter(({ type, result }) => type !== "server" && ["missing", "different", "failed"].includes(result));
+  if (wrong.length === 0) return [];
+  const title = `${server.name}: ${wrong.length} of ${checks.length} objects are not as deployed, and are made again`;
+  const work = async (): Promise<void> => {
+    await markCommands(context.root, server.name, namesOf(wrong, false));
+    await refreshContainers(context.root, server.name, namesOf(wrong, true));
+  };
+  await step(
+    title,
+    work,
+    () =>
+      wrong
+        .slice(0, 8)
+        .map(({ name }) => name)
+        .join(", ") + (wrong.length > 8 ? ", ..." : ""),
+  );
+  return wrong;
+}
+
+/** Gives the names of what is made again. */
+export async function remakeWhatIsGone(context: Context, servers: readonly ServerDeclaration[]): Promise<ReadonlySet<string>> {
+  const wrong = await Promise.all(servers.map((server) => remakeOn(context, server)));
+  return new Set(wrong.flat().map(({ name }) => name));
+}
