@@ -1,7 +1,10 @@
 /** Bringing stacks up and down, all at once where nothing forbids it. */
+import { existsSync, readdirSync } from "node:fs";
 import { type Declaration, firstHub } from "../components/config/declaration";
 import { secretResource } from "../components/net/names";
 import { secretsOf } from "../components/testbed/secrets";
+import type { LabState } from "../lab/state";
+import { stacksFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
 import { type Changes, changesText, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";
 
@@ -45,6 +48,25 @@ async function inRounds(rounds: readonly (readonly string[])[], work: (stack: st
     all.push(...results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
   }
   return all;
+}
+
+/**
+ * Stacks that are deployed and have no stack file any more. A server of the lab that left takes all with it; another one cannot
+ * be reached without its file, so it must be given back before.
+ */
+export async function departed(root: string, declaration: Declaration, lab: LabState | undefined): Promise<string[]> {
+  const folder = stacksFolder(root);
+  const names = existsSync(folder) ? readdirSync(folder).flatMap((leaf) => /^(.+)\.json$/.exec(leaf)?.[1] ?? []) : [];
+  const gone = names.filter((name) => !declaration.servers.some((server) => server.name === name));
+  const states = await Promise.all(gone.map((name) => readStack(root, name)));
+  const deployed = gone.filter((_, i) => (states[i]?.resources ?? []).length > 0);
+  const lost = deployed.filter((name) => lab?.servers[name] === undefined);
+  if (lost.length === 0) return gone;
+  throw new StepError(
+    lost.map((name) => `stack ${name}`).join(", "),
+    `deployed, and ${lost.map((name) => `Pulumi.${name}.yaml`).join(", ")} is gone`,
+    `Put the file back (git checkout), then: ${lost.map((name) => `pulumi destroy -s ${name}`).join("; ")}. After that the file can go.`,
+  );
 }
 
 /** With the names of what is made again. */

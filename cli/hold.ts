@@ -81,6 +81,7 @@ async function tryHold(
   const holding: Holding = {
     end: async () => {
       isReleased = true;
+      child.ref();
       child.stdin.end();
       await ended;
     },

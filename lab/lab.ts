@@ -3,17 +3,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, st
 import { join } from "node:path";
 import { defaultUplink } from "../components/config/declaration";
 import { formatPrefix } from "../components/net/cidr";
-import { macFor } from "../components/net/names";
 import { run, tryRun } from "../support/process";
 import { codeRoot, stateFolder } from "../support/project";
-import { labNames, labsFolder } from "./names";
+import { type LabNames, labNames, labsFolder } from "./names";
 import { findOverlaps, type LabRanges, type MachineRoute, managementAddresses, rangesOfSlot, slotsOf, underlayAddresses } from "./ranges";
 import * as servers from "./server";
 import { type LabServerFacts, type LabState, writeLabState } from "./state";
-
-export interface LabLink {
-  readonly ends: readonly { readonly server: string; readonly device: string }[];
-}
+import { type LabLink, nicMac, Wiring } from "./wiring";
 
 export interface LabPlan {
   readonly name: string;
@@ -24,15 +20,35 @@ export interface LabPlan {
 
 const initScript = join(codeRoot, "lab", "init.sh");
 
-async function machineRoutes(): Promise<MachineRoute[]> {
-  const routes: MachineRoute[] = [];
+async function machineRoutes(): Promise<(MachineRoute & { readonly isBlock: boolean })[]> {
+  const routes: (MachineRoute & { readonly isBlock: boolean })[] = [];
   for (const family of ["-4", "-6"]) {
     const listed = (await run(["ip", "-j", family, "route", "show", "table", "all"])).trim();
-    for (const route of JSON.parse(listed || "[]") as { dst: string; dev?: string }[]) {
-      routes.push({ destination: route.dst, device: route.dev ?? "?" });
+    for (const route of JSON.parse(listed || "[]") as { dst: string; dev?: string; type?: string; protocol?: string }[]) {
+      const isBlock = route.type === "unreachable" && route.protocol === blockProtocol;
+      routes.push({ destination: route.dst, device: route.dev ?? "?", isBlock });
     }
   }
   return routes;
+}
+
+/** A number that iproute2 gives no name and no daemon of the field uses. */
+const blockProtocol = "241";
+
+/**
+ * What is for a server that is off, or for the wire between two, must not leave by the machine's default route. Better routes,
+ * those of the links, come before.
+ */
+async function blockRanges(verb: "replace" | "del", { folder }: LabNames): Promise<void> {
+  const file = join(folder, "slot");
+  if (!existsSync(file)) return;
+  const ranges = rangesOfSlot(Number(readFileSync(file, "utf8")));
+  for (const range of [ranges.management, ranges.underlayIpv4, ranges.underlayIpv6, ranges.locators]) {
+    const words = ["route", verb, "unreachable", formatPrefix(range), "proto", blockProtocol];
+    const command = ["ip", range.family === 6 ? "-6" : "-4", ...words];
+    if (verb === "replace") await run(command);
+    else await tryRun(command);
+  }
 }
 
 /** The slots that other labs of this machine hold. */
@@ -60,7 +76,7 @@ async function chooseRanges(plan: LabPlan): Promise<LabRanges> {
     throw new Error(`lab ${plan.name}: no slot of ranges (0 to 127) is free; end a lab (lab stop) or name one by FLIPFLAP_LAB_SLOT`);
   }
   const ranges = rangesOfSlot(slot);
-  const routes = (await machineRoutes()).filter((route) => !/^ff-[0-9a-f]{4}-m\d+$/.test(route.device));
+  const routes = (await machineRoutes()).filter(({ device, isBlock }) => !isBlock && !/^ff-[0-9a-f]{4}-m\d+$/.test(device));
   const overlaps = findOverlaps(ranges, routes);
   if (overlaps.length > 0) {
     const said = overlaps.map((o) => `  range ${o.range} overlaps the machine's route ${o.route.destination} dev ${o.route.device}`);
@@ -103,84 +119,41 @@ async function giveToOwner(root: string, path: string): Promise<void> {
   if (process.getuid?.() === 0 && uid !== 0) await run(["chown", "-R", `${uid}:${gid}`, path]);
 }
 
-/** Fixed, as a real NIC's is. */
-function nicMac(plan: LabPlan, end: LabLink["ends"][number]): string {
-  return macFor(`nic ${plan.name} ${end.server} ${end.device}`);
-}
-
-/** Gives ends that wait aside (a powered-off server's, or fresh ones) to their servers. A NIC comes back from a reboot with its defaults. */
-async function giveEnds(plan: LabPlan, index: number, link: LabLink, on: readonly string[]): Promise<void> {
+/** Servers' own numbers, which stay whoever joins or leaves; one that joins takes the first free. */
+function numbersOf(plan: LabPlan): Map<string, number> {
   const names = labNames(plan.name);
-  for (const [i, end] of link.ends.entries()) {
-    const waiting = names.transitDevice(index, i);
-    if (!on.includes(end.server) || !(await servers.hasDevice(names.asideNamespace, waiting))) continue;
-    const namespace = names.namespace(end.server);
-    await run(["ip", "-n", names.asideNamespace, "link", "set", waiting, "netns", namespace]);
-    await run(["ip", "-n", namespace, "link", "set", waiting, "name", end.device]);
-    await run(["ip", "-n", namespace, "link", "set", end.device, "address", nicMac(plan, end), "mtu", "1500"]);
-    await run(["ip", "-n", namespace, "link", "set", end.device, "alias", ""]);
+  const file = (server: string): string => join(servers.serverFolder(names, server), "number");
+  const known = existsSync(names.folder) ? readdirSync(names.folder).filter((entry) => existsSync(file(entry))) : [];
+  const numbers = new Map(known.map((server) => [server, Number(readFileSync(file(server), "utf8"))]));
+  const taken = new Set(numbers.values());
+  for (const { name } of plan.servers) {
+    if (numbers.has(name)) continue;
+    let number = 0;
+    while (taken.has(number)) number++;
+    taken.add(number);
+    numbers.set(name, number);
   }
-}
-
-/** Makes what is missing of a link whose servers are all there: a cable, or ports of a switch where it has more than two ends. */
-async function makeLink(plan: LabPlan, index: number, link: LabLink): Promise<void> {
-  const names = labNames(plan.name);
-  const present = await Promise.all(link.ends.map((end) => servers.hasDevice(names.namespace(end.server), end.device)));
-  if (present.every(Boolean)) return;
-  for (const [i, end] of link.ends.entries()) {
-    if (present[i] === true) await run(["ip", "-n", names.namespace(end.server), "link", "del", end.device]);
-  }
-  const add = ["ip", "-n", names.asideNamespace, "link", "add"];
-  if (link.ends.length === 2) {
-    await run([...add, names.transitDevice(index, 0), "type", "veth", "peer", "name", names.transitDevice(index, 1)]);
-  } else {
-    await makeSwitch(names, index);
-    for (const i of link.ends.keys()) {
-      const port = `sw${index}p${i}`;
-      const inSwitch = ["ip", "-n", names.switchNamespace, "link"];
-      if (await servers.hasDevice(names.switchNamespace, port)) await run([...inSwitch, "del", port]);
-      await run([...add, names.transitDevice(index, i), "type", "veth", "peer", "name", port, "netns", names.switchNamespace]);
-      await run([...inSwitch, "set", port, "mtu", switchMtuBytes, "master", `sw${index}`, "up"]);
-    }
-  }
-  await giveEnds(
-    plan,
-    index,
-    link,
-    link.ends.map((end) => end.server),
-  );
-}
-
-const switchMtuBytes = "9216";
-
-async function makeSwitch(names: servers.Names, index: number): Promise<void> {
-  await servers.makeNamespace(names.switchNamespace);
-  if (await servers.hasDevice(names.switchNamespace, `sw${index}`)) return;
-  await run(["ip", "-n", names.switchNamespace, "link", "add", `sw${index}`, "mtu", switchMtuBytes, "type", "bridge"]);
-  await run(["ip", "-n", names.switchNamespace, "link", "set", `sw${index}`, "up"]);
+  return numbers;
 }
 
 function serversOf(plan: LabPlan, ranges: LabRanges): servers.LabServer[] {
-  return plan.servers.map((server, index) => ({
-    name: server.name,
-    index,
-    management: managementAddresses(ranges, index),
-  }));
+  const numbers = numbersOf(plan);
+  return plan.servers.map(({ name }) => {
+    const index = numbers.get(name) ?? 0;
+    return { name, index, management: managementAddresses(ranges, index) };
+  });
 }
 
-/** Brings servers up; those of the lab that are off and not in `list` stay so, and their links' ends wait. */
-async function bootAll(plan: LabPlan, list: readonly servers.LabServer[]): Promise<void> {
+/** Brings servers up; those of the lab that are off and not in `list` stay so, and their NICs wait. */
+async function bootAll(plan: LabPlan, list: readonly servers.LabServer[], wiring: Wiring): Promise<void> {
   const names = labNames(plan.name);
   for (const server of list) {
     // A namespace without its processes is what a killed run left: what it holds is not a server.
-    if (servers.initPid(names, server.name) === undefined) await setAside(plan, server.name);
+    if (servers.initPid(names, server.name) === undefined) await setAside(plan, server.name, wiring);
     await servers.wire(names, server);
   }
-  const on = list.map((server) => server.name);
-  for (const [index, link] of plan.links.entries()) {
-    await giveEnds(plan, index, link, on);
-    if (link.ends.every((end) => on.includes(end.server))) await makeLink(plan, index, link);
-  }
+  await wiring.plug(plan.links);
+  await wiring.giveTo(list.map((server) => server.name));
   await Promise.all(list.map((server) => servers.boot(names, server, initScript)));
   await Promise.all(list.map((server) => servers.waitReady(names, server)));
 }
@@ -189,6 +162,7 @@ export async function start(plan: LabPlan): Promise<LabState> {
   rememberNetnsFolder();
   const ranges = await chooseRanges(plan);
   const names = labNames(plan.name);
+  await blockRanges("replace", names);
   await servers.makeNamespace(names.asideNamespace);
 
   const userKey = join(stateFolder(plan.root), "ssh", "lab_key");
@@ -196,13 +170,14 @@ export async function start(plan: LabPlan): Promise<LabState> {
   const publicKey = await makeKey(userKey, `flipflap lab ${plan.name}`);
   const facts: Record<string, LabServerFacts> = {};
   const list = serversOf(plan, ranges);
-  for (const [index, server] of list.entries()) {
+  for (const server of list) {
     const folder = servers.serverFolder(names, server.name);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    writeFileSync(join(folder, "number"), String(server.index));
     writeFileSync(join(folder, "authorized_keys"), `${publicKey}\n`);
     const hostKey = await makeKey(join(folder, "host_key"), server.name);
-    const { ipv4, ipv6, locator, routeServer } = underlayAddresses(ranges, index);
-    const uplink = plan.servers[index]?.uplink ?? defaultUplink;
+    const { ipv4, ipv6, locator, routeServer } = underlayAddresses(ranges, server.index);
+    const uplink = plan.servers.find(({ name }) => name === server.name)?.uplink ?? defaultUplink;
     facts[server.name] = {
       address: server.management.server,
       port: 22,
@@ -210,33 +185,44 @@ export async function start(plan: LabPlan): Promise<LabState> {
       hostKey: hostKey.split(" ").slice(0, 2).join(" "),
       privateKeyFile: userKey,
       uplink,
-      underlay: { ipv4, ipv6, routeServer, mac: nicMac(plan, { server: server.name, device: uplink }) },
+      underlay: { ipv4, ipv6, routeServer, mac: nicMac(plan.name, { server: server.name, device: uplink }) },
       locator,
     };
   }
-  await bootAll(plan, list);
+  const wiring = new Wiring(plan.name, names);
+  for (const gone of foldersOf(names).filter((server) => !list.some(({ name }) => name === server))) {
+    await removeServer(names, gone);
+    await wiring.forget(gone);
+  }
+  await bootAll(plan, list, wiring);
   const state: LabState = { name: plan.name, slot: ranges.slot, servers: facts };
   writeLabState(plan.root, state);
   await giveToOwner(plan.root, stateFolder(plan.root));
   return state;
 }
 
-/** Holds the server's ends of its links aside, then takes all else away. The peers see a lost carrier and no more. */
-async function setAside(plan: LabPlan, server: string): Promise<void> {
+/** Holds the server's NICs aside, then takes all else away. */
+async function setAside(plan: LabPlan, server: string, wiring: Wiring): Promise<void> {
   const names = labNames(plan.name);
   const namespace = names.namespace(server);
   if (!(await servers.namespaces()).includes(namespace)) return;
-  for (const [index, link] of plan.links.entries()) {
-    for (const [i, end] of link.ends.entries()) {
-      if (end.server !== server || !(await servers.hasDevice(namespace, end.device))) continue;
-      const waiting = names.transitDevice(index, i);
-      await run(["ip", "-n", namespace, "link", "set", end.device, "down"]);
-      await run(["ip", "-n", namespace, "link", "set", end.device, "name", waiting]);
-      await run(["ip", "-n", namespace, "link", "set", waiting, "netns", names.asideNamespace]);
-    }
-  }
+  await wiring.holdAside(server);
   await servers.killServer(names, server);
   await servers.removeNamespace(namespace);
+}
+
+/** The servers that the lab's folder knows, also of a testbed or stack file that is gone meanwhile. */
+function foldersOf({ folder }: LabNames): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+}
+
+/** With all that it holds, its disk too. */
+async function removeServer(names: LabNames, server: string): Promise<void> {
+  await servers.killServer(names, server);
+  await servers.removeNamespace(names.namespace(server));
+  await servers.removeCgroups(names, server);
+  rmSync(servers.serverFolder(names, server), { recursive: true, force: true });
 }
 
 function mustBeOurs(plan: LabPlan, server: string): void {
@@ -246,27 +232,23 @@ function mustBeOurs(plan: LabPlan, server: string): void {
 
 export async function powerCut(plan: LabPlan, server: string): Promise<void> {
   mustBeOurs(plan, server);
-  await servers.makeNamespace(labNames(plan.name).asideNamespace);
-  await setAside(plan, server);
+  const names = labNames(plan.name);
+  await servers.makeNamespace(names.asideNamespace);
+  await setAside(plan, server, new Wiring(plan.name, names));
 }
 
 export async function powerOn(plan: LabPlan, server: string): Promise<void> {
   mustBeOurs(plan, server);
   const ranges = await chooseRanges(plan);
   const list = serversOf(plan, ranges).filter((candidate) => candidate.name === server);
-  await bootAll(plan, list);
+  await bootAll(plan, list, new Wiring(plan.name, labNames(plan.name)));
 }
 
 export async function stop(plan: LabPlan): Promise<void> {
   const names = labNames(plan.name);
-  // What the folder knows counts too: servers of a testbed or stack file that is gone meanwhile.
-  const known = existsSync(names.folder) ? readdirSync(names.folder).filter((entry) => entry !== "slot") : [];
-  const all = [...new Set([...plan.servers.map((s) => s.name), ...known])];
-  for (const server of all) {
-    await servers.killServer(names, server);
-    await servers.removeNamespace(names.namespace(server));
-    await servers.removeCgroups(names, server);
-  }
+  const all = [...new Set([...plan.servers.map((s) => s.name), ...foldersOf(names)])];
+  for (const server of all) await removeServer(names, server);
+  await blockRanges("del", names);
   await servers.removeNamespace(names.asideNamespace);
   await servers.removeNamespace(names.switchNamespace);
   for (const link of JSON.parse((await run(["ip", "-j", "link", "show", "type", "veth"])).trim() || "[]") as { ifname: string }[]) {

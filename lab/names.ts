@@ -29,8 +29,8 @@ export interface LabNames {
   readonly switchNamespace: string;
   /** The machine's end of a server's management link; fits 15 characters for up to 1,000 servers. */
   readonly managementDevice: (serverIndex: number) => string;
-  /** A name for a link's end while it is on its way to a server. */
-  readonly transitDevice: (linkIndex: number, end: number) => string;
+  /** A name for a server's NIC while it is on its way there, or waits. */
+  readonly transitDevice: (nic: string) => string;
 }
 
 export function labNames(lab: string): LabNames {
@@ -42,6 +42,6 @@ export function labNames(lab: string): LabNames {
     asideNamespace: `ff-${id}--aside`,
     switchNamespace: `ff-${id}--switch`,
     managementDevice: (serverIndex) => `ff-${id}-m${serverIndex}`,
-    transitDevice: (linkIndex, end) => `ff-${id}-l${linkIndex}e${end}`,
+    transitDevice: (nic) => `ff-${id}-${createHash("sha256").update(nic).digest("hex").slice(0, 7)}`,
   };
 }

@@ -1,17 +1,30 @@
 /** Where a project's files are. The project is the folder with Pulumi.yaml, the stack files and testbeds/. */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 
 /** The checkout: the code of flipflap itself. */
 export const codeRoot = resolve(__dirname, "..");
 
-/** Tests and users with several projects name another folder than the checkout by FLIPFLAP_ROOT. */
+/** The project that one is in; undefined outside of all. */
+function projectHere(): string | undefined {
+  const here = process.cwd();
+  return existsSync(join(here, "Pulumi.yaml")) ? here : undefined;
+}
+
+/**
+ * Tests and users with several projects name another folder than the checkout by FLIPFLAP_ROOT. A root that env.sh has set is
+ * the shell's, and not meant for another project that one goes into afterwards.
+ */
 export function projectRoot(): string {
   const named = process.env.FLIPFLAP_ROOT;
-  if (named !== undefined && named !== "") return resolve(named);
-  return existsSync(join(process.cwd(), "Pulumi.yaml")) ? process.cwd() : codeRoot;
+  const here = projectHere();
+  if (named === undefined || named === "") return here ?? codeRoot;
+  const isMeant = process.env.FLIPFLAP_SOURCED !== named || here === undefined || realpathSync(here) === realpathSync(named);
+  if (!isMeant)
+    throw new Error(`this shell works on ${named}, whose env.sh it read, and you are in ${here}: source env.sh here, or go there`);
+  return resolve(named);
 }
 
 /** What the project makes as it runs; ignored by git. */

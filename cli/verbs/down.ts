@@ -5,7 +5,7 @@ import { readLabState } from "../../lab/state";
 import { forgetStack, forgetTestbedOverride } from "../../setup/project";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { undeploy } from "../deploy";
+import { departed, undeploy } from "../deploy";
 import { letGo } from "../hold";
 import { readStack } from "../pulumi";
 import { hasTraces, recover } from "../recovery";
@@ -26,8 +26,10 @@ held is gone with it, and its stack's state is forgotten.`,
     const plan = projectLab(root);
     const now = await labStatus(plan);
     const off = plan.servers.filter((s) => now.servers.find((n) => n.server === s.name)?.power !== "on").map((s) => s.name);
+    let gone: string[] = [];
     if (readLabState(root) !== undefined || plan.servers.length === 0) {
       const declaration = checkedDeclaration(root, readLabState(root), true);
+      gone = await departed(root, declaration, readLabState(root));
       const traced = await Promise.all(declaration.servers.map((server) => hasTraces(root, server.name)));
       const mine = declaration.servers.filter((server, i) => traced[i] === true && !off.includes(server.name));
       // Thoroughly: what a killed experiment left goes too.
@@ -47,7 +49,7 @@ held is gone with it, and its stack's state is forgotten.`,
         });
       }
       // A server of the lab is gone with all that was on it.
-      for (const name of off) forgetStack(root, name);
+      for (const name of [...off, ...gone]) forgetStack(root, name);
     }
     forgetTestbedOverride(
       root,

@@ -6,14 +6,14 @@ import { projectLab } from "../../lab/plan";
 import { status as labStatus } from "../../lab/lab";
 import { readLabState } from "../../lab/state";
 import { ensureImages, imagesOf } from "../../setup/images";
-import { ensureProject, overrideTestbed } from "../../setup/project";
+import { ensureProject, forgetStack, overrideTestbed } from "../../setup/project";
 import { ensureToolchain } from "../../setup/toolchain";
 import { sleep } from "../../support/process";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
 import { policyWarnings } from "../../components/testbed/rules/policies";
 import { type Context } from "../context";
-import { deploy } from "../deploy";
+import { departed, deploy } from "../deploy";
 import { recover } from "../recovery";
 import { remakeWhatIsGone } from "../remake";
 import { jsonOption, type Verb } from "../verb";
@@ -84,8 +84,13 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     }
     // Before the lab runs: all faults but that one.
     const declaration = checkedDeclaration(root, readLabState(root), false);
+    const gone = await departed(root, declaration, readLabState(root));
     await Promise.all([ensureToolchain(), ensureImages(imagesOf(declaration))]);
     await startLab(root);
+    for (const name of gone) {
+      forgetStack(root, name);
+      say(`  ok ${name} left the lab, with all that was on it`);
+    }
     await ensureProject(root, stackNames(declaration));
     const running = checkedDeclaration(root, readLabState(root), true);
     writeSshConfig(root, running);

@@ -1,8 +1,12 @@
 /** Pulumi killed, cut off and starved at any moment: what comes next converges, and nothing is left behind. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { run, sleep, tryRun } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
+import { nameAsReal } from "../support/asReal";
+import { pulumisOf } from "../support/pulumis";
+import { seeded } from "../support/seeded";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
@@ -24,24 +28,7 @@ secrets: [{ name: token, length: 24 }]
 links: [{ between: [flip, flap] }]
 `;
 
-function pulumis(): number[] {
-  return readdirSync("/proc").flatMap((entry) => {
-    try {
-      const [program] = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
-      const environment = readFileSync(`/proc/${entry}/environ`, "utf8").split("\0");
-      return program?.split("/").at(-1) === "pulumi" && environment.includes(`FLIPFLAP_ROOT=${project.root}`) ? [Number(entry)] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
-/** The same numbers for the same seed (Park and Miller). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => (state = (state * 48271) % 2147483647) / 2147483647;
-}
-
+const pulumis = (): number[] => pulumisOf(project.root);
 const up = () => project.flipflap("up");
 const destroy = () => Promise.all(servers.map((stack) => project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview")));
 const isDone = (all: readonly { readonly code: number }[]): boolean => all.every(({ code }) => code === 0);
@@ -81,7 +68,7 @@ describe("after a crash", () => {
   });
 
   const seed = Number(process.env.FLIPFLAP_SEED ?? Date.now() % 1000000) + 1;
-  const next = random(seed);
+  const next = seeded(seed);
   const moments = Array.from({ length: 10 }, (_, i) => [i + 1, next(), next(), next() < 0.5] as const);
 
   it.each(moments)(`seed ${seed}, kill %i of up and of destroy: converges, and gives all back`, async (_, first, second, isFinished) => {
@@ -191,6 +178,103 @@ describe("after a crash", () => {
     await onServer("flip", "cd /var/lib/flipflap/flip; mv project.ours project");
     project.edit("testbeds/crash.yaml", "10.20.1.0/25", "10.20.1.0/24");
     succeeded(await up());
+  });
+
+  it("lets no verb of a second project touch what is the first one's", async () => {
+    succeeded(await up());
+    const other = Project.make("second-project");
+    other.write("testbeds/crash.yaml", testbed);
+    nameAsReal(other, project, "crash");
+    const there = (): Promise<string[]> => Promise.all(servers.map((server) => onServer(server, "docker ps -q | sort")));
+    const containers = await there();
+    expect(containers[0]?.split("\n").length).toBeGreaterThan(2);
+    try {
+      for (const verb of ["up", "up", "repair", "up"]) {
+        const refused = await other.flipflap(verb);
+        expect([refused.code, refused.stderr]).toEqual([
+          1,
+          expect.stringMatching(/flip: this server holds a stack flip of another project \(/),
+        ]);
+      }
+      // What a Pulumi of its own, refused by the claim, leaves is not taken for a crash either.
+      expect((await other.pulumi("up", "-s", "flip", "--yes", "--skip-preview")).stdout).toContain("of another project");
+      expect((await other.flipflap("repair")).code).toBe(1);
+      succeeded(await other.flipflap("down"));
+      expect(await there()).toEqual(containers);
+      expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+    } finally {
+      other.remove();
+    }
+  });
+
+  it("reserves each server for one verb at a time, whatever project it is of", async () => {
+    const other = Project.make("second-project");
+    other.write("testbeds/crash.yaml", testbed);
+    nameAsReal(other, project, "crash");
+    // Nothing of the first is there: the claim lets the second in.
+    expect(isDone(await destroy())).toBe(true);
+    try {
+      const first = up();
+      while (!(await onServer("flip", "cat /run/flipflap.lease 2>/dev/null || true")).includes("flipflap up")) await sleep(50);
+      const refused = await other.flipflap("up");
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toMatch(
+        /flip: (flipflap up \(PID \d+, since \S+\) of project .* works on this server|this server holds a stack)/,
+      );
+      succeeded(await first);
+      expect((await onServer("flip", "ls /run/flipflap.lease 2>&1 || true")).trim()).toContain("No such file");
+    } finally {
+      other.remove();
+    }
+  });
+
+  it("goes on after a lock or a state that was cut off in the middle", async () => {
+    succeeded(await up());
+    const locks = `${project.root}/.flipflap/state/.pulumi/locks/organization/flipflap/flip`;
+    mkdirSync(locks, { recursive: true });
+    writeFileSync(`${locks}/cut.json`, '{"pid":12');
+    const mended = await project.flipflap("repair");
+    expect([mended.code, mended.stderr]).toEqual([0, expect.stringContaining("stack flip: the lock cut.json is cut off")]);
+    change();
+    succeeded(await up());
+    const state = `${project.root}/.flipflap/state/.pulumi/stacks/flipflap/flap.json`;
+    const whole = readFileSync(state, "utf8");
+    writeFileSync(state, whole.slice(0, whole.length / 2));
+    expect((await project.flipflap("drift")).stderr).toMatch(/stack flap: its state is cut off .*; flipflap repair/);
+    // What it says is what helps.
+    const repaired = await project.flipflap("repair");
+    expect(repaired.stderr).toContain("the one before it is used");
+    succeeded(await up());
+    expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+    for (const file of [state, `${state}.bak`]) writeFileSync(file, "{");
+    expect((await up()).stderr).toMatch(/stack flap: its state is cut off .* and so is the one before it/);
+    writeFileSync(state, whole);
+    succeeded(await up());
+  });
+
+  it("asks a backend that others share whether one works on a stack", async () => {
+    const shared = `${project.root}/shared-state`;
+    mkdirSync(shared, { recursive: true });
+    process.env.FLIPFLAP_BACKEND_URL = `file://${shared}?metadata=skip`;
+    try {
+      expect(isDone(await Promise.all(servers.map((stack) => project.pulumi("stack", "init", stack))))).toBe(true);
+      const locks = `${shared}/.pulumi/locks/organization/flipflap/flip`;
+      mkdirSync(locks, { recursive: true });
+      const lock = { pid: 4711, username: "root", hostname: "elsewhere", timestamp: "2026-01-02T03:04:05Z" };
+      writeFileSync(`${locks}/theirs.json`, JSON.stringify(lock));
+      const refused = await project.flipflap("repair");
+      expect([refused.code, refused.stderr]).toEqual([
+        1,
+        expect.stringMatching(/stack flip: pulumi \(PID 4711 on elsewhere, since \S+\) works on it/),
+      ]);
+      // One of this machine whose process is gone is nobody's.
+      writeFileSync(`${locks}/theirs.json`, JSON.stringify({ ...lock, hostname: hostname(), pid: 999_999_999 }));
+      succeeded(await project.flipflap("repair"));
+      expect(existsSync(`${locks}/theirs.json`)).toBe(false);
+    } finally {
+      delete process.env.FLIPFLAP_BACKEND_URL;
+      rmSync(shared, { recursive: true });
+    }
   });
 
   it("gives both servers back as they were", async () => {

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, inject, it } from "vitest";
 import type { LabState } from "../../lab/state";
 import { run, sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
+import { nameAsReal } from "../support/asReal";
 import { machineSnapshot, serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
@@ -141,26 +142,12 @@ describe("security", () => {
 
   it("works by a login that is not root's: sudo, and the group docker", async () => {
     const other = Project.make("sudo");
-    const { servers: facts } = JSON.parse(project.read(".flipflap/lab.json")) as LabState;
+    nameAsReal(other, project, "security", "flipper");
     for (const server of servers) {
       await onServer(
         server,
         "useradd -p '*' -m -d /var/lib/flipper -s /bin/sh -G docker flipper && echo 'flipper ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/flipper && install -d -o flipper -m 700 /var/lib/flipper/.ssh && install -o flipper -m 600 /root/.ssh/authorized_keys /var/lib/flipper/.ssh/authorized_keys",
       );
-      const { address, hostKey, uplink, underlay } = facts[server] ?? {};
-      const config = {
-        "flipflap:testbed": "security",
-        ...(server === "flip" && { "flipflap:hub": true }),
-        "flipflap:server": {
-          address,
-          hostKey,
-          uplink,
-          underlay,
-          user: "flipper",
-          privateKeyFile: `${project.root}/.flipflap/ssh/lab_key`,
-        },
-      };
-      other.write(`Pulumi.${server}.yaml`, JSON.stringify({ config }));
       before.set(server, await serverSnapshot(project.root, server));
     }
     other.write("testbeds/security.yaml", testbed);
