@@ -16,9 +16,9 @@ export interface Context {
 }
 
 /** The running testbed's declaration; a lab that is off is a fault. */
-export function openContext(): Context {
+export function openContext(asked?: string): Context {
   const root = projectRoot();
-  const declaration = checkedDeclaration(root, readLabState(root), true);
+  const declaration = checkedDeclaration(root, readLabState(root), true, asked);
   writeSshConfig(root, declaration);
   return { root, declaration };
 }

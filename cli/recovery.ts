@@ -268,8 +268,9 @@ async function recoverStack(context: Context, server: ServerDeclaration, thoroug
 export async function hasTraces(root: string, stack: string): Promise<boolean> {
   if ((await locksOf(root, stack)).length > 0) return true;
   if (process.env.FLIPFLAP_BACKEND_URL === undefined) restoreState(root, stack);
-  const deployment = (await exportStack(root, stack))?.deployment;
-  return (deployment?.resources ?? []).length + (deployment?.pending_operations ?? []).length > 0;
+  const { resources = [], pending_operations: pending = [] } = (await exportStack(root, stack))?.deployment ?? {};
+  // Of a stack that a claim refused there are only its components and passwords.
+  return pending.length > 0 || resources.some(({ type }) => /^(command|docker):/.test(type));
 }
 
 /**

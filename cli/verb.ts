@@ -30,6 +30,14 @@ export interface Verb {
 
 export const jsonOption: Readonly<Record<string, Option>> = { json: { type: "boolean", help: "print JSON for machines" } };
 
+/** Of verbs that need nothing deployed. */
+export const testbedOption: Readonly<Record<string, Option>> = {
+  testbed: { type: "string", value: "NAME", help: "testbeds/NAME.yaml, or a file, in place of the one that the stack files name" },
+};
+
+/** The testbed that is asked for; undefined: the stack files name it. */
+export const askedTestbed = ({ testbed }: Arguments["flags"]): string | undefined => (typeof testbed === "string" ? testbed : undefined);
+
 /** A call that cannot be understood; exit code 2. */
 export class UsageError extends Error {}
 

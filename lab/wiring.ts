@@ -120,8 +120,8 @@ export class Wiring {
     for (const { ends } of links) {
       const known = ends.map((end) => this.wires[nicOf(end)]);
       const first = known.find((wire) => isSwitch(wire) && !used.has(wire));
-      // Two that are left on a switch stay there.
-      if (ends.length > 2 || (first !== undefined && known.every((wire) => wire === first))) {
+      // Two that are left on a switch stay there; a NIC that no link names has a switch of its own.
+      if (ends.length !== 2 || (first !== undefined && known.every((wire) => wire === first))) {
         const wire = first ?? this.freeSwitch();
         used.add(wire);
         await this.plugIntoSwitch(ends, wire);

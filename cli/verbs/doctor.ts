@@ -1,7 +1,7 @@
 import { factsScript, judge, readFacts } from "../abilities";
 import { openContext, runScript } from "../context";
 import { table } from "../table";
-import { jsonOption, type Verb } from "../verb";
+import { askedTestbed, jsonOption, testbedOption, type Verb } from "../verb";
 
 export const doctor: Verb = {
   name: "doctor",
@@ -13,9 +13,9 @@ configuration (/proc/config.gz, /boot/config-...).
 
 Exit code 0: every server can take part in the testbed that is declared; 3: one does not answer, or lacks what any
 testbed needs.`,
-  options: jsonOption,
+  options: { ...jsonOption, ...testbedOption },
   run: async ({ flags }) => {
-    const context = openContext();
+    const context = openContext(askedTestbed(flags));
     const all = await Promise.all(
       context.declaration.servers.map(async (server) => {
         const finished = await runScript(context, server, `${factsScript.text}\n`, 20);

@@ -17,11 +17,13 @@ import { routes } from "./routes";
 import { setup } from "./setup";
 import { status } from "./status";
 import { up } from "./up";
+import { validate } from "./validate";
 
 export const allVerbs: readonly Verb[] = [
   up,
   down,
   status,
+  validate,
   doctor,
   graph,
   drift,

@@ -47,6 +47,9 @@ export function findNetwork(declaration: Declaration, name: string): Network | u
 }
 
 /** The NIC of a server on a link. */
+/** Its addresses are known once the lab runs. */
+export const isLabOff = (server: ServerDeclaration): boolean => server.isLab && server.underlay.ipv4 === "";
+
 export function linkDevice(link: Link, server: Pick<ServerDeclaration, "name" | "uplink">): string {
   return link.interfaces?.[server.name] ?? server.uplink;
 }

@@ -1,7 +1,7 @@
 /** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
 import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { canonicalInterfaceAddress } from "../net/cidr";
 import { readPolicyFile } from "./policies";
 import type { LabState } from "../../lab/state";
@@ -93,8 +93,11 @@ export interface Loaded {
   readonly faults: Fault[];
 }
 
-/** `needsLab`: whether a lab that is not running is a fault (for `up`) or not (to start it). */
-export function loadDeclaration(root: string, lab: LabState | undefined, needsLab: boolean): Loaded {
+/**
+ * `needsLab`: whether a lab that is not running is a fault (for `up`) or not (to start it). `asked`: another testbed than the
+ * stack files name, by its name or file.
+ */
+export function loadDeclaration(root: string, lab: LabState | undefined, needsLab: boolean, asked?: string): Loaded {
   const faults: Fault[] = [];
   const sources = readStackFiles(root, faults);
   if (sources.length === 0) {
@@ -116,7 +119,7 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
         : unknownLabServer(source.stack, { hub: false }),
     );
   }
-  const name = testbedName(sources, faults);
+  const name = asked ?? testbedName(sources, faults);
   if (name === undefined) return { declaration: undefined, faults };
   const data = readTestbedFile(root, name, faults);
   if (data === undefined) return { declaration: undefined, faults };
@@ -126,5 +129,5 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
   const testbed = data as Testbed;
   const policies = (testbed.policies ?? []).flatMap((path) => readPolicyFile(root, path, faults) ?? []);
   const nftables = readNftables(root, testbed, faults);
-  return { declaration: { name, testbed, servers, policies, nftables }, faults };
+  return { declaration: { name: basename(name, ".yaml"), testbed, servers, policies, nftables }, faults };
 }

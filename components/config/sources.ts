@@ -18,7 +18,15 @@ export function readYaml(path: string, shown: string, faults: Fault[]): unknown 
     const what = (error.message.split("\n")[0] ?? "is no YAML").replace(/:$/, "");
     faults.push({ rule: "yaml", path: shown, what, fix: "mend the YAML there" });
   }
-  return document.errors.length > 0 ? undefined : document.toJS();
+  if (document.errors.length > 0) return undefined;
+  try {
+    return document.toJS();
+  } catch (error) {
+    // Aliases of aliases, which would fill the memory.
+    const what = (error as Error).message;
+    faults.push({ rule: "yaml", path: shown, what, fix: "write out what the aliases (*name) stand for" });
+    return undefined;
+  }
 }
 
 function flipflapValues(data: unknown): Record<string, unknown> {
@@ -48,9 +56,11 @@ export function testbedNames(root: string): string[] {
     .sort();
 }
 
+/** By the name of one of testbeds/, or by the path of a file, which has an ending. */
 export function readTestbedFile(root: string, name: string, faults: Fault[]): unknown {
-  const path = join(root, "testbeds", `${name}.yaml`);
-  const shown = `testbeds/${name}.yaml`;
+  const isPath = /\.ya?ml$/.test(name);
+  const path = isPath ? name : join(root, "testbeds", `${name}.yaml`);
+  const shown = isPath ? name : `testbeds/${name}.yaml`;
   if (!existsSync(path)) {
     const there = testbedNames(root);
     faults.push({

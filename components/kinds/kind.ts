@@ -215,6 +215,8 @@ export interface NetworkKind<N extends Network = Network> {
   readonly membersStandAlone?: boolean;
   /** Whether the server itself forwards to and from the prefixes. */
   readonly routesOnServer: boolean;
+  /** Its servers meet at an authority on the hub. */
+  readonly needsHub?: true;
   /** Of a server that takes part; of any where none is named. */
   requires(network: N, server?: string): readonly Requirement[];
   /** Secrets that arise on the hub for the kind itself. */

@@ -104,6 +104,8 @@ export function formatPrefix(prefix: Prefix): string {
   return `${formatAddress({ family: prefix.family, value: prefix.network })}/${prefix.length}`;
 }
 
+export const hostPrefix = ({ family, value }: Address): Prefix => ({ family, network: value, length: widthBits[family] });
+
 export function contains(prefix: Prefix, address: Address): boolean {
   return prefix.family === address.family && (address.value & ~hostMask(prefix.family, prefix.length)) === prefix.network;
 }

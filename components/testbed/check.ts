@@ -19,8 +19,8 @@ export function ruleFaults(declaration: Declaration): Fault[] {
 }
 
 /** Throws a ConfigError with every fault. */
-export function checkedDeclaration(root: string, lab: LabState | undefined, needsLab: boolean): Declaration {
-  const { declaration, faults } = loadDeclaration(root, lab, needsLab);
+export function checkedDeclaration(root: string, lab: LabState | undefined, needsLab: boolean, asked?: string): Declaration {
+  const { declaration, faults } = loadDeclaration(root, lab, needsLab, asked);
   const all = declaration === undefined ? faults : [...faults, ...ruleFaults(declaration)];
   if (declaration === undefined || all.length > 0) throw new ConfigError(all);
   return declaration;

@@ -41,6 +41,9 @@ links: [{ between: [flip, flap] }]
 `,
   });
 
+/** One segment over both servers, with a prefix. */
+const l2 = (prefix: string): string => around(`kind: macvlan, ${prefix}`)("").testbed ?? "";
+
 const evpn = around("kind: evpn, vn: 136, subnet: 10.1.2.0/24");
 const ila = around('kind: ila, vn: 7, sir: "face:b00c:0:7::/64"');
 
@@ -73,7 +76,9 @@ const realHub = (underlay: string): Files => ({
   },
 });
 
-const cases: [what: string, files: Files, golden: string[]][] = [
+type Case = [what: string, files: Files, golden: string[]];
+
+const cases: Case[] = [
   ...vpnCases,
   [
     "a property with a typing error",
@@ -182,6 +187,76 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     "the agent's name",
     edited("name: db", "name: agent"),
     ["[reserved-name] systems.agent.name: ff-agent is a container of flipflap's own; choose another name"],
+  ],
+  ...(
+    [
+      ["127.0.1.0/24", "127.0.0.0/8, which is every host's loopback"],
+      ["0.0.0.0/4", "0.0.0.0/8, which stands for a host's own network"],
+      ["169.254.7.0/24", "169.254.0.0/16, which is link-local: hosts choose addresses in it by themselves"],
+      ["239.1.0.0/24", "224.0.0.0/3, which is multicast, reserved and broadcast"],
+    ] as const
+  ).map(([subnet, what]): Case => [
+    `the subnet ${subnet}`,
+    { testbed: l2(`subnet: ${subnet}`) },
+    [`[special-prefix] networks.one.subnet: ${subnet} holds addresses of ${what}; choose one like 10.0.1.0/24`],
+  ]),
+  ...(
+    [
+      ["fe80:1::/64", "fe80::/10, which is link-local: every interface has addresses in it"],
+      ["ff05::/64", "ff00::/8, which is multicast"],
+      ["::/64", "::/8, which holds the loopback, IPv4's addresses and what is not specified"],
+    ] as const
+  ).map(([subnet, what]): Case => [
+    `the subnet ${subnet}`,
+    { testbed: l2(`subnet6: "${subnet}"`) },
+    [`[special-prefix] networks.one.subnet6: ${subnet} holds addresses of ${what}; choose one like "fd00:1::/64"`],
+  ]),
+  [
+    "a subnet that holds a lab's servers",
+    { testbed: l2("subnet: 198.19.0.0/16") },
+    ["[servers-address] networks.one.subnet: 198.19.0.0/16 overlaps the underlay of flap (198.19.9.0/24); give the network another prefix"],
+  ],
+  [
+    "a subnet that could hold those of a lab that does not run",
+    { testbed: l2("subnet: 198.19.0.0/24"), lab: undefined, needsLab: false },
+    [
+      "[servers-address] networks.one.subnet: 198.19.0.0/24 overlaps 198.18.0.0/15, which labs take their addresses from; give the network another prefix",
+    ],
+  ],
+  [
+    "a name of a variable with an equals sign, and one with a line end",
+    edited(
+      "server: flip, networks: [{ name: red-net }]",
+      'server: flip, env: { "A=B": x, "C\\nD": y, E_1: z }, networks: [{ name: red-net }]',
+    ),
+    [
+      '[env-name] systems.web.env."A=B": is no name of a variable; leave out = and blanks',
+      '[env-name] systems.web.env."C\\nD": is no name of a variable; leave out = and blanks',
+    ],
+  ],
+  [
+    "aliases of aliases",
+    {
+      testbed: `a: &a [x, x, x, x, x, x, x, x, x, x]\n${"bcdefgh"
+        .split("")
+        .map((name, i) => `${name}: &${name} [${Array.from({ length: 10 }, () => `*${"abcdefg"[i]}`).join(", ")}]`)
+        .join("\n")}\n`,
+    },
+    ["[yaml] testbeds/tt.yaml: Excessive alias count indicates a resource exhaustion attack; write out what the aliases (*name) stand for"],
+  ],
+  [
+    "a server that no link joins with the hub",
+    {
+      testbed: `
+tenants: [{ name: red }]
+networks: [{ name: one, tenant: red, kind: evpn, vn: 136, subnet: 10.1.2.0/24 }]
+systems: [{ name: web, tenant: red, server: flap, networks: [{ name: one }] }]
+links: []
+`,
+    },
+    [
+      "[hub-unlinked] networks.one: kind evpn meets at the hub flip, and no link joins flap with it; name flap in a link of flip's, or add links: [{ between: [flip, flap] }]",
+    ],
   ],
   [
     "an address outside the subnet",
@@ -298,7 +373,7 @@ const cases: [what: string, files: Files, golden: string[]][] = [
     "a prefix of the underlay",
     edited("flip: 10.0.1.0/24", "flip: 198.19.9.0/25"),
     [
-      "[bridge-underlay-overlap] networks.red-net.subnets.flip: 198.19.9.0/25 overlaps the underlay of flap (198.19.9.0/24); give the network another prefix",
+      "[servers-address] networks.red-net.subnets.flip: 198.19.9.0/25 overlaps the underlay of flap (198.19.9.0/24); give the network another prefix",
     ],
   ],
   [

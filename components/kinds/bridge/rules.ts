@@ -2,7 +2,7 @@
 import { linkDevice, linksOf, serversOf } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { BridgeNetwork } from "../../config/types.gen";
-import { formatPrefix, overlaps, parseInterfaceAddress } from "../../net/cidr";
+import { formatPrefix, overlaps } from "../../net/cidr";
 import { checkPrefixText, checkUplinksJoined } from "../checks";
 import type { KindRuleContext } from "../kind";
 import { bridgePrefixes, modeOf, routedPrefixes } from "./prefixes";
@@ -128,27 +128,6 @@ const prefixOverlap: BridgeRule = {
   },
 };
 
-const underlayOverlap: BridgeRule = {
-  id: "bridge-underlay-overlap",
-  check: ({ declaration }, report) => {
-    for (const { path, prefix } of routedPrefixes(declaration)) {
-      for (const server of declaration.servers) {
-        for (const text of [server.underlay.ipv4, server.underlay.ipv6]) {
-          const underlay = parseInterfaceAddress(text ?? "")?.prefix;
-          if (underlay !== undefined && overlaps(prefix, underlay)) {
-            report(
-              path,
-              `${formatPrefix(prefix)} overlaps the underlay of ${server.name} (${formatPrefix(underlay)})`,
-              "give the network another prefix",
-            );
-            return;
-          }
-        }
-      }
-    }
-  },
-};
-
 const noUnderlay6: BridgeRule = {
   id: "bridge-underlay-missing",
   check: ({ networks, declaration }, report) => {
@@ -223,7 +202,6 @@ export const bridgeRules: readonly BridgeRule[] = [
   unknownStations,
   unknownServer,
   prefixOverlap,
-  underlayOverlap,
   noUnderlay6,
   port,
   linkUplink,

@@ -174,6 +174,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   },
   docker: { interface: "cilium0", mac: () => "" },
   routesOnServer: true,
+  needsHub: true,
   requires: () => requirements,
   secrets: [{ name: client, file: leafBundle(client) }],
   sysctls: {},

@@ -152,6 +152,7 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   prefixes,
   gateways,
   routesOnServer: false,
+  needsHub: true,
   requires: () => requirements,
   secrets: [{ name: passwordSecret, length: 32 }],
   // Frames from port to port would otherwise take the way through the server's iptables: a third of the throughput, and

@@ -1,5 +1,5 @@
 /** What an EVPN network must not be declared as. */
-import type { Declaration, ServerDeclaration } from "../../config/declaration";
+import { type Declaration, isLabOff, type ServerDeclaration } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { EvpnNetwork } from "../../config/types.gen";
 import {
@@ -87,8 +87,6 @@ const joined: EvpnRule = {
     for (const network of networks) checkUplinksJoined(report, declaration, network.name, evpnServers(declaration, network), "tunnelled");
   },
 };
-
-const isLabOff = (server: ServerDeclaration): boolean => server.isLab && server.underlay.ipv4 === "";
 
 function checkAddress(declaration: Declaration, hub: ServerDeclaration, report: Parameters<EvpnRule["check"]>[1]): void {
   const path = `Pulumi.${hub.name}.yaml: flipflap:server.underlay.routeServer`;

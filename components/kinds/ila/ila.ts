@@ -144,6 +144,7 @@ export const ilaKind: NetworkKind<IlaNetwork> = {
   gateways: () => ({}),
   membersStandAlone: true,
   routesOnServer: true,
+  needsHub: true,
   requires,
   secrets: [{ name: client, file: leafBundle(client) }],
   sysctls: {},

@@ -1,5 +1,5 @@
 /** What an ILA network must not be declared as. */
-import { firstHub, findServer, serversOf, type ServerDeclaration } from "../../config/declaration";
+import { findServer, firstHub, isLabOff, type ServerDeclaration, serversOf } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import type { IlaNetwork } from "../../config/types.gen";
 import { contains, formatAddress, formatPrefix, overlaps, parseAddress, parsePrefix } from "../../net/cidr";
@@ -50,8 +50,6 @@ const oneToOne: IlaRule = {
 };
 
 const stackFile = (server: ServerDeclaration, key: string): string => `Pulumi.${server.name}.yaml: flipflap:server.${key}`;
-const isLabOff = (server: ServerDeclaration): boolean => server.isLab && server.underlay.ipv4 === "";
-
 const locators: IlaRule = {
   id: "ila-locator",
   check: ({ networks, declaration }, report) => {

@@ -122,6 +122,7 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
         .join(":")}`,
   },
   routesOnServer: false,
+  needsHub: true,
   requires: () => [
     { kernelOption: "CONFIG_VXLAN", why: "kind: swarm" },
     { noForeignSwarm: true, why: "kind: swarm" },

@@ -1,8 +1,20 @@
 /** Addresses and prefixes of systems and networks. */
-import { type Declaration, findNetwork } from "../../config/declaration";
+import { type Declaration, findNetwork, isLabOff } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import { kindOf } from "../../kinds/registry";
-import { canonicalAddress, contains, formatPrefix, isHostOf, overlaps, parseAddress } from "../../net/cidr";
+import type { Network } from "../../config/types.gen";
+import {
+  canonicalAddress,
+  contains,
+  formatPrefix,
+  hostPrefix,
+  isHostOf,
+  overlaps,
+  parseAddress,
+  parseInterfaceAddress,
+  parsePrefix,
+  type Prefix,
+} from "../../net/cidr";
 import { asked, resolveMembers } from "../members";
 
 const address: Rule<Declaration> = {
@@ -100,6 +112,74 @@ const full: Rule<Declaration> = {
   },
 };
 
+/** Prefixes that no network of systems can have, and why. */
+const special: readonly (readonly [string, string])[] = [
+  ["0.0.0.0/8", "stands for a host's own network"],
+  ["127.0.0.0/8", "is every host's loopback"],
+  ["169.254.0.0/16", "is link-local: hosts choose addresses in it by themselves"],
+  ["224.0.0.0/3", "is multicast, reserved and broadcast"],
+  ["::/8", "holds the loopback, IPv4's addresses and what is not specified"],
+  ["fe80::/10", "is link-local: every interface has addresses in it"],
+  ["ff00::/8", "is multicast"],
+];
+
+/** The prefixes that a network declares, by their paths. */
+function declaredPrefixes(network: Network): { path: string; text: string }[] {
+  const fields: Readonly<Record<string, unknown>> = { ...network };
+  return ["subnet", "subnet6", "subnets", "subnets6", "sir"].flatMap((key) => {
+    const value = fields[key];
+    const path = `networks.${network.name}.${key}`;
+    if (typeof value === "string") return [{ path, text: value }];
+    return Object.entries((value as Record<string, string> | undefined) ?? {}).map(([server, text]) => ({
+      path: `${path}.${server}`,
+      text,
+    }));
+  });
+}
+
+const specialPrefix: Rule<Declaration> = {
+  id: "special-prefix",
+  check: ({ testbed }, report) => {
+    for (const { path, text } of testbed.networks.flatMap(declaredPrefixes)) {
+      const prefix = parsePrefix(text);
+      const taken = special.find(([range]) => prefix !== undefined && overlaps(prefix, parsePrefix(range) as Prefix));
+      if (prefix === undefined || taken === undefined) continue;
+      report(
+        path,
+        `${text} holds addresses of ${taken[0]}, which ${taken[1]}`,
+        prefix.family === 4 ? "choose one like 10.0.1.0/24" : 'choose one like "fd00:1::/64"',
+      );
+    }
+  },
+};
+
+/** What a lab may take for its servers, whichever slot it gets: lab/ranges.ts. */
+const labRanges = ["198.18.0.0/15", "fdf1:f1a9::/32", "fdf1:f1aa::/32"].map((text) => parsePrefix(text) as Prefix);
+
+/** A network that holds a server's address, or the link between servers, cuts servers off from one another or from their user. */
+const serversAddress: Rule<Declaration> = {
+  id: "servers-address",
+  check: ({ testbed, servers }, report) => {
+    const taken = servers.flatMap((server) => {
+      const own = `the underlay of ${server.name}`;
+      const underlay = [server.underlay.ipv4, server.underlay.ipv6].flatMap((text) => parseInterfaceAddress(text ?? "")?.prefix ?? []);
+      const address = parseAddress(server.address);
+      return [
+        ...underlay.map((prefix) => ({ prefix, of: `${own} (${formatPrefix(prefix)})` })),
+        ...(address === undefined ? [] : [{ prefix: hostPrefix(address), of: `the address of ${server.name} (${server.address})` }]),
+        ...(isLabOff(server)
+          ? labRanges.map((prefix) => ({ prefix, of: `${formatPrefix(prefix)}, which labs take their addresses from` }))
+          : []),
+      ];
+    });
+    for (const { path, text } of testbed.networks.flatMap(declaredPrefixes)) {
+      const prefix = parsePrefix(text);
+      const other = taken.find((one) => prefix !== undefined && overlaps(prefix, one.prefix));
+      if (other !== undefined) report(path, `${text} overlaps ${other.of}`, "give the network another prefix");
+    }
+  },
+};
+
 /** Networks that a server routes for cannot share a prefix there. Kind bridge has a rule of its own, with more to say. */
 const routedOverlap: Rule<Declaration> = {
   id: "routed-overlap",
@@ -141,4 +221,13 @@ const dockerMade: Rule<Declaration> = {
   },
 };
 
-export const addressRules: readonly Rule<Declaration>[] = [address, taken, mac, full, routedOverlap, dockerMade];
+export const addressRules: readonly Rule<Declaration>[] = [
+  address,
+  taken,
+  mac,
+  full,
+  routedOverlap,
+  dockerMade,
+  specialPrefix,
+  serversAddress,
+];

@@ -1,5 +1,5 @@
 /** Servers, their addresses and the links between them. */
-import { type Declaration, linkDevice, linkName } from "../../config/declaration";
+import { type Declaration, firstHub, linkDevice, linkName } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import { kindOf } from "../../kinds/registry";
 import { contains, formatAddress, isHostOf, parseInterfaceAddress } from "../../net/cidr";
@@ -56,6 +56,24 @@ const linkMissing: Rule<Declaration> = {
           `no link joins ${names.join(" and ")}, where its systems sit`,
           `add links: [{ between: [${names.join(", ")}] }]`,
         );
+    }
+  },
+};
+
+const hubUnlinked: Rule<Declaration> = {
+  id: "hub-unlinked",
+  check: (declaration, report) => {
+    const hub = firstHub(declaration)?.name;
+    const { networks, links } = declaration.testbed;
+    for (const network of networks.filter((one) => kindOf(one).needsHub === true)) {
+      for (const { name } of kindOf(network).servers(declaration, network)) {
+        if (hub === undefined || name === hub || links.some(({ between }) => between.includes(name) && between.includes(hub))) continue;
+        report(
+          `networks.${network.name}`,
+          `kind ${network.kind} meets at the hub ${hub}, and no link joins ${name} with it`,
+          `name ${name} in a link of ${hub}'s, or add links: [{ between: [${hub}, ${name}] }]`,
+        );
+      }
     }
   },
 };
@@ -117,4 +135,4 @@ const underlay: Rule<Declaration> = {
   },
 };
 
-export const serverRules: readonly Rule<Declaration>[] = [mtu, linkInterface, linkMissing, hubs, underlay];
+export const serverRules: readonly Rule<Declaration>[] = [mtu, linkInterface, linkMissing, hubUnlinked, hubs, underlay];

@@ -35,4 +35,14 @@ const image: Rule<Declaration> = {
   },
 };
 
-export const systemRules: readonly Rule<Declaration>[] = [files, image];
+const environment: Rule<Declaration> = {
+  id: "env-name",
+  check: ({ testbed }, report) => {
+    for (const system of testbed.systems)
+      for (const name of Object.keys(system.env ?? {}))
+        if (!/^[^=\s\p{Cc}]+$/u.test(name))
+          report(`systems.${system.name}.env.${JSON.stringify(name)}`, "is no name of a variable", "leave out = and blanks");
+  },
+};
+
+export const systemRules: readonly Rule<Declaration>[] = [files, image, environment];
