@@ -22,16 +22,21 @@ type agent struct {
 
 	ilaError error
 
-	mu sync.Mutex
-	// Of containers started by hand: their plans, and those whose network there is not.
-	byHand  map[string]*spec
-	refused map[string]bool
+	systems queues
+	atOnce  chan struct{} // how many systems a look at everything works on at once
 
-	known map[string]*spec // attached once: what to take back when the spec is gone
-	tried map[string]attachStatus
+	mu      sync.Mutex       // of the maps below; held for their reading and writing only
+	known   map[string]*spec // attached once: what to take back when the spec is gone
+	tried   map[string]attachStatus
+	retries map[string]retry // systems whose attach failed
+	queued  map[string]bool  // systems that a look at everything is to come to
+	stopped map[string]bool  // systems that somebody stopped
+	guards  map[string]*guard
 
-	guarded map[string]string // docker networks whose guard stands, and where
-	stopped map[string]bool   // systems that somebody stopped
+	// Of containers started by hand: their plans, and those that get none. One look at them at a time.
+	byHandMu sync.Mutex
+	byHand   map[string]*spec
+	refused  map[string]bool
 
 	wake func() // for a look at everything; nil where it looks once
 
@@ -45,11 +50,18 @@ type agent struct {
 	inSwarmAt time.Time // when docker last said that this server is in its swarm
 }
 
+func newAgent() *agent {
+	return &agent{
+		atOnce: make(chan struct{}, 32),
+		known:  map[string]*spec{}, tried: map[string]attachStatus{}, retries: map[string]retry{},
+		queued: map[string]bool{}, stopped: map[string]bool{}, guards: map[string]*guard{},
+		byHand: map[string]*spec{}, refused: map[string]bool{},
+	}
+}
+
 // run follows docker's events and the folder of specs until ctx ends. A failed attach (a bridge that is
-// not there yet, say) is tried again every second.
+// not there yet, say) is tried again by itself.
 func (a *agent) run(ctx context.Context) error {
-	a.known, a.tried = map[string]*spec{}, map[string]attachStatus{}
-	a.byHand, a.refused = map[string]*spec{}, map[string]bool{}
 	changed := make(chan struct{}, 1)
 	wake := func() {
 		select {
@@ -61,12 +73,7 @@ func (a *agent) run(ctx context.Context) error {
 	if err := watchFolder(a.specsDir, wake); err != nil {
 		return err
 	}
-	kinds := a.kindsDir()
-	if err := os.MkdirAll(kinds, 0o755); err == nil {
-		if err := watchFolder(kinds, wake); err != nil {
-			return err
-		}
-	}
+	go a.followKinds(ctx, wake)
 	go a.followParents(ctx)
 	a.openShortcut(ctx, wake)
 	a.ila = ila.NewEngine(a.ilaOptions(ila.OpenEtcd(ilaBundle)))
@@ -108,11 +115,36 @@ func (a *agent) run(ctx context.Context) error {
 		case <-again.C:
 			a.ila.FollowUplink()
 			a.tell("swarm", a.joinSwarm(ctx))
-			if a.ilaError != nil || a.anyFailed() {
-				a.configureILA(ctx)
-				a.reconcileAll(ctx)
+			if a.ilaError != nil {
+				if a.configureILA(ctx); a.ilaError == nil {
+					wake()
+				}
+			}
+			for _, system := range a.due(time.Now()) {
+				a.again(ctx, system)
 			}
 		}
+	}
+}
+
+// followKinds watches the folder of kinds, which comes and goes with what is in it.
+func (a *agent) followKinds(ctx context.Context, wake func()) {
+	var watched uint64
+	for ; ctx.Err() == nil; time.Sleep(time.Second) {
+		var now unix.Stat_t
+		if err := unix.Stat(a.kindsDir(), &now); err != nil {
+			watched = 0
+			continue
+		}
+		if now.Ino == watched {
+			continue
+		}
+		if err := watchFolder(a.kindsDir(), wake); err != nil {
+			log.Print(err)
+			continue
+		}
+		watched = now.Ino
+		wake() // what came before it was watched
 	}
 }
 
@@ -175,16 +207,60 @@ func (a *agent) openShortcut(ctx context.Context, wake func()) {
 	}
 }
 
-func (a *agent) anyFailed() bool {
+// due gives the failed systems whose time has come.
+func (a *agent) due(now time.Time) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, status := range a.tried {
-		if status.Error != "" {
-			return true
+	var all []string
+	for system, r := range a.retries {
+		if !now.Before(r.at) {
+			all = append(all, system)
 		}
 	}
-	return false
+	return all
 }
+
+// specPath gives the file of a system's plan; none where the name is no file's.
+func (a *agent) specPath(system string) (string, bool) {
+	path := filepath.Join(a.specsDir, system+".json")
+	return path, filepath.Base(path) == system+".json"
+}
+
+// again looks at one system, unless that is to come anyway.
+func (a *agent) again(ctx context.Context, system string) {
+	path, ok := a.specPath(system)
+	if !ok || !a.queue(system) {
+		return
+	}
+	a.systems.add(system, func() {
+		a.unqueue(system)
+		if s, err := readSpec(path); err == nil {
+			a.reconcile(ctx, s)
+		} else {
+			a.forget(system)
+		}
+	})
+}
+
+// queue is false where the system waits for a look already.
+func (a *agent) queue(system string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.queued[system] {
+		return false
+	}
+	a.queued[system] = true
+	return true
+}
+
+func (a *agent) unqueue(system string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.queued, system)
+}
+
+// endsContainer tells the signals by which docker stops containers from those that programs take for a word.
+var endsContainer = map[string]bool{"2": true, "3": true, "9": true, "15": true}
 
 // onEvent is the short way of a container's start: its own spec and no other.
 func (a *agent) onEvent(ctx context.Context, e event, wake func()) {
@@ -193,20 +269,32 @@ func (a *agent) onEvent(ctx context.Context, e event, wake func()) {
 		wake() // one of ours, that others may wait for
 		return
 	}
-	path := filepath.Join(a.specsDir, system+".json")
-	if filepath.Base(path) != system+".json" {
+	path, ok := a.specPath(system)
+	if !ok {
 		return
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	s, err := readSpec(path)
-	if err != nil {
-		return // its spec is still to come, and wakes us then
-	}
 	switch e.Action {
 	case "kill": // by somebody, who will say when it is to run again
-		a.stopped[system] = true
-	case "die":
+		if endsContainer[e.Actor.Attributes["signal"]] {
+			a.stopped[system] = true
+		}
+	case "start":
+		delete(a.stopped, system)
+	}
+	a.mu.Unlock()
+	if e.Action == "kill" {
+		return
+	}
+	a.systems.add(system, func() {
+		s, err := readSpec(path)
+		if err != nil {
+			return // its spec is still to come, and wakes us then
+		}
+		if e.Action != "die" {
+			a.reconcile(ctx, s)
+			return
+		}
 		if err := a.detach(s); err != nil {
 			log.Printf("%s: stopped: %v", system, err)
 		}
@@ -214,52 +302,105 @@ func (a *agent) onEvent(ctx context.Context, e event, wake func()) {
 		if s.StartedByAgent {
 			time.AfterFunc(100*time.Millisecond, wake)
 		}
-	default:
-		delete(a.stopped, system)
-		a.reconcile(ctx, s)
-	}
+	})
 }
 
 func (a *agent) forget(system string) {
+	a.mu.Lock()
 	delete(a.tried, system)
+	delete(a.retries, system)
+	a.mu.Unlock()
 	if err := os.Remove(filepath.Join(a.statusDir, system+".json")); err != nil && !os.IsNotExist(err) {
 		log.Print(err)
 	}
 }
 
-// reconcileAll attaches every system that has a spec and takes back what has none any more.
-func (a *agent) reconcileAll(ctx context.Context) []attachStatus {
+// gone gives the systems that were attached and have no spec any more.
+func (a *agent) gone(files map[string]string) map[string]*spec {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	all := map[string]*spec{}
+	for system, old := range a.known {
+		if _, declared := files[system]; !declared && !old.isByHand {
+			all[system] = old
+		}
+	}
+	return all
+}
+
+// takeBack detaches a system that is declared no longer; where that fails it is tried again with the next look at everything.
+func (a *agent) takeBack(system string, old *spec) {
+	if err := a.detach(old); err != nil {
+		log.Printf("%s: %v", system, err)
+		return
+	}
+	a.mu.Lock()
+	delete(a.known, system)
+	a.mu.Unlock()
+	a.forget(system)
+}
+
+// patience is how long what is declared waits for what is not to make room.
+const patience = 2 * time.Second
+
+// reconcileAll has every system that has a spec attached, and taken back what has none any more. What it gives is closed when all
+// of it is done; a system whose turn is still to come from before is not waited for twice.
+func (a *agent) reconcileAll(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
 	files, err := specFiles(a.specsDir)
 	if err != nil {
 		log.Print(err)
-		return nil
+		close(done)
+		return done
 	}
-	for system, old := range a.known {
-		if _, declared := files[system]; !declared && !old.isByHand {
-			if err := a.detach(old); err != nil {
-				log.Printf("%s: %v", system, err)
-				continue
-			}
-			delete(a.known, system)
-			a.forget(system)
+	leaving := []<-chan struct{}{}
+	for system, old := range a.gone(files) {
+		leaving = append(leaving, a.systems.add(system, func() { a.takeBack(system, old) }))
+	}
+	timeout := time.After(patience)
+	for _, one := range leaving {
+		select {
+		case <-one:
+		case <-timeout:
 		}
 	}
-	var all []attachStatus
+	var coming []<-chan struct{}
 	for system, path := range files {
-		s, err := readSpec(path)
-		if err != nil {
-			log.Printf("%s: %v", system, err)
+		if !a.queue(system) {
 			continue
 		}
-		if status, ok := a.reconcile(ctx, s); ok {
-			all = append(all, status)
-		}
+		coming = append(coming, a.systems.add(system, func() {
+			a.atOnce <- struct{}{}
+			defer func() { <-a.atOnce }()
+			a.unqueue(system)
+			s, err := readSpec(path)
+			if err != nil {
+				log.Printf("%s: %v", system, err)
+				return
+			}
+			a.reconcile(ctx, s)
+		}))
 	}
-	a.reconcileByHand(ctx)
-	if a.ila != nil {
-		a.ila.Settled()
+	go func() {
+		defer close(done)
+		for _, one := range coming {
+			<-one
+		}
+		a.reconcileByHand(ctx)
+		if a.ila != nil {
+			a.ila.Settled()
+		}
+	}()
+	return done
+}
+
+// allTried gives what became of every system, once all is done.
+func (a *agent) allTried() []attachStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []attachStatus
+	for _, status := range a.tried {
+		all = append(all, status)
 	}
 	return all
 }
@@ -274,13 +415,40 @@ func (a *agent) lastAttached(system string) int {
 }
 
 func (a *agent) statusOf(system string) attachStatus {
-	if status, known := a.tried[system]; known {
+	a.mu.Lock()
+	status, known := a.tried[system]
+	a.mu.Unlock()
+	if known {
 		return status
 	}
 	return readStatus(a.statusDir, system)
 }
 
-// reconcile attaches one system where its container runs; false where it does not.
+func (a *agent) knownSpec(system string) *spec {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known[system]
+}
+
+// note keeps what became of a system, and gives what was known before.
+func (a *agent) note(s *spec, status attachStatus) attachStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.tried[s.System]
+	if status.Error == "" {
+		a.known[s.System] = s
+		delete(a.retries, s.System)
+	} else if !s.isByHand {
+		a.retries[s.System] = a.retries[s.System].after(time.Now())
+	}
+	isSame := before.SpecHash == status.SpecHash && before.Pid == status.Pid
+	if before.trouble() != "" || status.trouble() != "" || !isSame {
+		a.tried[s.System] = status
+	}
+	return before
+}
+
+// reconcile attaches one system where its container runs; false where it does not. Called by the system's queue alone.
 func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	begin := time.Now()
 	c, err := a.inspect(ctx, s.Container)
@@ -306,7 +474,7 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	}
 	status := attachStatus{System: s.System, SpecHash: s.hash}
 	if err == nil {
-		if old := a.known[s.System]; old != nil && old.hash != s.hash {
+		if old := a.knownSpec(s.System); old != nil && old.hash != s.hash {
 			if err := a.detachChanged(old, s); err != nil {
 				log.Printf("%s: %v", s.System, err)
 			}
@@ -315,6 +483,9 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 		s.instance = fmt.Sprint(c.State.StartedAt.UnixMilli())
 		err = a.attach(ctx, s, c, a.lastAttached(s.System) != c.State.Pid)
 	}
+	if err == nil && a.pids == nil {
+		err = a.docker.limitProcesses(ctx, c, s.Processes)
+	}
 	status.WorkMs = time.Since(begin).Milliseconds()
 	if isWaiting(err) {
 		status.Waiting, err = err.Error(), nil
@@ -322,21 +493,15 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	if err != nil {
 		status.Error = err.Error()
 	} else {
-		if a.known != nil {
-			a.known[s.System] = s
-		}
 		status.AttachedMs = time.Since(c.State.StartedAt).Milliseconds()
 	}
 	status.Nftables = s.nftables
-	before := a.tried[s.System]
+	before := a.note(s, status)
 	if before.trouble() == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && status.trouble() == "" {
 		return before, true // nothing new: the figures of the first attach stay
 	}
 	if status.trouble() != before.trouble() || status.trouble() == "" {
 		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, status.trouble())
-	}
-	if a.tried != nil {
-		a.tried[s.System] = status
 	}
 	if err := writeStatus(a.statusDir, status); err != nil {
 		log.Print(err)

@@ -28,7 +28,7 @@ func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) e
 		if err := a.detachOthers(s, inside); err != nil {
 			return err
 		}
-		if err := a.settleNftables(s, c.State.Pid); err != nil {
+		if err := a.settleNftables(s, ns); err != nil {
 			return err
 		}
 		// After what is ours and of another plan is gone: docker (20.10) takes a network for joined whose address met a route in its way.

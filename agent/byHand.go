@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"net/url"
+	"strings"
 
 	"flipflap.local/agent/ila"
 )
@@ -43,11 +44,13 @@ func byHandSpec(id string, n ila.NetworkFacts, isTaken func(string) bool) *spec 
 	return &spec{System: byHandName(id), Container: id, Interfaces: []ifaceSpec{iface}, isByHand: true}
 }
 
-// reconcileByHand attaches what runs with our label and no plan, and lets go of what does not run any more; the caller holds the lock.
+// reconcileByHand attaches what runs with our label and no plan, and lets go of what does not run any more.
 func (a *agent) reconcileByHand(ctx context.Context) {
 	if a.ila == nil || a.pids != nil {
 		return
 	}
+	a.byHandMu.Lock()
+	defer a.byHandMu.Unlock()
 	running, err := a.docker.labelled(ctx, networkLabel)
 	if err != nil {
 		log.Printf("containers with the label %s: %v", networkLabel, err)
@@ -59,6 +62,14 @@ func (a *agent) reconcileByHand(ctx context.Context) {
 			continue
 		}
 		name := byHandName(c.ID)
+		if mode := c.HostConfig.NetworkMode; mode == "host" || strings.HasPrefix(mode, "container:") {
+			// Its network is the server's own, or another container's.
+			if !a.refused[c.ID] {
+				log.Printf("%s: it has no network of its own (--network %s), so it is not attached", name, mode)
+			}
+			a.refused[c.ID] = true
+			continue
+		}
 		network, known := a.ila.Network(c.Labels[networkLabel])
 		if !known {
 			if !a.refused[c.ID] {
@@ -83,14 +94,17 @@ func (a *agent) reconcileByHand(ctx context.Context) {
 			continue
 		}
 		delete(a.byHand, name)
+		a.mu.Lock()
 		delete(a.known, name)
+		a.mu.Unlock()
 		a.forget(name)
 	}
 }
 
 type listed struct {
-	ID     string `json:"Id"`
-	Labels map[string]string
+	ID         string `json:"Id"`
+	Labels     map[string]string
+	HostConfig struct{ NetworkMode string }
 }
 
 // labelled lists the running containers that have a label.

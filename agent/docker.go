@@ -14,14 +14,19 @@ import (
 )
 
 // docker speaks the few calls of the engine's API that the agent needs (docker 20.10 and later; without a version in the path the daemon takes its own).
-type docker struct{ client *http.Client }
+type docker struct {
+	client *http.Client
+	events *http.Client // its answer has no end
+}
+
+// callTimeout is for a daemon that hangs: what waits for it fails, and is tried again.
+const callTimeout = 30 * time.Second
 
 func newDocker(socket string) *docker {
-	return &docker{client: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	return &docker{client: &http.Client{Transport: transport, Timeout: callTimeout}, events: &http.Client{Transport: transport}}
 }
 
 type container struct {
@@ -33,9 +38,26 @@ type container struct {
 		StartedAt time.Time
 	}
 	Config          struct{ Labels map[string]string }
+	HostConfig      struct{ PidsLimit *int64 }
 	NetworkSettings struct {
 		Networks map[string]struct{ EndpointID, IPAddress string }
 	}
+}
+
+// processes gives how many it may have at once; 0: any number.
+func (c *container) processes() int64 {
+	if c.HostConfig.PidsLimit == nil {
+		return 0
+	}
+	return *c.HostConfig.PidsLimit
+}
+
+// limitProcesses holds for the container's later starts, too.
+func (d *docker) limitProcesses(ctx context.Context, c *container, most int64) error {
+	if most == 0 || c.processes() == most {
+		return nil
+	}
+	return d.post(ctx, "/containers/"+c.ID+"/update", map[string]int64{"PidsLimit": most})
 }
 
 type event struct {
@@ -44,7 +66,7 @@ type event struct {
 }
 
 func (d *docker) get(ctx context.Context, path string) (*http.Response, error) {
-	return d.call(ctx, http.MethodGet, path, nil)
+	return call(ctx, d.client, http.MethodGet, path, nil)
 }
 
 // send makes a call whose answer says nothing but that it was done.
@@ -56,7 +78,7 @@ func (d *docker) send(ctx context.Context, method, path string, body any) error 
 			return err
 		}
 	}
-	response, err := d.call(ctx, method, path, data)
+	response, err := call(ctx, d.client, method, path, data)
 	if err == nil {
 		response.Body.Close()
 	}
@@ -67,7 +89,7 @@ func (d *docker) post(ctx context.Context, path string, body any) error {
 	return d.send(ctx, http.MethodPost, path, body)
 }
 
-func (d *docker) call(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+func call(ctx context.Context, client *http.Client, method, path string, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -75,7 +97,7 @@ func (d *docker) call(ctx context.Context, method, path string, body []byte) (*h
 	if len(body) > 0 {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	response, err := d.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +159,7 @@ func (d *docker) follow(ctx context.Context, label string, started func(), on fu
 		"event": {"start", "die", "kill"},
 		"label": {label},
 	})
-	response, err := d.get(ctx, "/events?filters="+url.QueryEscape(string(filters)))
+	response, err := call(ctx, d.events, http.MethodGet, "/events?filters="+url.QueryEscape(string(filters)), nil)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -78,11 +79,29 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 	return nil
 }
 
+// guard is of a docker network: where it stands, and one look at it at a time.
+type guard struct {
+	mu     sync.Mutex
+	stands string
+}
+
+func (a *agent) guardOf(network string) *guard {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.guards[network] == nil {
+		a.guards[network] = &guard{}
+	}
+	return a.guards[network]
+}
+
 // guardNetwork runs the script that guards a network: again where what it guards, or the script, is another one.
 func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 	if d.Guard == "" {
 		return nil
 	}
+	g := a.guardOf(d.Network)
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	guarded, into, err := a.guardedPlace(ctx, d)
 	if err != nil {
 		return err
@@ -92,14 +111,14 @@ func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 		return err
 	}
 	now := fmt.Sprint(guarded, script.Ino, script.Mtim)
-	if a.guarded[d.Network] == now {
+	if g.stands == now {
 		return nil
 	}
-	delete(a.guarded, d.Network)
+	g.stands = ""
 	if err := a.onHost(append(into, "sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard))...); err != nil {
 		return err
 	}
-	a.guarded[d.Network] = now
+	g.stands = now
 	return nil
 }
 
@@ -153,7 +172,10 @@ func hostSpecs(stack string) string { return "/var/lib/flipflap/" + stack + "/at
 // start starts a container that docker does not start by itself, once what guards its networks stands. One that somebody
 // stopped stays so until docker or this agent is started again, as docker's own restart policy has it.
 func (a *agent) start(ctx context.Context, s *spec, c *container) error {
-	if !s.StartedByAgent || a.stopped[s.System] {
+	a.mu.Lock()
+	stopped := a.stopped[s.System]
+	a.mu.Unlock()
+	if !s.StartedByAgent || stopped {
 		return errNotOurs
 	}
 	for _, iface := range s.Interfaces {

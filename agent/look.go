@@ -28,6 +28,7 @@ type looked struct {
 	System     string                 `json:"system"`
 	Interfaces map[string]lookedIface `json:"interfaces"`
 	Sysctls    map[string]string      `json:"sysctls"`
+	Processes  int64                  `json:"processes"`
 	Nftables   string                 `json:"nftables,omitempty"` // as declared, changed
 	Error      string                 `json:"error,omitempty"`
 }
@@ -103,7 +104,7 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 	if err != nil || c == nil || !c.State.Running {
 		return nil, err
 	}
-	found := &looked{Interfaces: map[string]lookedIface{}, Sysctls: map[string]string{}}
+	found := &looked{Interfaces: map[string]lookedIface{}, Sysctls: map[string]string{}, Processes: c.processes()}
 	return found, a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
 		for _, want := range s.Interfaces {
 			iface, err := a.lookAtInterface(want, inside)
@@ -114,7 +115,7 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 				found.Interfaces[want.Name] = *iface
 			}
 		}
-		if found.Nftables, err = a.lookAtNftables(s, c.State.Pid); err != nil {
+		if found.Nftables, err = a.lookAtNftables(s, ns); err != nil {
 			return fmt.Errorf("nftables: %w", err)
 		}
 		return inNamespace(ns, func() error {

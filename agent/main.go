@@ -45,7 +45,7 @@ func main() {
 		return
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	a := &agent{guarded: map[string]string{}, stopped: map[string]bool{}}
+	a := newAgent()
 	flags.StringVar(&a.stack, "stack", "", "the stack whose containers are ours")
 	flags.StringVar(&a.specsDir, "specs", "/specs", "attach specs, one file a system")
 	flags.StringVar(&a.statusDir, "status", "/status", "what was attached, one file a system")
@@ -73,7 +73,8 @@ func main() {
 		}
 	case "once":
 		failed := false
-		for _, status := range a.reconcileAll(ctx) {
+		<-a.reconcileAll(ctx)
+		for _, status := range a.allTried() {
 			line, _ := json.Marshal(status)
 			fmt.Println(string(line))
 			failed = failed || status.Error != ""
@@ -138,7 +139,8 @@ func (a *agent) static(ctx context.Context, pids, registry string) error {
 	if err := a.ila.Configure(ctx); err != nil {
 		return err
 	}
-	for _, status := range a.reconcileAll(ctx) {
+	<-a.reconcileAll(ctx)
+	for _, status := range a.allTried() {
 		if status.Error != "" {
 			return fmt.Errorf("%s: %s", status.System, status.Error)
 		}

@@ -4,7 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"strings"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // toldNftables is what a container's nftables was told, and how it listed that.
@@ -18,14 +22,22 @@ func shortHash(text string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// nftIn runs the server's nft in a container's network: whatever its image is.
-func (a *agent) nftIn(pid int, input string, words ...string) (string, error) {
-	return a.tellHost(input, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid), "nft"}, words...)...)
+// nftIn runs the server's nft in a container's network: whatever its image is. By the namespace that is held, and not by a
+// process's number, which may be another's by now.
+func (a *agent) nftIn(ns netns.NsHandle, input string, words ...string) (string, error) {
+	// A file of its own: the handle stays the caller's.
+	own, err := unix.FcntlInt(uintptr(ns), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	file := os.NewFile(uintptr(own), "netns")
+	defer file.Close()
+	return a.tellHost(file, input, append([]string{"nsenter", "--net=" + inherited, "nft"}, words...)...)
 }
 
 // listNftables gives all rules without counters and what else changes by itself.
-func (a *agent) listNftables(pid int) (string, error) {
-	listed, err := a.nftIn(pid, "", "-s", "list", "ruleset")
+func (a *agent) listNftables(ns netns.NsHandle) (string, error) {
+	listed, err := a.nftIn(ns, "", "-s", "list", "ruleset")
 	return withoutLearned(listed), err
 }
 
@@ -54,14 +66,14 @@ func withoutLearned(listed string) string {
 }
 
 // settleNftables makes the rules in a container those of its plan, in one step; none where the plan has none any more.
-func (a *agent) settleNftables(s *spec, pid int) error {
+func (a *agent) settleNftables(s *spec, ns netns.NsHandle) error {
 	before := a.statusOf(s.System).Nftables
 	if s.Nftables == "" && before == nil {
 		return nil
 	}
 	// What is there stays known where new rules are refused.
 	s.nftables = before
-	listed, err := a.listNftables(pid)
+	listed, err := a.listNftables(ns)
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
@@ -69,10 +81,10 @@ func (a *agent) settleNftables(s *spec, pid int) error {
 	if before != nil && *before == now {
 		return nil
 	}
-	if _, err := a.nftIn(pid, "flush ruleset\n"+s.Nftables, "-f", "-"); err != nil {
+	if _, err := a.nftIn(ns, "flush ruleset\n"+s.Nftables, "-f", "-"); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	if listed, err = a.listNftables(pid); err != nil {
+	if listed, err = a.listNftables(ns); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	s.nftables = nil
@@ -83,12 +95,12 @@ func (a *agent) settleNftables(s *spec, pid int) error {
 }
 
 // lookAtNftables compares with what was listed when the plan's rules were put there.
-func (a *agent) lookAtNftables(s *spec, pid int) (string, error) {
+func (a *agent) lookAtNftables(s *spec, ns netns.NsHandle) (string, error) {
 	if s.Nftables == "" {
 		return "", nil
 	}
 	told := readStatus(a.statusDir, s.System).Nftables
-	listed, err := a.listNftables(pid)
+	listed, err := a.listNftables(ns)
 	if err != nil {
 		return "", err
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,12 +21,15 @@ func init() { runtime.LockOSThread() }
 // onHost runs a command of the server's own, in this process's network namespace and with the server's files: the agent's image
 // holds nothing but the agent.
 func (a *agent) onHost(command ...string) error {
-	_, err := a.tellHost("", command...)
+	_, err := a.tellHost(nil, "", command...)
 	return err
 }
 
-// tellHost does so with an input, and gives what the command printed.
-func (a *agent) tellHost(input string, command ...string) (string, error) {
+// inherited is what a command finds the first of its files as.
+const inherited = "/proc/self/fd/3"
+
+// tellHost does so with a file that the command inherits, if there is one, and an input, and gives what the command printed.
+func (a *agent) tellHost(file *os.File, input string, command ...string) (string, error) {
 	type result struct {
 		said string
 		err  error
@@ -33,14 +38,33 @@ func (a *agent) tellHost(input string, command ...string) (string, error) {
 	go func() {
 		// Never unlocked: the thread ends with the goroutine, and its namespaces with it.
 		runtime.LockOSThread()
-		said, err := runIn(filepath.Join(a.proc, "1/ns/mnt"), input, command)
+		said, err := runIn(filepath.Join(a.proc, "1/ns/mnt"), file, input, command)
 		done <- result{said, err}
 	}()
 	got := <-done
 	return got.said, got.err
 }
 
-func runIn(mounts, input string, command []string) (string, error) {
+const (
+	hostTimeout  = 30 * time.Second
+	mostOutput   = 4 << 20
+	keptOfOutput = 300 // of an error's words
+)
+
+// bounded keeps what is written to it, up to a limit: rules of a tenant's own can be as many as it likes.
+type bounded struct {
+	bytes.Buffer
+	limit int
+}
+
+func (b *bounded) Write(data []byte) (int, error) {
+	if b.Len()+len(data) > b.limit {
+		return 0, fmt.Errorf("more than %d bytes", b.limit)
+	}
+	return b.Buffer.Write(data)
+}
+
+func runIn(mounts string, file *os.File, input string, command []string) (string, error) {
 	ns, err := os.Open(mounts)
 	if err != nil {
 		return "", err
@@ -52,13 +76,22 @@ func runIn(mounts, input string, command []string) (string, error) {
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
 		return "", fmt.Errorf("%s: %w", mounts, err)
 	}
-	program := exec.Command(command[0], command[1:]...)
+	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
+	defer cancel()
+	program := exec.CommandContext(ctx, command[0], command[1:]...)
+	// A child of it that lives on must not keep us waiting for its output.
+	program.WaitDelay = time.Second
+	if file != nil {
+		program.ExtraFiles = []*os.File{file}
+	}
 	program.Stdin = strings.NewReader(input)
 	program.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	program.Dir = "/"
-	said, err := program.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, bytes.TrimSpace(said))
+	said := &bounded{limit: mostOutput}
+	program.Stdout, program.Stderr = said, said
+	if err := program.Run(); err != nil {
+		words := bytes.TrimSpace(said.Bytes())
+		return "", fmt.Errorf("%w: %s", err, words[max(0, len(words)-keptOfOutput):])
 	}
-	return string(said), nil
+	return said.String(), nil
 }

@@ -17,7 +17,8 @@ type spec struct {
 	Sysctls    map[string]string `json:"sysctls"`
 	Interfaces []ifaceSpec       `json:"interfaces"`
 	// All of nftables in the container's network. Empty: what is there is not our business.
-	Nftables string `json:"nftables"`
+	Nftables  string `json:"nftables"`
+	Processes int64  `json:"processes"` // at most at once; 0: as docker has it
 	// Not by docker: only once what guards its networks stands.
 	StartedByAgent bool `json:"startedByAgent"`
 

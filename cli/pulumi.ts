@@ -157,6 +157,8 @@ export interface DeployedStack {
   readonly unmade: readonly string[];
   readonly resources: readonly StackResource[];
   readonly testbed: string | undefined;
+  /** What `declarationHash` said of the declaration. */
+  readonly declaration: string | undefined;
 }
 
 /** What Pulumi keeps in a file of the project's own backend; `pulumi stack export` gives the same, and takes half a second. */
@@ -219,5 +221,6 @@ export function deployedStack(stack: string, state: ExportedStack): DeployedStac
     unmade: declared.flatMap(({ name }) => (made.has(name) ? [] : [name])),
     resources,
     testbed: own?.testbed as string | undefined,
+    declaration: own?.declaration as string | undefined,
   };
 }

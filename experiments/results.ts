@@ -11,6 +11,8 @@ export interface RunHeader {
   readonly definition: Experiment;
   readonly profile: ProfileName;
   readonly testbed: string;
+  /** Of what was deployed; absent in runs of before. */
+  readonly declaration?: string;
   /** Of its networks, by their names. */
   readonly kinds: Readonly<Record<string, string>>;
   /** A picture of it, SVG. */

@@ -1,6 +1,6 @@
 /** Runs an experiment on what is deployed: interleaved rounds with server to server in each, until the intervals are narrow enough. */
 import { performance } from "node:perf_hooks";
-import { findNetwork } from "../components/config/declaration";
+import { declarationHash, findNetwork } from "../components/config/declaration";
 import { kindOf } from "../components/kinds/registry";
 import { allows } from "../components/net/policy/resolve";
 import { networkPolicies } from "../components/testbed/policies";
@@ -88,6 +88,7 @@ export async function begin(site: Site, started: Started): Promise<RunWriter> {
     definition: experiment,
     profile,
     testbed: site.declaration.name,
+    declaration: declarationHash(site.declaration),
     kinds: Object.fromEntries(site.declaration.testbed.networks.map(({ name: network, kind }) => [network, kind])),
     topology,
     seed,

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { declarationHash } from "../../components/config/declaration";
 import { isBaseline, type ProfileName } from "../../experiments/cells";
 import { experimentNames, loadExperiment } from "../../experiments/load";
 import { begin, plannedCells, proceed, type RunControl } from "../../experiments/run";
@@ -35,6 +36,12 @@ async function checkDeployed({ root, declaration }: Context): Promise<void> {
   if (missing.length > 0)
     throw new Error(
       `testbed ${declaration.name} is not up on ${missing.join(", ")}: flipflap up (or npm run up -- --testbed ${declaration.name}), then this again`,
+    );
+  const declared = declarationHash(declaration);
+  const other = declaration.servers.filter((_, i) => stacks[i]?.declaration !== declared).map(({ name }) => name);
+  if (other.length > 0)
+    throw new Error(
+      `what is declared has changed since it was deployed on ${other.join(", ")}: flipflap up (or undo the change), then this again`,
     );
 }
 
@@ -132,6 +139,10 @@ async function resume(name: string | undefined, json: boolean): Promise<number> 
     throw new UsageError(`${run} was begun on testbed ${header.testbed}, and ${context.declaration.name} is declared now`);
   await leaseServers(context, context.declaration.servers);
   await checkDeployed(context);
+  if (header.declaration !== undefined && header.declaration !== declarationHash(context.declaration))
+    throw new Error(
+      `${run} was measured on another declaration of testbed ${header.testbed}: put that back and flipflap up, or flipflap experiment run ${header.experiment}`,
+    );
   return goOn(context, new RunWriter(root, run), json);
 }
 

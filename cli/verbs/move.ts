@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isMap, isSeq, parseDocument } from "yaml";
 import { checkedDeclaration } from "../../components/testbed/check";
@@ -61,12 +61,17 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     await leaseServers(context, declaration.servers);
     const file = join(root, "testbeds", `${declaration.name}.yaml`);
     const before = readFileSync(file, "utf8");
-    writeFileSync(file, movedText(before, name ?? "", to));
+    // Whole or not at all.
+    const put = (text: string): void => {
+      writeFileSync(`${file}.new`, text);
+      renameSync(`${file}.new`, file);
+    };
+    put(movedText(before, name ?? "", to));
     let moved: Context;
     try {
       moved = { root, declaration: checkedDeclaration(root, readLabState(root), true) };
     } catch (error) {
-      writeFileSync(file, before);
+      put(before);
       throw error;
     }
     const begin = Date.now();

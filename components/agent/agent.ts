@@ -4,7 +4,7 @@ import { renderContainer } from "../host/container";
 import { renderObject } from "../host/hostObject";
 import { specsFolder, statusFolder } from "../host/objects/agentFolders";
 import { ownContainers } from "../net/names";
-import { contentOf, type PartsSite } from "../parts";
+import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
 import type { ServerPlan } from "../testbed/plan";
 
@@ -27,7 +27,7 @@ export class Agent extends pulumi.ComponentResource {
     const parts = needed.flatMap((need) =>
       need.parts.map((part) => renderObject(name, part, site, { parent: this, dependsOn: [folders] })),
     );
-    const files = needed.flatMap((need) => need.files.map(({ path, content }) => ({ path, content: contentOf(content, site) })));
+    const files = needed.flatMap((need) => need.files.map((file) => fileOf(file, site)));
     const { source, resource } = server.image("agent");
     const container = renderContainer(
       `${name}-container`,

@@ -1,4 +1,5 @@
 /** What is declared, of all servers: the testbed and the stack files, schema-checked. */
+import { createHash } from "node:crypto";
 import type { PolicyFile } from "../net/policy/resolve";
 import type { Link, Network, System, Testbed, Underlay } from "./types.gen";
 
@@ -76,4 +77,12 @@ export function systemsOn(declaration: Declaration, server: string): System[] {
 export function linksOf(declaration: Declaration, servers: readonly ServerDeclaration[]): Link[] {
   const names = servers.map((server) => server.name);
   return declaration.testbed.links.filter((link) => link.between.filter((name) => names.includes(name)).length >= 2);
+}
+
+/** Tells whether two declarations are the same, whatever their files look like. */
+export function declarationHash({ servers, testbed, policies, nftables }: Declaration): string {
+  // Where a key is on this machine is nothing of the testbed's.
+  const known = servers.map(({ privateKeyFile: _, ...server }) => server);
+  const text = JSON.stringify([known, testbed, policies, nftables]);
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

@@ -1,13 +1,13 @@
 /** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
 import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import { canonicalInterfaceAddress } from "../net/cidr";
 import { readPolicyFile } from "./policies";
 import type { LabState } from "../../lab/state";
 import { type Declaration, defaultUplink, type ServerDeclaration } from "./declaration";
 import type { Fault } from "./faults";
-import { readStackFiles, readTestbedFile, type StackSource } from "./sources";
+import { insideProject, outside, readStackFiles, readTestbedFile, type StackSource } from "./sources";
 import type { RealServer, StackFile, Testbed } from "./types.gen";
 import { validateStackFile, validateTestbed } from "./validate";
 
@@ -74,7 +74,11 @@ function readNftables(root: string, { systems }: Testbed, faults: Fault[]): Reco
   return Object.fromEntries(
     systems.flatMap(({ name, nftables: path }): [string, string][] => {
       if (path === undefined) return [];
-      const full = join(root, path);
+      const full = insideProject(root, path);
+      if (full === undefined) {
+        faults.push(outside(`systems.${name}.nftables`, path));
+        return [];
+      }
       if (statSync(full, { throwIfNoEntry: false })?.isFile() === true) return [[path, readFileSync(full, "utf8")]];
       faults.push({
         rule: "nftables-file",
@@ -129,5 +133,8 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
   const testbed = data as Testbed;
   const policies = (testbed.policies ?? []).flatMap((path) => readPolicyFile(root, path, faults) ?? []);
   const nftables = readNftables(root, testbed, faults);
+  for (const { name: system, image } of testbed.systems)
+    if (image?.endsWith(".tar") === true && insideProject(root, image) === undefined)
+      faults.push(outside(`systems.${system}.image`, image));
   return { declaration: { name: basename(name, ".yaml"), testbed, servers, policies, nftables }, faults };
 }

@@ -1,8 +1,8 @@
 /** Reading a testbed's policy files, with every fault of their form. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import Ajv from "ajv";
 import type { Fault } from "./faults";
+import { insideProject, outside } from "./sources";
 import { schemaFaults } from "./validate";
 import type { PolicyFile } from "../net/policy/resolve";
 import schema from "../net/policy/schema.json";
@@ -13,7 +13,11 @@ ajv.addVocabulary(["x-instead"]);
 const validate = ajv.compile<Policies>(schema);
 
 export function readPolicyFile(root: string, path: string, faults: Fault[]): PolicyFile | undefined {
-  const full = join(root, path);
+  const full = insideProject(root, path);
+  if (full === undefined) {
+    faults.push(outside(`policies: ${path}`, path));
+    return undefined;
+  }
   if (!existsSync(full)) {
     faults.push({ rule: "policy-file", path: `policies: ${path}`, what: "there is no such file", fix: "make it, or leave it out" });
     return undefined;

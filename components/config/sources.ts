@@ -1,9 +1,24 @@
 /** Reading the testbed and stack files of a project. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { projectFiles } from "../../support/project";
 import type { Fault } from "./faults";
+
+/** The path of a project's file; undefined where it is another's: a testbed may come from somebody else. */
+export function insideProject(root: string, path: string): string | undefined {
+  const full = resolve(root, path);
+  if (relative(root, full).startsWith("..")) return undefined;
+  // A link may lead out.
+  return existsSync(full) && relative(realpathSync(root), realpathSync(full)).startsWith("..") ? undefined : full;
+}
+
+export const outside = (path: string, file: string): Fault => ({
+  rule: "outside-project",
+  path,
+  what: `"${file}" is outside of the project`,
+  fix: "copy the file into the project",
+});
 
 export interface StackSource {
   readonly stack: string;

@@ -491,6 +491,10 @@ content?: string
  * The name of a secret of this testbed.
  */
 secret?: string
+/**
+ * Who may read it, in octal as chmod takes it; its owner is root. Default: 0600 for a secret, 0644 else.
+ */
+mode?: string
 }
 /**
  * What the container may use at most.
@@ -503,6 +507,10 @@ export interface Limits {
  * Memory in MiB.
  */
 memoryMiB?: number
+/**
+ * Processes and threads at once: one system that makes more and more of them must not take the server.
+ */
+processes?: number
 /**
  * Weight against other containers (1024 is one container's default).
  */
@@ -908,7 +916,7 @@ user?: string
  */
 hostKey: string
 /**
- * The file with your private key; ~ is your home.
+ * The file with your private key; ~ is your home. Without quotes and line ends.
  */
 privateKeyFile: string
 /**

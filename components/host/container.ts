@@ -13,6 +13,16 @@ interface Folder {
   readonly mountsFollow?: boolean;
 }
 
+export interface ContainerFile {
+  readonly path: string;
+  readonly content: pulumi.Input<string>;
+  /** In octal. */
+  readonly mode: string;
+}
+
+/** Root's alone where it holds a secret. */
+export const fileMode = (isSecret: boolean): string => (isSecret ? "0600" : "0644");
+
 export interface ContainerArgs {
   readonly container: string;
   readonly image: ImageSource;
@@ -29,7 +39,7 @@ export interface ContainerArgs {
   readonly memoryMiB?: number;
   readonly cpuShares?: number;
   readonly cpuSet?: string;
-  readonly files?: readonly { readonly path: string; readonly content: pulumi.Input<string> }[];
+  readonly files?: readonly ContainerFile[];
   readonly folders?: readonly Folder[];
   /** Of the server, under the same name inside. */
   readonly devices?: readonly string[];
@@ -88,7 +98,9 @@ export function renderContainer(
       ...(args.memoryMiB === undefined ? {} : { memory: args.memoryMiB }),
       ...(args.cpuShares === undefined ? {} : { cpuShares: args.cpuShares }),
       ...(args.cpuSet === undefined ? {} : { cpuSet: args.cpuSet }),
-      ...(args.files === undefined ? {} : { uploads: args.files.map(({ path, content }) => ({ file: path, content })) }),
+      ...(args.files === undefined
+        ? {}
+        : { uploads: args.files.map(({ path, content, mode }) => ({ file: path, content, permissions: mode })) }),
       ...(args.devices === undefined ? {} : { devices: args.devices.map((device) => ({ hostPath: device })) }),
       ...foldersOf(args.folders ?? []),
     },

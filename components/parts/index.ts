@@ -1,1 +1,1 @@
-export { contentOf, type PartsSite, renderParts } from "./parts";
+export { fileOf, type PartsSite, renderParts } from "./parts";

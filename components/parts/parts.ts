@@ -1,6 +1,6 @@
 /** Renders what a kind plans: host objects and containers, one after the other. */
 import * as pulumi from "@pulumi/pulumi";
-import { renderContainer } from "../host/container";
+import { type ContainerFile, fileMode, renderContainer } from "../host/container";
 import { renderObject, type Site } from "../host/hostObject";
 import { ownerFolder } from "../host/objectType";
 import { type ContainerPlan, isContainer, type Part, type SecretText } from "../kinds/kind";
@@ -17,12 +17,19 @@ interface PartsOptions {
   readonly dependsOn: pulumi.Resource[];
 }
 
-export function contentOf(text: SecretText, site: PartsSite): pulumi.Input<string> {
+function contentOf(text: SecretText, site: PartsSite): pulumi.Input<string> {
   if (text.every((piece) => typeof piece === "string")) return text.join("");
   return pulumi
     .all(text.map((piece) => (typeof piece === "string" ? piece : site.secret(piece.secret))))
     .apply((pieces) => pieces.join(""));
 }
+
+/** A planned file as a container takes it. */
+export const fileOf = ({ path, content }: { readonly path: string; readonly content: SecretText }, site: PartsSite): ContainerFile => ({
+  path,
+  content: contentOf(content, site),
+  mode: fileMode(content.some((piece) => typeof piece !== "string")),
+});
 
 function renderPlannedContainer(name: string, plan: ContainerPlan, site: PartsSite, options: PartsOptions): pulumi.Resource {
   const { source, resource } = site.host.image(plan.image);
@@ -35,7 +42,7 @@ function renderPlannedContainer(name: string, plan: ContainerPlan, site: PartsSi
       labels: {},
       capabilities: plan.capabilities,
       networkMode: plan.dockerNetwork ?? "host",
-      files: plan.files.map(({ path, content }) => ({ path, content: contentOf(content, site) })),
+      files: plan.files.map((file) => fileOf(file, site)),
       ...(plan.folders.length > 0 && {
         folders: plan.folders.map((folder) => ({
           server: folder.server.startsWith("/") ? folder.server : `${ownerFolder(site.owner)}/${folder.server}`,

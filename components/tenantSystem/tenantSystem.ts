@@ -1,10 +1,10 @@
 /** A tenant system: a container, joined to its networks by the server's agent, or a namespace. */
 import * as pulumi from "@pulumi/pulumi";
 import type { File } from "../config/types.gen";
-import { renderContainer } from "../host/container";
+import { fileMode, renderContainer } from "../host/container";
 import { renderObject } from "../host/hostObject";
 import { ownerFolder } from "../host/objectType";
-import { contentOf, type PartsSite } from "../parts";
+import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
 import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../testbed/systems";
 import { VpnSite } from "../vpn";
@@ -39,13 +39,19 @@ export class TenantSystem extends pulumi.ComponentResource {
 
   private container(name: string, plan: ContainerSystem, { server, site, after, secret }: TenantSystemArgs): pulumi.Resource {
     const { system, gateway } = plan;
+    // The agent limits processes.
+    const { processes: _, ...limits } = system.limits ?? {};
     // The plan comes first: the agent attaches the container the moment it starts.
     const attach = renderObject(name, plan.attach, site, { parent: this, dependsOn: [...after] });
     const { source, resource } = server.image(imageOf(plan));
     const content = (file: File): pulumi.Input<string> => (file.secret === undefined ? (file.content ?? "") : secret(file.secret));
     const files = [
-      ...(system.files ?? []).map((file) => ({ path: file.path, content: content(file) })),
-      ...(gateway?.files ?? []).map((file) => ({ path: file.path, content: contentOf(file.content, site) })),
+      ...(system.files ?? []).map((file) => ({
+        path: file.path,
+        content: content(file),
+        mode: file.mode ?? fileMode(file.secret !== undefined),
+      })),
+      ...(gateway?.files ?? []).map((file) => fileOf(file, site)),
     ];
     return renderContainer(
       `${name}-container`,
@@ -65,7 +71,7 @@ export class TenantSystem extends pulumi.ComponentResource {
         },
         ...(system.command && { command: system.command }),
         ...(system.env && { environment: system.env as Record<string, string> }),
-        ...(system.limits ?? {}),
+        ...limits,
         ...(files.length > 0 && { files }),
         ...(gateway !== undefined && {
           command: gateway.command,

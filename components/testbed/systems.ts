@@ -73,6 +73,8 @@ function bareSystem(declaration: Declaration, context: NetworkContext, member: M
   return { system, members: [member], interfaces: [{ network, name, mac, addresses: addressTexts(member, formatAddress) }], namespace };
 }
 
+const defaultProcesses = 4096;
+
 const familyOfText = (address: string): Family => (address.includes(":") ? "ipv6" : "ipv4");
 
 /** The image of a system's container: a name of images/, or an archive. */
@@ -145,6 +147,7 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
   const spec: AttachSpec = {
     system: system.name,
     container,
+    processes: system.limits?.processes ?? defaultProcesses,
     sysctls: {
       "net.ipv4.tcp_congestion_control": congestionControl(declaration),
       // What docker sets up is its own affair.

@@ -1,7 +1,7 @@
 /** This stack's part of a testbed: one server with all that it holds. */
 import * as pulumi from "@pulumi/pulumi";
 import { Agent } from "../agent";
-import { type Declaration, findServer, firstHub } from "../config/declaration";
+import { type Declaration, declarationHash, findServer, firstHub } from "../config/declaration";
 import { renderObject, type Site } from "../host/hostObject";
 import type { DeployedObject } from "../host/objectType";
 import { Nva } from "../nva";
@@ -59,7 +59,7 @@ export class Testbed extends pulumi.ComponentResource {
     this.secrets =
       firstHub(declaration) === declared && Object.keys(secrets.values).length > 0 ? pulumi.secret(pulumi.all(secrets.values)) : undefined;
     // For the CLI, which reads the state: a stack's own outputs are for people.
-    this.registerOutputs({ objects, testbed: declaration.name });
+    this.registerOutputs({ objects, testbed: declaration.name, declaration: declarationHash(declaration) });
   }
 
   /** What the edges wait for, by their kinds. */

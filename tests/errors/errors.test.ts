@@ -245,6 +245,41 @@ const cases: Case[] = [
     ["[yaml] testbeds/tt.yaml: Excessive alias count indicates a resource exhaustion attack; write out what the aliases (*name) stand for"],
   ],
   [
+    "a system that is called as a router's namespace",
+    edited("name: db", "name: tenant-red"),
+    ["[reserved-name] systems.tenant-red.name: ff-tenant-red is the namespace of red's router; choose another name"],
+  ],
+  [
+    "two networks whose devices would have one name",
+    { testbed: goodTestbed.replaceAll("red-net", "network-17882").replaceAll("blue-net", "network-18567") },
+    [
+      "[same-device] networks.network-18567.name: its devices would be called as those of network-17882 (br-networ28ffa9); choose another name, best one of 12 characters or less",
+    ],
+  ],
+  [
+    "files of somebody else's",
+    edited(
+      "server: flip, networks: [{ name: red-net }]",
+      "server: flip, image: /srv/x.tar, router: true, nftables: ../../etc/passwd, networks: [{ name: red-net }]",
+    ),
+    [
+      '[outside-project] systems.web.nftables: "../../etc/passwd" is outside of the project; copy the file into the project',
+      '[outside-project] systems.web.image: "/srv/x.tar" is outside of the project; copy the file into the project',
+    ],
+  ],
+  [
+    "a login with more than a name",
+    {
+      stacks: {
+        flap: goodStacks.flap,
+        flip: real('    user: "root\\n  ProxyCommand touch /tmp/x"\n    underlay: { ipv4: 198.51.100.1/24 }'),
+      },
+    },
+    [
+      '[schema] Pulumi.flip.yaml: flipflap:server.user: "root\\n  ProxyCommand touch /tmp/x" does not fit (must match pattern "^[A-Za-z0-9_][A-Za-z0-9_.@-]*$"); SSH user: root, or one with passwordless sudo and in the group docker.',
+    ],
+  ],
+  [
     "a server that no link joins with the hub",
     {
       testbed: `

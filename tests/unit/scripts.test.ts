@@ -85,7 +85,13 @@ function objects(name: string): HostObject[] {
     declare(t.filter, name, filter("iptables")),
     declare(t.filter, name, filter("iptables-legacy")),
     declare(t.filter, name, filter("nft")),
-    declare(t.attach, name, { system: name, container: name, sysctls: { [name]: name }, interfaces: [iface] }),
+    declare(t.attach, name, {
+      processes: 4096,
+      system: name,
+      container: name,
+      sysctls: { [name]: name },
+      interfaces: [iface],
+    }),
     declare(t.attached, name, { systems: [name], plansHash: name }),
     declare(t.filter, name, {
       ...filter("iptables"),

@@ -12,6 +12,8 @@ export interface AttachSpec {
   readonly interfaces: readonly AttachInterface[];
   /** All of nftables in the container; it stands before an interface is there. None: not our business. */
   readonly nftables?: string;
+  /** How many it may have at once; docker's provider has no word for it. */
+  readonly processes: number;
   /** Docker does not start it: the agent does, once what guards its networks stands. */
   readonly startedByAgent?: boolean;
 }
@@ -69,6 +71,7 @@ interface Looked {
   readonly error?: string;
   readonly interfaces: Readonly<Record<string, LookedInterface>>;
   readonly sysctls: Readonly<Record<string, string>>;
+  readonly processes: number;
   readonly nftables?: string;
 }
 
@@ -137,7 +140,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
   // All systems at once, by the agent's own program: a shell starts a dozen processes a system.
   check: (_, owner) => askAgent(owner, "look"),
   wanted: (spec) => {
-    const properties: Record<string, Properties[string]> = {};
+    const properties: Record<string, Properties[string]> = { processes: spec.processes };
     for (const i of spec.interfaces) {
       if (i.mac !== "") properties[`${i.name}.mac`] = i.mac;
       properties[`${i.name}.mtuBytes`] = i.mtuBytes;
@@ -177,7 +180,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
       .find(({ system }) => system === spec.system);
     if (looked === undefined) return undefined;
     if (looked.error !== undefined) throw new Error(looked.error);
-    const properties: Record<string, Properties[string]> = {};
+    const properties: Record<string, Properties[string]> = { processes: looked.processes };
     for (const i of spec.interfaces) {
       const now = looked.interfaces[i.name];
       if (now === undefined) continue;

@@ -44,7 +44,11 @@ const routerVnBase = 0xff0000;
 /** The VNs that join the routers of a tenant with symmetric routing: by the tenant's name, free of every declared VNID. */
 export function routerVns(declaration: Declaration): ReadonlyMap<string, number> {
   const networks = evpnNetworks(declaration);
-  const taken = new Set(networks.map((network) => network.vn));
+  // Kind macvlan has tunnels with VNIDs of its own.
+  const ofSegments = declaration.testbed.networks.flatMap((network) =>
+    network.kind === "macvlan" ? Number(/^vxlan (\d+)$/.exec(network.parent ?? "")?.[1] ?? []) : [],
+  );
+  const taken = new Set([...networks.map((network) => network.vn), ...ofSegments]);
   const vns = new Map<string, number>();
   for (const tenant of [...new Set(networks.filter(isSymmetric).map((network) => network.tenant))].sort()) {
     let offset = hash32(`router ${tenant}`) & 0xffff;

@@ -2,7 +2,7 @@
 import { type Declaration, findNetwork } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import { nearest, oneOf } from "../../config/validate";
-import { ownContainers, systemContainer } from "../../net/names";
+import { deviceName, ownContainers, systemContainer } from "../../net/names";
 import { interfaceName } from "../members";
 import { kindSecrets } from "../secrets";
 
@@ -100,6 +100,25 @@ const twiceInNetwork: Rule<Declaration> = {
   },
 };
 
+/** Long names are cut and told apart by some bits of a hash. */
+const sameDevice: Rule<Declaration> = {
+  id: "same-device",
+  check: ({ testbed }, report) => {
+    const users = new Map<string, string>();
+    for (const { name } of testbed.networks) {
+      const device = deviceName("br-", name);
+      const other = users.get(device);
+      if (other !== undefined && other !== name)
+        report(
+          `networks.${name}.name`,
+          `its devices would be called as those of ${other} (${device})`,
+          "choose another name, best one of 12 characters or less",
+        );
+      users.set(device, name);
+    }
+  },
+};
+
 const reservedContainers = new Set<string>(Object.values(ownContainers));
 
 const reservedName: Rule<Declaration> = {
@@ -108,6 +127,15 @@ const reservedName: Rule<Declaration> = {
     for (const system of testbed.systems) {
       if (reservedContainers.has(systemContainer(system.name)))
         report(`systems.${system.name}.name`, `${systemContainer(system.name)} is a container of flipflap's own`, "choose another name");
+      const router =
+        testbed.tenants.find(({ name }) => system.name === `tenant-${name}`)?.name ??
+        testbed.networks.find(({ name }) => system.name === `router-${name}`)?.name;
+      if (router !== undefined)
+        report(
+          `systems.${system.name}.name`,
+          `${systemContainer(system.name)} is the namespace of ${router}'s router`,
+          "choose another name",
+        );
     }
     for (const { name } of testbed.secrets ?? []) {
       if (kindSecrets.some((secret) => secret.name === name))
@@ -123,5 +151,6 @@ export const nameRules: readonly Rule<Declaration>[] = [
   unknownNetwork,
   foreignNetwork,
   twiceInNetwork,
+  sameDevice,
   reservedName,
 ];

@@ -1,7 +1,7 @@
 /** SSH connections that the commands of one run share. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Printed, runProcess } from "../processes";
@@ -105,9 +105,22 @@ class Master {
 const masters = new Map<string, Master>();
 let folder: string | undefined;
 
+const folderPrefix = "flipflap-ssh-";
+
+/** Named after this process. What a killed one left, with copies of keys, goes first. */
+function ownFolder(): string {
+  for (const entry of readdirSync(tmpdir())) {
+    const pid = new RegExp(`^${folderPrefix}(\\d+)-`).exec(entry)?.[1];
+    const path = join(tmpdir(), entry);
+    if (pid === undefined || existsSync(`/proc/${pid}`) || lstatSync(path).uid !== process.getuid?.()) continue;
+    rmSync(path, { recursive: true, force: true });
+  }
+  return mkdtempSync(join(tmpdir(), `${folderPrefix}${process.pid}-`));
+}
+
 export function runOverSsh(connection: Connection, command: string, stdin: string): Promise<Printed> {
   const id = createHash("sha256").update(JSON.stringify(connection)).digest("hex").slice(0, 16);
-  folder ??= mkdtempSync(join(tmpdir(), "flipflap-ssh-"));
+  folder ??= ownFolder();
   let master = masters.get(id);
   if (master === undefined) {
     master = new Master(connection, folder, id.slice(0, 4) + masters.size);

@@ -17,7 +17,7 @@ interface ContainerInputs {
   readonly memory?: number;
   readonly cpuShares?: number;
   readonly cpuSet?: string;
-  readonly uploads?: readonly { readonly file: string; readonly content?: string }[];
+  readonly uploads?: readonly { readonly file: string; readonly content?: string; readonly permissions?: string }[];
   readonly mounts?: readonly {
     readonly type: string;
     readonly source?: string;
@@ -113,8 +113,12 @@ async function create(inputs: ContainerInputs): Promise<string> {
     Id: string;
   };
   try {
-    for (const { file, content } of inputs.uploads ?? []) {
-      await theEngine().call("PUT", `/containers/${Id}/archive?path=/`, tarOf(file, content ?? ""));
+    for (const { file, content, permissions } of inputs.uploads ?? []) {
+      await theEngine().call(
+        "PUT",
+        `/containers/${Id}/archive?path=/`,
+        tarOf(file, content ?? "", Number.parseInt(permissions ?? "0644", 8)),
+      );
     }
     await theEngine().call("POST", `/containers/${Id}/start`);
     return Id;
@@ -140,7 +144,7 @@ const container: ResourceType = {
     memory: true,
     cpuShares: true,
     cpuSet: true,
-    uploads: { file: true, content: true },
+    uploads: { file: true, content: true, permissions: true },
     volumes: { hostPath: true, containerPath: true, readOnly: true },
     mounts: { type: true, source: true, target: true, readOnly: true, bindOptions: { propagation: true } },
   },

@@ -2,7 +2,7 @@
 
 const blockBytes = 512;
 
-export function tarOf(path: string, content: string): Buffer {
+export function tarOf(path: string, content: string, mode = 0o644): Buffer {
   const data = Buffer.from(content, "utf8");
   const header = Buffer.alloc(blockBytes);
   const name = path.replace(/^\/+/, "");
@@ -13,7 +13,7 @@ export function tarOf(path: string, content: string): Buffer {
   if (cut > 0) header.write(name.slice(0, cut), 345);
   const octal = (value: number, offset: number, width: number): number =>
     header.write(`${value.toString(8).padStart(width - 1, "0")}\0`, offset);
-  octal(0o644, 100, 8);
+  octal(mode, 100, 8);
   octal(0, 108, 8);
   octal(0, 116, 8);
   octal(data.length, 124, 12);

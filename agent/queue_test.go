@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestQueuesKeepTheOrderOfASystemAndHoldUpNoOther(t *testing.T) {
+	q := &queues{}
+	stuck := make(chan struct{})
+	q.add("stuck", func() { <-stuck })
+	var said []string
+	behind := q.add("stuck", func() { said = append(said, "behind") })
+	for i := range 100 {
+		q.add("free", func() { said = append(said, fmt.Sprint(i)) })
+	}
+	select {
+	case <-q.add("free", func() {}):
+	case <-time.After(5 * time.Second):
+		t.Fatal("a system waits for another")
+	}
+	for i, one := range said {
+		if one != fmt.Sprint(i) {
+			t.Fatalf("out of order: %v", said)
+		}
+	}
+	select {
+	case <-behind:
+		t.Fatal("a system overtakes itself")
+	default:
+	}
+	close(stuck)
+	<-behind
+	if said[len(said)-1] != "behind" {
+		t.Fatal("lost")
+	}
+}
+
+func TestRetriesComeLaterAndLater(t *testing.T) {
+	now := time.Unix(1000, 0)
+	var delays []int
+	for r, i := (retry{}), 0; i < 13; i++ {
+		r = r.after(now)
+		delays = append(delays, int(r.at.Sub(now).Seconds()))
+	}
+	if got, want := fmt.Sprint(delays), "[1 1 1 1 1 2 4 8 16 30 30 30 30]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestDueSystemsAreThoseWhoseTimeHasCome(t *testing.T) {
+	a, now := newAgent(), time.Now()
+	a.retries["late"], a.retries["soon"] = retry{at: now.Add(-time.Second)}, retry{at: now.Add(time.Second)}
+	if got := fmt.Sprint(a.due(now)); got != "[late]" {
+		t.Error(got)
+	}
+	if !a.queue("late") || a.queue("late") {
+		t.Error("a system that waits for a look is queued once more")
+	}
+	a.unqueue("late")
+	if !a.queue("late") {
+		t.Error("and never again")
+	}
+}
+
+func TestWhatATenantSaysIsBounded(t *testing.T) {
+	b := &bounded{limit: 10}
+	if _, err := b.Write([]byte("0123456789")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Write([]byte("x")); err == nil || !strings.Contains(err.Error(), "10 bytes") || b.Len() != 10 {
+		t.Errorf("%d bytes, %v", b.Len(), err)
+	}
+}
