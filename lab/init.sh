@@ -65,7 +65,7 @@ while :; do
     --data-root "$state/docker" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$cgroup" \
     --bridge=none --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false \
-    --log-opt max-size=10m \
+    --log-opt max-size=10m --default-ulimit core=0:0 \
     >>"$state/dockerd.log" 2>&1 || true
   sleep 0.5
 done

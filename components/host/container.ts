@@ -91,20 +91,24 @@ export function renderContainer(
       // Not unless-stopped: docker 20.10, started again after a crash, stops what survived and counts that as the user's will.
       restart: args.isStartedElsewhere === true ? "no" : "always",
       labels: Object.entries(labels).map(([label, value]) => ({ label, value })),
-      capabilities: { adds: args.capabilities.map((capability) => `CAP_${capability}`) },
+      // The vendor's provider (4.10) takes an empty list for a difference from what it reads.
+      ...(args.capabilities.length > 0 && { capabilities: { adds: args.capabilities.map((capability) => `CAP_${capability}`) } }),
       ...(args.command === undefined ? {} : { command: [...args.command] }),
       ...(args.environment === undefined ? {} : { envs: Object.entries(args.environment).map(([key, value]) => `${key}=${value}`) }),
       ...(args.hostname === undefined ? {} : { hostname: args.hostname }),
-      ...(args.memoryMiB === undefined ? {} : { memory: args.memoryMiB }),
+      // Docker takes twice the memory for memory and swap where nothing is said; said, it is no difference.
+      ...(args.memoryMiB === undefined ? {} : { memory: args.memoryMiB, memorySwap: args.memoryMiB * 2 }),
       ...(args.cpuShares === undefined ? {} : { cpuShares: args.cpuShares }),
       ...(args.cpuSet === undefined ? {} : { cpuSet: args.cpuSet }),
       ...(args.files === undefined
         ? {}
         : { uploads: args.files.map(({ path, content, mode }) => ({ file: path, content, permissions: mode })) }),
-      ...(args.devices === undefined ? {} : { devices: args.devices.map((device) => ({ hostPath: device })) }),
+      ...(args.devices === undefined
+        ? {}
+        : { devices: args.devices.map((device) => ({ hostPath: device, containerPath: device, permissions: "rwm" })) }),
       ...foldersOf(args.folders ?? []),
     },
-    // Two containers cannot have one name.
-    { ...options, provider, deleteBeforeReplace: true },
+    // Two containers cannot have one name. What a daemon sets of its own accord (daemon.json) is read back, and is its affair.
+    { ...options, provider, deleteBeforeReplace: true, ignoreChanges: ["logOpts", "logDriver", "ulimits"] },
   );
 }

@@ -39,6 +39,10 @@ describe("what is somebody else's", () => {
     project.use("foreign");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
+    // Of a hardened server: what the kernel sets along with forwarding is somebody's too.
+    await onServer(
+      "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.up0.forwarding=1 net.ipv6.conf.up0.forwarding=1",
+    );
     before = await serverSnapshot(project.root, "flip");
     succeeded(await project.flipflap("up"));
   });

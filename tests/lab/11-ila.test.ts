@@ -284,6 +284,18 @@ describe("kind ila", () => {
     expect(await eventually(async () => (await wrong()).length === 0)).toBe(true);
   });
 
+  it("hands out an authority that was made again: drift and repair name the secret, and up tells all servers", async () => {
+    await onServer("flip", "rm -rf /var/lib/flipflap/flip/ca");
+    const repaired = await project.flipflap("repair");
+    expect([repaired.code, repaired.stdout]).toEqual([3, expect.stringContaining("flipflap up hands it out to all servers")]);
+    expect((await project.flipflap("drift")).stdout).toMatch(/flip-secrets-\S+ \(secretFile\): different/);
+    succeeded(await project.flipflap("up"));
+    expect(await wrong()).toEqual([]);
+    expect(await reaches("red-client", address("red-web"))).toBe(true);
+    const again = await project.flipflap("up");
+    expect(again.stderr).toMatch(/pulumi up -s flip: no changes[^]*|pulumi up -s flap: no changes/);
+  });
+
   it("changes the way with checksums in place, and puts offloads back", async () => {
     const file = "testbeds/ila.yaml";
     project.edit(file, ", csum: adjust-transport", ", csum: no-action");

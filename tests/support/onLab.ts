@@ -50,8 +50,9 @@ export function onLab(project: Project) {
       for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
       return JSON.parse(succeeded(await project.flipflap("up", "--json"))) as Status;
     },
-    /** How much a second up finds to do on a server: created, updated, deleted, replaced. */
+    /** How much a second up finds to do on a server, after all was read anew: created, updated, deleted, replaced. */
     changesOfAnotherUp: async (server: string): Promise<number[]> => {
+      succeeded(await project.pulumi("refresh", "-s", server, "--yes", "--skip-preview"));
       const again = parseChanges(succeeded(await project.pulumi("up", "-s", server, "--yes", "--skip-preview")));
       return [again.created, again.updated, again.deleted, again.replaced].map((n) => n ?? 0);
     },

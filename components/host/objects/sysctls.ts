@@ -40,7 +40,7 @@ const followers: Script = sh`
     save "followers.$1" "$_kept"
   }
   put_followers() {
-    printf '%s' "$1" | while read -r _what _value; do
+    printf '%s\n' "$1" | while read -r _what _value; do
       if [ "$_what" = lro ]; then [ ! -e "/sys/class/net/$_value" ] || ethtool -K "$_value" lro on;
       elif [ -e "$_what" ] && [ "$(cat "$_what")" != "$_value" ]; then printf '%s' "$_value" >"$_what"; fi
     done

@@ -10,11 +10,14 @@ interface ContainerInputs {
   readonly restart?: string;
   readonly labels?: readonly { readonly label: string; readonly value: string }[];
   readonly capabilities?: { readonly adds?: readonly string[] };
-  readonly devices?: readonly { readonly hostPath: string }[];
+  readonly devices?: readonly { readonly hostPath: string; readonly containerPath?: string; readonly permissions?: string }[];
   readonly command?: readonly string[];
   readonly envs?: readonly string[];
   readonly hostname?: string;
   readonly memory?: number;
+  readonly memorySwap?: number;
+  readonly logOpts?: Readonly<Record<string, string>>;
+  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   readonly cpuShares?: number;
   readonly cpuSet?: string;
   readonly uploads?: readonly { readonly file: string; readonly content?: string; readonly permissions?: string }[];
@@ -36,7 +39,22 @@ interface Inspected {
   readonly Config: { readonly Hostname: string; readonly Labels: Readonly<Record<string, string>> | null };
   readonly HostConfig: {
     readonly RestartPolicy: { readonly Name: string };
+    readonly NetworkMode: string;
+    readonly CapAdd: readonly string[] | null;
+    readonly CapDrop: readonly string[] | null;
+    readonly Devices:
+      readonly { readonly PathOnHost: string; readonly PathInContainer: string; readonly CgroupPermissions: string }[] | null;
+    readonly Mounts?: readonly {
+      readonly Type: string;
+      readonly Source?: string;
+      readonly Target: string;
+      readonly ReadOnly?: boolean;
+      readonly BindOptions?: { readonly Propagation?: string };
+    }[];
+    readonly LogConfig: { readonly Config: Readonly<Record<string, string>> | null };
+    readonly Ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[] | null;
     readonly Memory: number;
+    readonly MemorySwap: number;
     readonly CpuShares: number;
     readonly CpusetCpus: string;
   };
@@ -54,7 +72,7 @@ function resources(inputs: ContainerInputs): Properties {
   const memory = (inputs.memory ?? 0) * 1024 * 1024;
   return {
     Memory: memory,
-    ...(memory === 0 ? {} : { MemorySwap: memory * 2 }),
+    ...(memory === 0 ? {} : { MemorySwap: (inputs.memorySwap ?? (inputs.memory ?? 0) * 2) * 1024 * 1024 }),
     CpuShares: inputs.cpuShares ?? 0,
     CpusetCpus: inputs.cpuSet ?? "",
     RestartPolicy: { Name: inputs.restart ?? "no" },
@@ -73,11 +91,15 @@ function creation(inputs: ContainerInputs): Properties {
       NetworkMode: inputs.networkMode ?? "default",
       CapAdd: inputs.capabilities?.adds ?? [],
       // As the vendor's does where no path inside and no permissions are named.
-      Devices: (inputs.devices ?? []).map(({ hostPath }) => ({
+      Devices: (inputs.devices ?? []).map(({ hostPath, containerPath, permissions }) => ({
         PathOnHost: hostPath,
-        PathInContainer: hostPath,
-        CgroupPermissions: "rwm",
+        PathInContainer: containerPath ?? hostPath,
+        CgroupPermissions: permissions ?? "rwm",
       })),
+      ...(inputs.logOpts === undefined ? {} : { LogConfig: { Config: inputs.logOpts } }),
+      ...(inputs.ulimits === undefined
+        ? {}
+        : { Ulimits: inputs.ulimits.map(({ name, soft, hard }) => ({ Name: name, Soft: soft, Hard: hard })) }),
       Binds: (inputs.volumes ?? []).map((v) => `${v.hostPath}:${v.containerPath}:${v.readOnly === true ? "ro" : "rw"}`),
       Mounts: (inputs.mounts ?? []).map((m) => ({
         Type: m.type,
@@ -129,6 +151,47 @@ async function create(inputs: ContainerInputs): Promise<string> {
   }
 }
 
+const mebibyte = 1024 * 1024;
+
+/** What is not said, and nothing, are one for the vendor's plugin. */
+const orUndefined = <T>(list: readonly T[] | null | undefined): readonly T[] | undefined =>
+  list === null || list === undefined || list.length === 0 ? undefined : list;
+
+/**
+ * All that the vendor's plugin (4.10) reads of `docker inspect` and compares with the program, whoever has set it: the daemon
+ * sets some by itself. What it computes where the program says nothing, and what it never reads, stays as the state has it.
+ */
+function readBack({ Name, Image, HostConfig: host }: Inspected, state: Properties): Properties {
+  const caps = { adds: orUndefined(host.CapAdd), drops: orUndefined(host.CapDrop) };
+  const { Config: logOpts } = host.LogConfig;
+  const read: Properties = {
+    name: Name.replace(/^\//, ""),
+    image: Image,
+    restart: host.RestartPolicy.Name,
+    networkMode: host.NetworkMode,
+    capabilities: caps.adds === undefined && caps.drops === undefined ? state.capabilities : caps,
+    devices: orUndefined(host.Devices)?.map((d) => ({
+      hostPath: d.PathOnHost,
+      containerPath: d.PathInContainer,
+      permissions: d.CgroupPermissions,
+    })),
+    mounts: orUndefined(host.Mounts)?.map((m) => ({
+      type: m.Type,
+      source: m.Source,
+      target: m.Target,
+      readOnly: m.ReadOnly ?? false,
+      ...(m.BindOptions !== undefined && { bindOptions: { propagation: m.BindOptions.Propagation } }),
+    })),
+    logOpts: Object.keys(logOpts ?? {}).length === 0 ? undefined : logOpts,
+    ulimits: orUndefined(host.Ulimits)?.map((u) => ({ name: u.Name, soft: u.Soft, hard: u.Hard })),
+    memory: host.Memory / mebibyte || undefined,
+    memorySwap: host.MemorySwap > 0 ? host.MemorySwap / mebibyte : host.MemorySwap || undefined,
+    cpuShares: host.CpuShares || undefined,
+    cpuSet: host.CpusetCpus || undefined,
+  };
+  return read;
+}
+
 const container: ResourceType = {
   inputs: {
     name: true,
@@ -137,11 +200,15 @@ const container: ResourceType = {
     restart: true,
     labels: { label: true, value: true },
     capabilities: { adds: true },
-    devices: { hostPath: true },
+    devices: { hostPath: true, containerPath: true, permissions: true },
     command: true,
     envs: true,
     hostname: true,
     memory: true,
+    memorySwap: true,
+    // Not the program's to say: the engine hands over what was read where the program ignores changes of them.
+    logOpts: true,
+    ulimits: true,
     cpuShares: true,
     cpuSet: true,
     uploads: { file: true, content: true, permissions: true },
@@ -161,6 +228,8 @@ const container: ResourceType = {
     "uploads",
     "volumes",
     "mounts",
+    "logOpts",
+    "ulimits",
   ],
   create: async (inputs) => ({ id: await create(inputs as unknown as ContainerInputs), outs: { ...inputs } }),
   read: async (id, state) => {
@@ -171,16 +240,7 @@ const container: ResourceType = {
       await remove(id);
       return undefined;
     }
-    const { RestartPolicy, Memory, CpuShares, CpusetCpus } = found.HostConfig;
-    return {
-      ...state,
-      name: found.Name.replace(/^\//, ""),
-      image: found.Image,
-      ...(state.restart === undefined ? {} : { restart: RestartPolicy.Name }),
-      ...(state.memory === undefined && Memory === 0 ? {} : { memory: Memory / 1024 / 1024 }),
-      ...(state.cpuShares === undefined && CpuShares === 0 ? {} : { cpuShares: CpuShares }),
-      ...(state.cpuSet === undefined && CpusetCpus === "" ? {} : { cpuSet: CpusetCpus }),
-    };
+    return { ...state, ...readBack(found, state) };
   },
   update: async (id, _, news) => {
     await theEngine().call("POST", `/containers/${id}/update`, resources(news as unknown as ContainerInputs));
