@@ -36,8 +36,10 @@ export interface Sample {
   /** Shares of the machine: used by others, and used at all. */
   readonly foreignCpu: number;
   readonly busyCpu: number;
-  /** Others used too much of the machine: measured again, and not counted. */
+  /** Others used too much of the servers' CPUs. */
   readonly disturbed?: true;
+  /** Disturbed, and not measured again: it counts. */
+  readonly kept?: true;
   readonly at: string;
   readonly seconds: number;
   /** A file beside this one. */
@@ -123,8 +125,8 @@ export function readRun(root: string, name: string): Run {
   const failures = entries.filter((entry): entry is Failure => entry.type === "failure");
   return {
     header,
-    samples: samples.filter(({ disturbed }) => disturbed !== true),
-    disturbed: samples.filter(({ disturbed }) => disturbed === true),
+    samples: samples.filter(({ disturbed, kept }) => disturbed !== true || kept === true),
+    disturbed: samples.filter(({ disturbed, kept }) => disturbed === true && kept !== true),
     failures: failures.filter(({ repeated }) => repeated !== true),
     repeated: failures.filter(({ repeated }) => repeated === true),
     isEnded: entries.some(({ type }) => type === "end"),

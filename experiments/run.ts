@@ -6,16 +6,17 @@ import { allows } from "../components/net/policy/resolve";
 import { networkPolicies } from "../components/testbed/policies";
 import { sleep } from "../support/process";
 import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";
+import { busyShare, foreignShare, lookAtCpus } from "./conditions/cpu";
 import { clearRules, underConditions } from "./conditions/cell";
 import { methods } from "./methods";
 import { removeBooted } from "./methods/boot";
 import { nextPort } from "./methods/listener";
 import { linkOptions, type LinkOptions, type Measured, type Method } from "./methods/method";
 import { readRun, type Run, type RunHeader, RunWriter } from "./results";
-import { cpuTimes, foreignCpuShare, busyCpuShare, machineConditions, serverConditions } from "./runner/conditions";
+import { machineConditions, serverConditions } from "./runner/conditions";
 import { generator, shuffled } from "./runner/statistics";
 import type { End, Site } from "./site";
-import { relativeWidth, summarise } from "./summary";
+import { looksOfRun, relativeWidth, summarise } from "./summary";
 import type { Experiment } from "./types.gen";
 
 /** A measurement during which others used more of the machine is measured again, and does not count. */
@@ -144,15 +145,17 @@ function isFinal(error: unknown, failed: number, control: RunControl): boolean {
 /** One sample of a cell. Disturbed ones are noted and taken again, and so is, once, one that failed: iperf3 (3.12) now and then loses its own connection. */
 async function sample(site: Site, writer: RunWriter, header: RunHeader, cell: AnyCell, round: number, control: RunControl): Promise<void> {
   const key = cellKey(cell);
-  const { seconds } = profileOf(header.definition, header.profile);
+  const profile = profileOf(header.definition, header.profile);
   let [disturbed, failed] = [0, 0];
   for (;;) {
-    const [before, begin] = [cpuTimes(), performance.now()];
+    const [before, begin] = [await lookAtCpus(site), performance.now()];
     try {
-      const { value, details, raw } = await measure(site, header, cell, seconds);
-      const after = cpuTimes();
-      const foreignCpu = foreignCpuShare(before, after);
-      const isDisturbed = foreignCpu > foreignLimit && ++disturbed <= repeats;
+      const { value, details, raw } = await measure(site, header, cell, profile.seconds);
+      const seconds = (performance.now() - begin) / 1000;
+      const after = await lookAtCpus(site);
+      const foreignCpu = foreignShare(before, after);
+      const isDisturbed = foreignCpu > foreignLimit;
+      const isKept = !isDisturbed || ++disturbed > repeats;
       writer.add({
         type: "sample",
         round,
@@ -160,13 +163,14 @@ async function sample(site: Site, writer: RunWriter, header: RunHeader, cell: An
         value,
         details,
         foreignCpu,
-        busyCpu: busyCpuShare(before, after),
+        busyCpu: busyShare(before, after),
         ...(isDisturbed && { disturbed: true }),
+        ...(isDisturbed && isKept && { kept: true }),
         at: new Date().toISOString(),
-        seconds: (performance.now() - begin) / 1000,
+        seconds,
         raw: writer.raw(raw),
       });
-      if (!isDisturbed) return;
+      if (isKept) return;
     } catch (error) {
       const final = isFinal(error, ++failed, control);
       const { message } = error as Error;
@@ -185,12 +189,22 @@ function leftOf(run: Run, round: number, cells: readonly AnyCell[]): AnyCell[] {
   return shuffled(cells, generator(run.header.seed + round * 7919)).filter((cell) => !done.has(cellKey(cell)));
 }
 
-/** The cells whose medians are not known well enough, and their baselines. */
-function wideCells(run: Run, width: number): AnyCell[] {
-  const wide = summarise(run).filter(
-    ({ cell, value, failures }) => !isBaseline(cell) && failures.length === 0 && relativeWidth(value) > width,
-  );
-  const keys = new Set(wide.flatMap(({ cell, key }) => [key, cellKey(baselineOf(cell))]));
+/** The cells whose medians are not known well enough at any of the looks before a round, and their baselines. */
+function openCells(run: Run, round: number): readonly AnyCell[] {
+  const { rounds, width = 0.1 } = profileOf(run.header.definition, run.header.profile);
+  if (round <= rounds) return run.header.cells;
+  const wideAt = (look: number): ReadonlySet<string> => {
+    const upTo = { ...run, samples: run.samples.filter((sample) => sample.round <= look) };
+    const wide = summarise(upTo).filter(
+      ({ cell, value, failures }) => !isBaseline(cell) && failures.length === 0 && relativeWidth(value) > width,
+    );
+    return new Set(wide.map(({ key }) => key));
+  };
+  const looks = looksOfRun(run.header)
+    .filter((look) => look < round)
+    .map(wideAt);
+  const open = run.header.cells.filter((cell) => !isBaseline(cell) && looks.every((wide) => wide.has(cellKey(cell))));
+  const keys = new Set(open.flatMap((cell) => [cellKey(cell), cellKey(baselineOf(cell))]));
   return run.header.cells.filter((cell) => keys.has(cellKey(cell)));
 }
 
@@ -198,7 +212,7 @@ function wideCells(run: Run, width: number): AnyCell[] {
 export async function proceed(site: Site, writer: RunWriter, control: RunControl): Promise<Run> {
   const read = (): Run => readRun(site.root, writer.run);
   const { header } = read();
-  const { rounds, mostRounds = rounds, width = 0.1 } = profileOf(header.definition, header.profile);
+  const { rounds, mostRounds = rounds } = profileOf(header.definition, header.profile);
   let measured = 0;
   const since = performance.now();
   try {
@@ -209,7 +223,8 @@ export async function proceed(site: Site, writer: RunWriter, control: RunControl
     if (first !== undefined && methods[header.definition.method].between === "ends")
       await measure(site, header, first, 1).catch(() => undefined);
     for (let round = 1; round <= Math.max(rounds, mostRounds); round++) {
-      const cells = round <= rounds ? header.cells : wideCells(read(), width);
+      const cells = openCells(read(), round);
+      if (cells.length === 0) break;
       const left = leftOf(read(), round, cells);
       for (const [i, cell] of left.entries()) {
         if (control.stop.aborted) return read();
@@ -225,7 +240,6 @@ export async function proceed(site: Site, writer: RunWriter, control: RunControl
         await sample(site, writer, header, cell, round, control);
         measured++;
       }
-      if (round >= rounds && wideCells(read(), width).length === 0) break;
     }
     writer.add({ type: "end", at: new Date().toISOString() });
     return read();

@@ -1,7 +1,7 @@
 /** What a run's samples amount to. Pure. */
-import { type AnyCell, baselineOf, cellKey, cellLabel, isBaseline } from "./cells";
-import type { Run } from "./results";
-import { type Estimate, estimate, median } from "./runner/statistics";
+import { type AnyCell, baselineOf, cellKey, cellLabel, isBaseline, profileOf } from "./cells";
+import type { Run, RunHeader } from "./results";
+import { beyondChance, chanceOfDifference, drifts, errorShare, type Estimate, estimate, looksOf, median } from "./runner/statistics";
 
 export interface CellSummary {
   readonly cell: AnyCell;
@@ -14,11 +14,22 @@ export interface CellSummary {
   /** Medians of the other figures. */
   readonly details: Readonly<Record<string, number>>;
   readonly failures: readonly string[];
+  /** The values rise or fall over the run: their median is of no one state. */
+  readonly drifts: boolean;
+  /** How many of the values others disturbed, however often they were taken again. */
+  readonly disturbed: number;
+}
+
+/** After which rounds a run of this profile may stop. */
+export function looksOfRun({ definition, profile }: Pick<RunHeader, "definition" | "profile">): readonly number[] {
+  const { rounds, mostRounds = rounds } = profileOf(definition, profile);
+  return looksOf(rounds, mostRounds);
 }
 
 export function summarise(run: Run): CellSummary[] {
   const { header, samples, failures } = run;
   const byCell = groupBy(samples);
+  const error = errorShare / looksOfRun(header).length;
   const valueOf = new Map(samples.map(({ cell, round, value }) => [`${round} ${cell}`, value]));
   return header.cells.map((cell): CellSummary => {
     const key = cellKey(cell);
@@ -34,14 +45,27 @@ export function summarise(run: Run): CellSummary[] {
       cell,
       key,
       label: cellLabel(cell, header.cells),
-      value: estimate(values, header.seed),
+      value: estimate(values, error),
       values,
-      ...(!isBaseline(cell) && ratios.length > 0 && { ratio: estimate(ratios, header.seed) }),
+      ...(!isBaseline(cell) && ratios.length > 0 && { ratio: estimate(ratios, error) }),
       details: Object.fromEntries(names.map((name) => [name, median(own.map(({ details }) => details[name] ?? Number.NaN))])),
-      failures: failures.filter((failure) => failure.cell === key).map(({ round, error }) => `round ${round}: ${error}`),
+      failures: failures.filter((failure) => failure.cell === key).map(({ round, error: said }) => `round ${round}: ${said}`),
+      drifts: drifts(values),
+      disturbed: own.filter((sample) => sample.disturbed === true).length,
     };
   });
 }
+
+/** What a reader of a cell's median has to know. */
+export function remarks({ failures, drifts: isDrifting, disturbed }: CellSummary): string {
+  return [
+    ...(failures.length > 0 ? [`${failures.length} failed`] : []),
+    ...(isDrifting ? ["drifts"] : []),
+    ...(disturbed > 0 ? [`${disturbed} disturbed`] : []),
+  ].join(", ");
+}
+
+export const medianTitle = "median [95% interval] or (range)";
 
 /** Node 20 has no Map.groupBy. */
 function groupBy<T extends { readonly cell: string }>(items: readonly T[]): Map<string, T[]> {
@@ -54,22 +78,25 @@ function groupBy<T extends { readonly cell: string }>(items: readonly T[]): Map<
   return groups;
 }
 
-/** The interval's share of the median. */
-export const relativeWidth = ({ median: middle, low, high }: Estimate): number => (middle === 0 ? 0 : (high - low) / Math.abs(middle));
+/** The interval's share of the median; without an interval nothing is narrow. */
+export const relativeWidth = ({ median: middle, low, high, isInterval }: Estimate): number =>
+  !isInterval ? Number.POSITIVE_INFINITY : middle === 0 ? 0 : (high - low) / Math.abs(middle);
 
 export interface Compared {
   readonly label: string;
   readonly before: Estimate;
   readonly after: Estimate;
   readonly change: number;
-  /** The intervals of the two do not meet. */
+  /** How likely two runs of equal cells are that far apart. */
+  readonly chance: number;
+  /** Not by chance: in 19 of 20 comparisons of equal runs no cell is named. */
   readonly isBeyondNoise: boolean;
 }
 
 /** Cells that two runs share. */
 export function compareRuns(before: Run, after: Run): Compared[] {
   const old = new Map(summarise(before).map((one) => [one.key, one]));
-  return summarise(after).flatMap((one): Compared[] => {
+  const all = summarise(after).flatMap((one): Omit<Compared, "isBeyondNoise">[] => {
     const other = old.get(one.key);
     if (other === undefined || other.values.length === 0 || one.values.length === 0) return [];
     return [
@@ -78,10 +105,12 @@ export function compareRuns(before: Run, after: Run): Compared[] {
         before: other.value,
         after: one.value,
         change: one.value.median / other.value.median - 1,
-        isBeyondNoise: one.value.low > other.value.high || one.value.high < other.value.low,
+        chance: chanceOfDifference(other.values, one.values),
       },
     ];
   });
+  const isReal = beyondChance(all.map(({ chance }) => chance));
+  return all.map((one, i) => ({ ...one, isBeyondNoise: isReal[i] === true }));
 }
 
 export function figure(value: number): string {
@@ -90,4 +119,8 @@ export function figure(value: number): string {
   return size >= 1000 ? value.toFixed(0) : size >= 100 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toFixed(3);
 }
 
-export const interval = ({ median: middle, low, high }: Estimate): string => `${figure(middle)} [${figure(low)}, ${figure(high)}]`;
+/** With its interval, or the range of its values in round brackets. */
+export const interval = ({ median: middle, low, high, isInterval, count }: Estimate): string => {
+  const span = `${figure(low)}, ${figure(high)}`;
+  return `${figure(middle)} ${isInterval ? `[${span}]` : `(${span}; range of ${count})`}`;
+};

@@ -4,9 +4,10 @@ import { declarationHash } from "../../components/config/declaration";
 import { isBaseline, type ProfileName } from "../../experiments/cells";
 import { experimentNames, loadExperiment } from "../../experiments/load";
 import { begin, plannedCells, proceed, type RunControl } from "../../experiments/run";
+import { roundsToTell } from "../../experiments/runner/statistics";
 import { readRun, resultsFolder, type Run, runNames, RunWriter } from "../../experiments/results";
 import { Site } from "../../experiments/site";
-import { compareRuns, figure, interval, summarise } from "../../experiments/summary";
+import { compareRuns, figure, interval, medianTitle, remarks, summarise } from "../../experiments/summary";
 import { projectRoot } from "../../support/project";
 import { type Context, openContext } from "../context";
 import { topologySvg } from "../graph";
@@ -17,16 +18,16 @@ import { jsonOption, UsageError, type Verb } from "../verb";
 
 export function resultText(run: Run): string {
   const { header } = run;
-  const rows = summarise(run).map(({ cell, label, value, ratio, values, failures }) => [
-    label,
-    values.length === 0 ? "-" : interval(value),
-    ratio === undefined ? (isBaseline(cell) ? "1" : "-") : interval(ratio),
-    String(values.length),
-    failures.length === 0 ? "" : `${failures.length} failed`,
+  const rows = summarise(run).map((one) => [
+    one.label,
+    one.values.length === 0 ? "-" : interval(one.value),
+    one.ratio === undefined ? (isBaseline(one.cell) ? "1" : "-") : interval(one.ratio),
+    String(one.values.length),
+    remarks(one),
   ]);
   const unit = header.unit === "us" ? "us (less is better)" : header.unit;
   const left = header.left.map(({ cell, why }) => `not measured: ${cell}: ${why}`);
-  return [table(["CELL", `${unit}, MEDIAN [95%]`, "RATIO TO SERVER TO SERVER", "ROUNDS", ""], rows), ...left].join("\n");
+  return [table(["CELL", `${unit}, ${medianTitle.toUpperCase()}`, "RATIO TO SERVER TO SERVER", "ROUNDS", ""], rows), ...left].join("\n");
 }
 
 /** Measuring needs what is declared to be deployed, by the testbed that is named now. */
@@ -164,8 +165,16 @@ function compare(names: readonly string[], json: boolean): number {
     ]);
     console.log(table(["CELL", "BEFORE", "AFTER", "CHANGE", ""], rows));
     console.log(
-      `${compared.filter(({ isBeyondNoise }) => isBeyondNoise).length} of ${compared.length} cells differ beyond noise (95% intervals that do not meet)`,
+      `${compared.filter(({ isBeyondNoise }) => isBeyondNoise).length} of ${compared.length} cells differ beyond noise (Mann-Whitney; 5% for all cells together, by Holm)`,
     );
+    const [rounds, needed] = [
+      Math.min(...compared.map((one) => Math.min(one.before.count, one.after.count))),
+      roundsToTell(compared.length),
+    ];
+    if (rounds < needed)
+      console.log(
+        `${rounds} rounds are too few to tell a difference of one among ${compared.length} cells: that takes ${needed} in each run`,
+      );
   }
   return compared.length === 0 ? 3 : 0;
 }
@@ -211,9 +220,9 @@ export const experiment: Verb = {
   flipflap experiment compare A B       which differences between two runs are beyond noise
 
 A round measures every cell once, in random order (the seed is kept), and server to server beside them; a ratio is to
-the same round. Measurements that others disturbed (more than a tenth of the machine) are repeated. Rounds go on until the
-95% intervals are as narrow as the profile wants. Results are in results/RUN: one JSON line a measurement, and what the
-tools printed.
+the same round. Measurements that others disturbed (more than a tenth of a server's CPUs) are repeated. Rounds go on until the
+95% intervals are as narrow as the profile wants, looked at now and then; fewer than six rounds have a range and no interval.
+Results are in results/RUN: one JSON line a measurement, and what the tools printed.
 
 Exit code 0: all was measured; 3: some cells were not, and why is said; 130: stopped, and can be resumed.`,
   options: {

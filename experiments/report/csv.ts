@@ -20,19 +20,34 @@ export function csvOf(runs: readonly { readonly run: Run; readonly summaries: re
     "unit",
     "count",
     "median",
-    "low95",
-    "high95",
+    "low",
+    "high",
+    "is95PercentInterval",
     "ratio",
-    "ratioLow95",
-    "ratioHigh95",
+    "ratioLow",
+    "ratioHigh",
+    "drifts",
+    "disturbed",
   ];
   const lines = runs.flatMap(({ run: { header }, summaries }) =>
-    summaries.map(({ cell, label, value, ratio, details: own }) => {
+    summaries.map(({ cell, label, value, ratio, drifts, disturbed, details: own }) => {
       const values = cell as unknown as Readonly<Record<string, unknown>>;
       return [
         ...[header.run, header.experiment, header.testbed, label],
         ...keys.map((key) => (key === "network" && cell.network === "" ? "server to server" : values[key])),
-        ...[header.unit, value.count, value.median, value.low, value.high, ratio?.median, ratio?.low, ratio?.high],
+        ...[
+          header.unit,
+          value.count,
+          value.median,
+          value.low,
+          value.high,
+          value.isInterval,
+          ratio?.median,
+          ratio?.low,
+          ratio?.high,
+          drifts,
+          disturbed,
+        ],
         ...details.map((name) => own[name]),
       ];
     }),

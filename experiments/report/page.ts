@@ -1,7 +1,7 @@
 /** One self-contained HTML page of runs: plots, tables, conditions. Pure. */
 import { isBaseline } from "../cells";
 import type { Run } from "../results";
-import { type CellSummary, figure, interval } from "../summary";
+import { type CellSummary, figure, interval, medianTitle, remarks as cellRemarks } from "../summary";
 import { escape } from "../../support/escape";
 import { intervalPlot, plotStyle, publishedOf, sweepPlots } from "./plots";
 
@@ -52,7 +52,7 @@ function cellTable({ run, summaries, kinds }: Reported): string {
   const hasPublished = summaries.some(({ cell }) => publishedOf(run, cell, kinds).length > 0);
   const head = [
     "<th scope=col>cell</th>",
-    `<th scope=col class=n>${escape(run.header.unit)}, median [95%]</th>`,
+    `<th scope=col class=n>${escape(run.header.unit)}, ${medianTitle}</th>`,
     ...(hasRatio ? ["<th scope=col class=n>ratio to server to server</th>"] : []),
     ...details.map((name) => `<th scope=col class=n>${detailNames[name]}</th>`),
     ...(hasPublished ? [`<th scope=col class=n>published (${run.header.definition.report ?? ""})</th>`] : []),
@@ -66,7 +66,7 @@ function cellTable({ run, summaries, kinds }: Reported): string {
       ...(hasRatio ? [`<td class=n>${one.ratio === undefined ? (isBaseline(one.cell) ? "1" : "-") : interval(one.ratio)}</td>`] : []),
       ...details.map((name) => `<td class=n>${one.details[name] === undefined ? "" : figure(one.details[name])}</td>`),
       ...(hasPublished ? [`<td class=n>${published.join(", ")}</td>`] : []),
-      `<td class=n>${one.values.length}</td>`,
+      `<td class=n>${one.values.length}${cellRemarks(one) === "" ? "" : ` (${cellRemarks(one)})`}</td>`,
     ];
     return `<tr>${cells.join("")}</tr>`;
   });
@@ -121,7 +121,7 @@ function section(reported: Reported): string {
     remarks(reported),
     ...plots.map(
       ({ title, svg }) =>
-        `<figure>${svg}<figcaption>${escape(title)}: medians with 95% intervals; ${header.better} is better.</figcaption></figure>`,
+        `<figure>${svg}<figcaption>${escape(title)}: medians with 95% intervals, or ranges where there are fewer than six values; ${header.better} is better.</figcaption></figure>`,
     ),
     cellTable(reported),
     conditions(run),
@@ -147,7 +147,7 @@ export function page(all: readonly Reported[], csv: string, madeAt: string): str
     "<header>",
     "<h1>What was measured</h1>",
     `<p class=soft>${all.length} experiments, made ${escape(madeAt)} · <a download="flipflap.csv" href="${download}">all medians as CSV</a></p>`,
-    "<p>Every round measures each cell once, in random order, and server to server beside them. A ratio is to server to server in the same round. Intervals are 95%, by the bootstrap.</p>",
+    "<p>Every round measures each cell once, in random order, and server to server beside them. A ratio is to server to server in the same round. Intervals cover the true median in 95% of runs, by ranks (sign test), also where a run goes on until they are narrow; fewer than six values have a range. A cell that drifts rose or fell over the run.</p>",
     `<nav aria-label="Experiments"><ul>${links.join("")}</ul></nav>`,
     ...[...topologies].map(
       ([testbed, svg]) => `<details open><summary>Testbed ${escape(testbed)}</summary><div class=topology>${svg}</div></details>`,

@@ -22,25 +22,51 @@ function ticksOf(stat: string): number {
   return [11, 12, 13, 14].reduce((sum, index) => sum + Number(fields[index] ?? 0), 0);
 }
 
-function ownTicks(): number {
+/** A process's line of /proc/PID/stat, and whether it is ours. */
+export interface ProcessTimes {
+  readonly stat: string;
+  readonly isOwn: boolean;
+}
+
+/** From the first line of /proc/stat and all processes. */
+export function timesOf(cpuLine: string, processes: readonly ProcessTimes[]): CpuTimes {
+  const fields = cpuLine.trim().split(/\s+/).slice(1, 9).map(Number);
+  return {
+    total: fields.reduce((sum, ticks) => sum + ticks, 0),
+    idle: (fields[3] ?? 0) + (fields[4] ?? 0),
+    softInterrupts: fields[6] ?? 0,
+    own: processes.reduce((sum, { stat, isOwn }) => (isOwn ? sum + ticksOf(stat) : sum), 0),
+  };
+}
+
+const parentOf = (stat: string): number => Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+
+/**
+ * Of this machine. Ours are this process and the descendants of the lab's servers; without servers named, what runs in another
+ * network namespace than this process.
+ */
+export function cpuTimes(inits?: readonly number[]): CpuTimes {
   const machine = readlinkSync("/proc/self/ns/net");
-  let sum = 0;
-  for (const pid of readdirSync("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
+  const found = new Map<number, { stat: string; parent: number; isElsewhere: boolean }>();
+  for (const entry of readdirSync("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
     try {
-      const inLab = readlinkSync(`/proc/${pid}/ns/net`) !== machine;
-      if (inLab || Number(pid) === process.pid) sum += ticksOf(readFileSync(`/proc/${pid}/stat`, "utf8"));
+      const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
+      found.set(Number(entry), { stat, parent: parentOf(stat), isElsewhere: readlinkSync(`/proc/${entry}/ns/net`) !== machine });
     } catch {
       // it ended meanwhile; its time is its parent's now
     }
   }
-  return sum;
-}
-
-export function cpuTimes(): CpuTimes {
-  const [, ...fields] = (readFileSync("/proc/stat", "utf8").split("\n")[0] ?? "").split(/\s+/).map(Number);
-  const total = fields.slice(0, 8).reduce((sum, ticks) => sum + ticks, 0);
-  return { total, idle: (fields[3] ?? 0) + (fields[4] ?? 0), softInterrupts: fields[6] ?? 0, own: ownTicks() };
+  const isOfLab = (pid: number): boolean => {
+    for (let up: number | undefined = pid; up !== undefined && up > 1; up = found.get(up)?.parent)
+      if (inits?.includes(up) === true) return true;
+    return false;
+  };
+  const processes = [...found].map(([pid, { stat, isElsewhere }]): ProcessTimes => ({
+    stat,
+    isOwn: pid === process.pid || (inits === undefined ? isElsewhere : isOfLab(pid)),
+  }));
+  return timesOf(readFileSync("/proc/stat", "utf8").split("\n")[0] ?? "", processes);
 }
 
 /** The share of the machine that others used between two looks. */
@@ -80,6 +106,9 @@ export async function serverConditions(site: Site): Promise<Record<string, Recor
     const devices = testbed.links.filter((link) => link.between.includes(server.name)).map((link) => linkDevice(link, server));
     const script = sh`
       echo "=== kernel"; uname -r
+      echo "=== cpus"; nproc
+      echo "=== cpuModel"; sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1
+      echo "=== load"; cat /proc/loadavg
       echo "=== docker"; docker version -f '{{.Server.Version}}'
       echo "=== congestionControl"; cat /proc/sys/net/ipv4/tcp_congestion_control
       echo "=== bpfJit"; cat /proc/sys/net/core/bpf_jit_enable 2>/dev/null || echo unknown

@@ -73,15 +73,12 @@ export async function runBench(bench: Bench): Promise<VariantResult[]> {
   }
   const results = all.map((variant): VariantResult => {
     const of = (r: Round): number => r.values.get(variant.name) ?? Number.NaN;
-    const value = estimate(rounds.map(of), seed);
+    const value = estimate(rounds.map(of));
     if (variant === bench.baseline) return { name: variant.name, value };
     return {
       name: variant.name,
       value,
-      ratio: estimate(
-        rounds.map((r) => of(r) / (r.values.get(bench.baseline.name) ?? Number.NaN)),
-        seed,
-      ),
+      ratio: estimate(rounds.map((r) => of(r) / (r.values.get(bench.baseline.name) ?? Number.NaN))),
     };
   });
   record({ results });
@@ -91,10 +88,15 @@ export async function runBench(bench: Bench): Promise<VariantResult[]> {
 const figure = (value: number): string => (value >= 1000 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
 export function resultsTable(bench: Pick<Bench, "name" | "unit">, results: readonly VariantResult[]): string {
+  const { count, isInterval } = results[0]?.value ?? { count: 0, isInterval: false };
   const rows = results.map(({ name, value, ratio }) => {
     const span = `${figure(value.median)} [${figure(value.low)}, ${figure(value.high)}]`;
     const part = ratio === undefined ? "1" : `${ratio.median.toFixed(3)} [${ratio.low.toFixed(3)}, ${ratio.high.toFixed(3)}]`;
     return `| ${name} | ${span} | ${part} |`;
   });
-  return [`| ${bench.name} | ${bench.unit}, median [95%] | ratio to baseline |`, "|---|---|---|", ...rows].join("\n");
+  return [
+    `| ${bench.name} | ${bench.unit}, median [${isInterval ? "95%" : `range of ${count}`}] | ratio to baseline |`,
+    "|---|---|---|",
+    ...rows,
+  ].join("\n");
 }

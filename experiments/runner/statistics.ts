@@ -29,55 +29,148 @@ export function shuffled<T>(items: readonly T[], random: () => number): T[] {
   return result;
 }
 
+/** What is not covered by an interval, at most. */
+export const errorShare = 0.05;
+
 export interface Estimate {
   readonly median: number;
-  /** 95%, by the bootstrap. */
   readonly low: number;
   readonly high: number;
   readonly count: number;
+  /** Whether low and high are the ends of an interval that covers the true median in 95% of runs; else of the range of all values. */
+  readonly isInterval: boolean;
 }
 
-/** P(X >= atLeast) of a binomial distribution. */
-function binomialTail(count: number, share: number, atLeast: number): number {
-  if (share >= 1) return 1;
-  // From the mode's side in logarithms: no power of a small number is lost.
-  let log = 0;
-  const [p, q] = [Math.log(share), Math.log(1 - share)];
+/** P(X <= atMost) of a binomial distribution with even chances. */
+function binomialHead(count: number, atMost: number): number {
+  let logarithm = -count * Math.LN2;
   let sum = 0;
-  for (let k = 0; k <= count; k++) {
-    if (k > 0) log += Math.log(count - k + 1) - Math.log(k);
-    if (k >= atLeast) sum += Math.exp(log + k * p + (count - k) * q);
+  for (let k = 0; k <= atMost; k++) {
+    sum += Math.exp(logarithm);
+    logarithm += Math.log(count - k) - Math.log(k + 1);
   }
-  return Math.min(1, sum);
+  return sum;
 }
 
-/** Where the bootstrap of a median ends, without drawing: a resample's median is at most the i-th value where at least half of its draws are. */
-function bootstrapQuantile(sorted: readonly number[], quantile: number): number {
+/**
+ * The rank of the value that begins the interval of a median (the one that ends it has the same rank from above); 0 where there
+ * are too few values. By the sign test: how many of the values are below the true median is a matter of even chances, whatever
+ * they are distributed like.
+ */
+export function intervalRank(count: number, error: number): number {
+  let rank = 0;
+  while (2 * (rank + 1) <= count + 1 && 2 * binomialHead(count, rank) <= error) rank++;
+  return rank;
+}
+
+/** `error`: what may be left uncovered; less than all of it where a run may stop at one of several looks. */
+export function estimate(values: readonly number[], error: number = errorShare): Estimate {
+  const sorted = [...values].sort((a, b) => a - b);
   const count = sorted.length;
-  let [low, high] = [0, count - 1];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (binomialTail(count, (middle + 1) / count, Math.floor(count / 2) + 1) >= quantile) high = middle;
-    else low = middle + 1;
-  }
-  return sorted[low] ?? Number.NaN;
+  const rank = intervalRank(count, error);
+  const at = Math.max(0, rank - 1);
+  return {
+    median: median(sorted),
+    low: sorted[at] ?? Number.NaN,
+    high: sorted[count - 1 - at] ?? Number.NaN,
+    count,
+    isInterval: rank > 0,
+  };
 }
 
-const drawnUpTo = 30;
+const growth = 1.5;
 
-export function estimate(values: readonly number[], seed = 1, resamples = 2000): Estimate {
-  if (values.length > drawnUpTo) {
-    const sorted = [...values].sort((a, b) => a - b);
-    return { median: median(values), low: bootstrapQuantile(sorted, 0.025), high: bootstrapQuantile(sorted, 0.975), count: values.length };
-  }
-  const random = generator(seed);
-  const medians = Array.from({ length: resamples }, () =>
-    median(Array.from(values, () => values[Math.floor(random() * values.length)] as number)),
-  ).sort((a, b) => a - b);
-  return {
-    median: median(values),
-    low: medians[Math.floor(resamples * 0.025)] ?? Number.NaN,
-    high: medians[Math.floor(resamples * 0.975)] ?? Number.NaN,
-    count: values.length,
+/**
+ * The rounds after which a run may stop since its intervals are narrow: some, further and further apart. A run that stops when it
+ * likes what it sees is wrong more often than it says; so the error is shared out between these looks.
+ */
+export function looksOf(rounds: number, mostRounds: number): readonly number[] {
+  const all: number[] = [];
+  for (let at = rounds; at < mostRounds; at = Math.ceil(at * growth)) all.push(at);
+  all.push(Math.max(rounds, mostRounds));
+  // A look at too few values decides nothing, whatever is left of the error to it.
+  const useful = all.filter((at) => intervalRank(at, errorShare / all.length) > 0);
+  return useful.length > 0 ? useful : all.slice(-1);
+}
+
+/** Whether values that were taken one after the other rise or fall (Mann and Kendall, at 5%). */
+export function drifts(values: readonly number[]): boolean {
+  const count = values.length;
+  if (count < 6) return false;
+  let score = 0;
+  for (const [i, later] of values.entries()) for (const earlier of values.slice(0, i)) score += Math.sign(later - earlier);
+  const deviation = Math.sqrt((count * (count - 1) * (2 * count + 5)) / 18);
+  return (Math.abs(score) - 1) / deviation > 1.96;
+}
+
+/** P(|Z| > z) of a normal distribution (Abramowitz and Stegun 7.1.26: to seven digits). */
+function normalTails(z: number): number {
+  const x = Math.abs(z) / Math.SQRT2;
+  const t = 1 / (1 + 0.3275911 * x);
+  return ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t * Math.exp(-x * x);
+}
+
+/** How many orders of `a` and `b` values give each number of pairs in which the first is the greater. */
+function orders(a: number, b: number): readonly number[] {
+  // Counted by the greatest value: it is one of the first, and beats all of the second, or one of the second.
+  const known = new Map<string, readonly number[]>();
+  const of = (i: number, j: number): readonly number[] => {
+    if (i === 0 || j === 0) return [1];
+    const key = `${i} ${j}`;
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const sum = Array.from({ length: i * j + 1 }, () => 0);
+    for (const [u, n] of of(i - 1, j).entries()) sum[u + j] = (sum[u + j] ?? 0) + n;
+    for (const [u, n] of of(i, j - 1).entries()) sum[u] = (sum[u] ?? 0) + n;
+    known.set(key, sum);
+    return sum;
   };
+  return of(a, b);
+}
+
+const exactUpTo = 20;
+
+/** How likely two samples of one distribution are at least as far apart as these (Mann and Whitney, two-sided). */
+export function chanceOfDifference(before: readonly number[], after: readonly number[]): number {
+  const [a, b] = [before.length, after.length];
+  let greater = 0;
+  for (const one of after) for (const other of before) greater += one > other ? 1 : one === other ? 0.5 : 0;
+  const distance = Math.abs(greater - (a * b) / 2);
+  const all = [...before, ...after];
+  const ties = [...all.reduce((counts, value) => counts.set(value, (counts.get(value) ?? 0) + 1), new Map<number, number>()).values()];
+  if (ties.every((count) => count === 1) && a <= exactUpTo && b <= exactUpTo) {
+    const counts = orders(a, b);
+    const total = counts.reduce((sum, n) => sum + n, 0);
+    return counts.reduce((sum, n, u) => (Math.abs(u - (a * b) / 2) >= distance ? sum + n : sum), 0) / total;
+  }
+  const n = a + b;
+  const tied = ties.reduce((sum, count) => sum + count ** 3 - count, 0);
+  const deviation = Math.sqrt(((a * b) / 12) * (n + 1 - tied / (n * (n - 1))));
+  return deviation === 0 ? 1 : Math.min(1, normalTails(Math.max(0, distance - 0.5) / deviation));
+}
+
+/** Which of several differences are real, so that not even one of those named is chance in 95% of comparisons (Holm). */
+export function beyondChance(chances: readonly number[], error: number = errorShare): boolean[] {
+  const order = chances.map((_, i) => i).sort((i, j) => (chances[i] ?? 1) - (chances[j] ?? 1));
+  const isReal = chances.map(() => false);
+  for (const [rank, i] of order.entries()) {
+    if ((chances[i] ?? 1) > error / (chances.length - rank)) break;
+    isReal[i] = true;
+  }
+  return isReal;
+}
+
+/** How many rounds two runs need for one difference among so many cells to be told from chance. */
+export function roundsToTell(cells: number, error: number = errorShare): number {
+  for (let rounds = 2; ; rounds++) {
+    const apart = Array.from({ length: rounds }, (_, i) => i);
+    if (
+      chanceOfDifference(
+        apart,
+        apart.map((value) => value + rounds),
+      ) <=
+      error / cells
+    )
+      return rounds;
+  }
 }

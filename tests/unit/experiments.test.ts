@@ -139,9 +139,15 @@ describe("a run", () => {
     expect([base?.ratio, first?.ratio?.median]).toEqual([undefined, 0.25]);
   });
 
-  it("differs from another beyond noise where the intervals do not meet", () => {
-    const before = runOf((_, round) => 10 + round / 100);
-    const after = runOf((cell, round) => (cellKey(cell).includes("rules=200") ? 5 : 10) + round / 100);
+  it("differs from another beyond noise where chance is out of the question for all cells together", () => {
+    const before = runOf((_, round) => 10 + round / 100, 8);
+    const after = runOf((cell, round) => (cellKey(cell).includes("rules=200") ? 5 : 10) + round / 100, 8);
+    // Three rounds tell nothing, however far apart they are.
+    const short = compareRuns(
+      runOf((_, round) => 10 + round / 100, 3),
+      runOf((_, round) => 5 + round / 100, 3),
+    );
+    expect(short.filter(({ isBeyondNoise }) => isBeyondNoise)).toEqual([]);
     const compared = compareRuns(before, after);
     expect(compared.filter(({ isBeyondNoise }) => isBeyondNoise).map(({ label }) => label)).toEqual([
       "bridge, iptables, none matches, 200 rules",
@@ -173,7 +179,7 @@ describe("the report", () => {
     const one = reported(runOf((cell, round) => (cell.network === "" ? 40 : 10) + round / 10));
     const html = page([one], csvOf([one]), "2026-01-01 00:00");
     expect(html).toContain('role="img"');
-    expect(html).toMatch(/<desc>Gb\/s\. iptables, none matches: 0: 10\.30 \[10\.1\d, 10\.\d+\]; 10: /);
+    expect(html).toMatch(/<desc>Gb\/s\. iptables, none matches: 0: 10\.30 \(10\.1\d, 10\.\d+; range of 5\); 10: /);
     expect(html.match(/<polyline/g)).toHaveLength(4);
     expect(html).toContain("as published (S1)");
     expect(html).toMatch(/<td class=n>2\.26<\/td>/);
