@@ -1,5 +1,5 @@
 #!/bin/sh
-# npm run up|down|setup|test|bench: all set-up that is missing, then the verb.
+# npm run up|down|setup|test|bench|soak: all set-up that is missing, then the verb.
 set -eu
 code=$(cd "$(dirname "$0")/.." && pwd -P)
 verb=$1
@@ -18,6 +18,7 @@ cd "$code"
 . ./env.sh
 case $verb in
   test) exec node_modules/.bin/tsx tests/main.ts "$@" ;;
+  soak) exec node_modules/.bin/tsx tests/soak/main.ts "$@" ;;
   bench) exec node_modules/.bin/tsx experiments/benches/main.ts "$@" ;;
   *) exec node cli/start.mjs "$verb" "$@" ;;
 esac

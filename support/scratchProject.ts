@@ -1,4 +1,5 @@
 /** A project of a test or bench: stack files and testbeds to edit, the code by links. Its lab and state are its own too. */
+import { spawn } from "node:child_process";
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,6 +55,12 @@ export class Project {
 
   flipflap(...words: string[]): Promise<Finished> {
     return tryRun([join(codeRoot, "bin", "flipflap"), ...words], { cwd: this.root, env: this.environment });
+  }
+
+  /** One that goes on beside the test, to be disturbed. */
+  start(...words: string[]): { readonly pid: number | undefined; readonly ended: Promise<void> } {
+    const child = spawn(join(codeRoot, "bin", "flipflap"), words, { cwd: this.root, env: this.environment, stdio: "ignore" });
+    return { pid: child.pid, ended: new Promise((resolve) => child.once("close", () => resolve())) };
   }
 
   pulumi(...words: string[]): Promise<Finished> {

@@ -240,7 +240,8 @@ const container: ResourceType = {
       await remove(id);
       return undefined;
     }
-    return { ...state, ...readBack(found, state) };
+    // The wire has no word for what is undefined: such a property goes, inside others too.
+    return JSON.parse(JSON.stringify({ ...state, ...readBack(found, state) })) as Properties;
   },
   update: async (id, _, news) => {
     await theEngine().call("POST", `/containers/${id}/update`, resources(news as unknown as ContainerInputs));
