@@ -23,14 +23,13 @@ type agent struct {
 	ilaError error
 
 	systems queues
-	atOnce  chan struct{} // how many systems a look at everything works on at once
 
 	mu      sync.Mutex       // of the maps below; held for their reading and writing only
 	known   map[string]*spec // attached once: what to take back when the spec is gone
 	tried   map[string]attachStatus
-	retries map[string]retry // systems whose attach failed
-	queued  map[string]bool  // systems that a look at everything is to come to
-	stopped map[string]bool  // systems that somebody stopped
+	retries map[string]retry           // systems whose attach failed
+	queued  map[string]<-chan struct{} // looks that are still to come, by their systems
+	stopped map[string]bool            // systems that somebody stopped
 	guards  map[string]*guard
 
 	// Of containers started by hand: their plans, and those that get none. One look at them at a time.
@@ -52,9 +51,8 @@ type agent struct {
 
 func newAgent() *agent {
 	return &agent{
-		atOnce: make(chan struct{}, 32),
-		known:  map[string]*spec{}, tried: map[string]attachStatus{}, retries: map[string]retry{},
-		queued: map[string]bool{}, stopped: map[string]bool{}, guards: map[string]*guard{},
+		known: map[string]*spec{}, tried: map[string]attachStatus{}, retries: map[string]retry{},
+		queued: map[string]<-chan struct{}{}, stopped: map[string]bool{}, guards: map[string]*guard{},
 		byHand: map[string]*spec{}, refused: map[string]bool{},
 	}
 }
@@ -226,37 +224,32 @@ func (a *agent) specPath(system string) (string, bool) {
 	return path, filepath.Base(path) == system+".json"
 }
 
-// again looks at one system, unless that is to come anyway.
-func (a *agent) again(ctx context.Context, system string) {
-	path, ok := a.specPath(system)
-	if !ok || !a.queue(system) {
-		return
+// again looks at one system, once: where a look is still to come that one will do. What it gives is closed when it is done.
+func (a *agent) again(ctx context.Context, system string) <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if coming, is := a.queued[system]; is {
+		return coming
 	}
-	a.systems.add(system, func() {
-		a.unqueue(system)
-		if s, err := readSpec(path); err == nil {
-			a.reconcile(ctx, s)
-		} else {
+	// It begins after this lock is free.
+	done := a.systems.add(system, func() {
+		a.mu.Lock()
+		delete(a.queued, system)
+		a.mu.Unlock()
+		path, _ := a.specPath(system)
+		s, err := readSpec(path)
+		if os.IsNotExist(err) {
 			a.forget(system)
+			return
 		}
+		if err != nil {
+			log.Printf("%s: %v", system, err)
+			return
+		}
+		a.reconcile(ctx, s)
 	})
-}
-
-// queue is false where the system waits for a look already.
-func (a *agent) queue(system string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.queued[system] {
-		return false
-	}
-	a.queued[system] = true
-	return true
-}
-
-func (a *agent) unqueue(system string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.queued, system)
+	a.queued[system] = done
+	return done
 }
 
 // endsContainer tells the signals by which docker stops containers from those that programs take for a word.
@@ -357,29 +350,17 @@ func (a *agent) reconcileAll(ctx context.Context) <-chan struct{} {
 	for system, old := range a.gone(files) {
 		leaving = append(leaving, a.systems.add(system, func() { a.takeBack(system, old) }))
 	}
-	timeout := time.After(patience)
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for _, one := range leaving {
 		select {
 		case <-one:
-		case <-timeout:
+		case <-patient.Done():
 		}
 	}
 	var coming []<-chan struct{}
-	for system, path := range files {
-		if !a.queue(system) {
-			continue
-		}
-		coming = append(coming, a.systems.add(system, func() {
-			a.atOnce <- struct{}{}
-			defer func() { <-a.atOnce }()
-			a.unqueue(system)
-			s, err := readSpec(path)
-			if err != nil {
-				log.Printf("%s: %v", system, err)
-				return
-			}
-			a.reconcile(ctx, s)
-		}))
+	for system := range files {
+		coming = append(coming, a.again(ctx, system))
 	}
 	go func() {
 		defer close(done)
@@ -439,7 +420,10 @@ func (a *agent) note(s *spec, status attachStatus) attachStatus {
 		a.known[s.System] = s
 		delete(a.retries, s.System)
 	} else if !s.isByHand {
-		a.retries[s.System] = a.retries[s.System].after(time.Now())
+		// A look that something else was the cause of does not count.
+		if r, now := a.retries[s.System], time.Now(); !now.Before(r.at) {
+			a.retries[s.System] = r.after(now)
+		}
 	}
 	isSame := before.SpecHash == status.SpecHash && before.Pid == status.Pid
 	if before.trouble() != "" || status.trouble() != "" || !isSame {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,12 +58,57 @@ func TestDueSystemsAreThoseWhoseTimeHasCome(t *testing.T) {
 	if got := fmt.Sprint(a.due(now)); got != "[late]" {
 		t.Error(got)
 	}
-	if !a.queue("late") || a.queue("late") {
-		t.Error("a system that waits for a look is queued once more")
+}
+
+func TestALookAtEverythingEndsWithAllThatIsStillToCome(t *testing.T) {
+	a := newAgent()
+	a.specsDir, a.statusDir = t.TempDir(), t.TempDir()
+	a.pids = map[string]int{}
+	for _, system := range []string{"slow", "quick"} {
+		text := fmt.Sprintf(`{"system":%q,"container":%q}`, system, system)
+		if err := os.WriteFile(filepath.Join(a.specsDir, system+".json"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	a.unqueue("late")
-	if !a.queue("late") {
-		t.Error("and never again")
+	stuck := make(chan struct{})
+	a.systems.add("slow", func() { <-stuck })
+	first := a.reconcileAll(t.Context())
+	second := a.reconcileAll(t.Context())
+	select {
+	case <-second:
+		t.Fatal("a second look is over before what the first has still to come to")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(stuck)
+	<-first
+	<-second
+}
+
+func TestSystemsThatLeaveAndAreBusyMakeNobodyWaitLong(t *testing.T) {
+	a := newAgent()
+	a.specsDir, a.statusDir = t.TempDir(), t.TempDir()
+	a.pids = map[string]int{}
+	stuck := make(chan struct{})
+	defer close(stuck)
+	for _, system := range []string{"one", "two", "three"} {
+		a.known[system] = &spec{System: system}
+		a.systems.add(system, func() { <-stuck })
+	}
+	begin := time.Now()
+	a.reconcileAll(t.Context())
+	if waited := time.Since(begin); waited > patience+time.Second {
+		t.Errorf("waited %v", waited)
+	}
+}
+
+func TestOnlyRetriesThatWereDueCount(t *testing.T) {
+	a := newAgent()
+	failed := attachStatus{System: "s", Error: "no bridge"}
+	for range 20 {
+		a.note(&spec{System: "s"}, failed)
+	}
+	if r := a.retries["s"]; r.tries != 1 {
+		t.Errorf("%d tries after one and looks of others", r.tries)
 	}
 }
 

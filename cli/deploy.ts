@@ -3,10 +3,11 @@ import { existsSync, readdirSync } from "node:fs";
 import { type Declaration, firstHub } from "../components/config/declaration";
 import { secretResource } from "../components/net/names";
 import { secretsOf } from "../components/testbed/secrets";
-import type { LabState } from "../lab/state";
+import { isLabManagement } from "../lab/ranges";
 import { stacksFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
-import { type Changes, changesText, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";
+import { restoreState } from "./recovery";
+import { type Changes, changesText, type DeployedStack, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";
 
 export async function operateStack(root: string, verb: "up" | "destroy", stack: string): Promise<Changes> {
   const title = `${verb === "up" ? "pulumi up" : "pulumi destroy"} -s ${stack}`;
@@ -50,18 +51,25 @@ async function inRounds(rounds: readonly (readonly string[])[], work: (stack: st
   return all;
 }
 
+/** By the address that its objects were made at: a lab's own ranges are nobody else's. */
+function wasInLab(state: DeployedStack | undefined): boolean {
+  const hosts = (state?.resources ?? []).map(({ inputs }) => (inputs?.connection as { host?: unknown } | undefined)?.host);
+  return hosts.some((host) => typeof host === "string" && isLabManagement(host));
+}
+
 /**
- * Stacks that are deployed and have no stack file any more. A server of the lab that left takes all with it; another one cannot
- * be reached without its file, so it must be given back before.
+ * Stacks of the lab's servers that have no stack file any more: they left, with all that was on them. Another server cannot be
+ * reached without its file, so it must be given back before.
  */
-export async function departed(root: string, declaration: Declaration, lab: LabState | undefined): Promise<string[]> {
+export async function departed(root: string, declaration: Declaration): Promise<string[]> {
   const folder = stacksFolder(root);
   const names = existsSync(folder) ? readdirSync(folder).flatMap((leaf) => /^(.+)\.json$/.exec(leaf)?.[1] ?? []) : [];
   const gone = names.filter((name) => !declaration.servers.some((server) => server.name === name));
+  for (const name of gone) restoreState(root, name);
   const states = await Promise.all(gone.map((name) => readStack(root, name)));
-  const deployed = gone.filter((_, i) => (states[i]?.resources ?? []).length > 0);
-  const lost = deployed.filter((name) => lab?.servers[name] === undefined);
-  if (lost.length === 0) return gone;
+  const ofLab = gone.filter((_, i) => wasInLab(states[i]));
+  const lost = gone.filter((name, i) => (states[i]?.resources ?? []).length > 0 && !ofLab.includes(name));
+  if (lost.length === 0) return ofLab;
   throw new StepError(
     lost.map((name) => `stack ${name}`).join(", "),
     `deployed, and ${lost.map((name) => `Pulumi.${name}.yaml`).join(", ")} is gone`,

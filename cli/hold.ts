@@ -4,7 +4,6 @@
  * a minute.
  */
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { type Script, sh } from "../components/host/sh";
 import { sleep } from "../support/process";
 
@@ -13,7 +12,7 @@ const silenceSeconds = 60;
 const heldCode = 75;
 
 /** Locks the file and writes into it who holds it; where another process has it, prints that one's words. */
-export const holdScript = (file: string, words: string): Script => sh`
+export const holdScript = (file: string, words: string, silence = silenceSeconds): Script => sh`
   umask 077
   while :; do
     exec 8>>${file}
@@ -26,7 +25,9 @@ export const holdScript = (file: string, words: string): Script => sh`
   trap 'exit 1' HUP INT TERM
   echo held
   # What waits for the beat must not hold the lock: it outlives a shell that is killed.
-  while [ "$(timeout ${silenceSeconds} sh -c 'read -r _ && echo beat' 8>&-)" = beat ]; do :; done
+  while [ "$(timeout ${silence} sh -c 'read -r _ && echo beat' 8>&-)" = beat ]; do :; done
+  # The rest of the input, if any comes, is no script.
+  exit 0
 `;
 
 /** Why it is not held: by whom another process holds it, or how the shell failed. */
@@ -57,18 +58,25 @@ async function tryHold(
   onLost: () => void,
 ): Promise<Refused | undefined> {
   const [program = "", ...args] = shell;
-  const child = spawn(program, args, { cwd, stdio: ["pipe", "pipe", "pipe"] });
+  // Away from the terminal's signals: a verb that is interrupted still puts things back, and lets go at its end.
+  const child = spawn(program, args, { cwd, stdio: ["pipe", "pipe", "pipe"], detached: true });
   let [stdout, stderr] = ["", ""];
   let isReleased = false;
   child.stdin.on("error", () => undefined);
   child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
-  const ended = once(child, "close");
+  const ended = new Promise<void>((resolve) => {
+    child.once("close", () => resolve());
+    child.once("error", (error) => {
+      stderr += error.message;
+      resolve();
+    });
+  });
   const held = new Promise<boolean>((resolve) => {
     child.stdout.on("data", (data: Buffer) => {
       stdout += data.toString();
       if (/^held$/m.test(stdout)) resolve(true);
     });
-    child.once("close", () => resolve(false));
+    void ended.then(() => resolve(false));
   });
   child.stdin.write(script);
   if (!(await held)) {

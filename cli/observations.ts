@@ -1,5 +1,8 @@
 /** What the kinds of a testbed tell of themselves on each server, for `flipflap status`. */
-import type { ObservedTable } from "../components/kinds/kind";
+import { guardCounters, readGuardCounters } from "../components/host/objects/guard";
+import { type DropReason, dropReasons } from "../components/host/objects/guardRules";
+import type { Observation, ObservedTable } from "../components/kinds/kind";
+import { isGuarded } from "../components/testbed/guard";
 import { kindContexts } from "../components/testbed/contexts";
 import { vpnObservations } from "../components/vpn";
 import { type Context, runScript } from "./context";
@@ -11,6 +14,17 @@ export interface Observed extends ObservedTable {
 }
 
 const empty: ObservedTable = { columns: [], rows: [], problems: [] };
+
+/** What tenants tried and did not get. */
+const guardObservation = (stack: string): Observation => ({
+  title: "dropped",
+  script: guardCounters({ stack }),
+  read: (output) => ({
+    columns: ["DROPPED BY THE GUARD", "PACKETS"],
+    rows: [...readGuardCounters(output)].map(([reason, packets]) => [dropReasons[reason as DropReason] ?? reason, String(packets)]),
+    problems: [],
+  }),
+});
 
 function readSafely(read: (output: string) => ObservedTable, output: string): ObservedTable {
   try {
@@ -25,8 +39,9 @@ export async function observe(context: Context): Promise<Observed[]> {
     const ofKinds = kindContexts(context.declaration, server).flatMap(({ kind, context: own }) =>
       kind.observations(own, { stack: server.name }).map((observation) => ({ kind: kind.kind as string, observation })),
     );
+    const ofGuard = isGuarded(context.declaration) ? [{ kind: "guard", observation: guardObservation(server.name) }] : [];
     const ofVpn = vpnObservations(context.declaration, server).map((observation) => ({ kind: "vpn", observation }));
-    return [...ofKinds, ...ofVpn].map(async ({ kind, observation }): Promise<Observed> => {
+    return [...ofKinds, ...ofGuard, ...ofVpn].map(async ({ kind, observation }): Promise<Observed> => {
       const finished = await runScript(context, server, `${observation.script.text}\n`, 30);
       const base = { server: server.name, kind, title: observation.title };
       // A server that does not answer is told of already.

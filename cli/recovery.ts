@@ -76,7 +76,7 @@ async function askBackend(root: string, stack: string, state: ExportedStack): Pr
 }
 
 /** A state that is cut off: Pulumi keeps the one before it, and what was made since is found on the servers. */
-function restoreState(root: string, stack: string): boolean {
+export function restoreState(root: string, stack: string): boolean {
   const file = join(stacksFolder(root), `${stack}.json`);
   if (!existsSync(file) || parsed(readFileSync(file, "utf8")) !== undefined) return false;
   const before = `${file}.bak`;

@@ -3,10 +3,12 @@
  * `docker image prune`, a hand: it is marked in the state, so that Pulumi makes it again in its order beside all that is new.
  */
 import type { ServerDeclaration } from "../components/config/declaration";
+import type { ContainerSpec } from "../components/host/objects/container";
+import { sh } from "../components/host/sh";
 import { run } from "../support/process";
 import { step } from "../support/progress";
 import { type Checked, checkServer } from "./checks";
-import type { Context } from "./context";
+import { type Context, runScript } from "./context";
 import { exportStack, importStack, pulumiEnvironment, readStack, urnName } from "./pulumi";
 
 /** Behind the command that made an object: a change of that runs the object's `ensure`, and leaves how it is deleted as it is. */
@@ -41,6 +43,19 @@ export async function refreshContainers(root: string, stack: string, names: Read
   });
 }
 
+/** Containers that only do not run: what is in them is somebody's, and stays. */
+export async function startStopped(context: Context, server: ServerDeclaration, checks: readonly Checked[]): Promise<ReadonlySet<string>> {
+  const stopped = new Set(
+    checks.flatMap(({ name, type, differences }) =>
+      type === "container" && differences.length > 0 && differences.every(({ property }) => property === "running") ? [name] : [],
+    ),
+  );
+  const objects = (await readStack(context.root, server.name))?.objects ?? [];
+  const containers = objects.flatMap(({ name, spec }) => (stopped.has(name) ? [(spec as ContainerSpec).container] : []));
+  if (containers.length > 0) await runScript(context, server, `${sh`docker start ${containers}`.text} >/dev/null\n`);
+  return stopped;
+}
+
 const namesOf = (checks: readonly Checked[], isContainer: boolean): ReadonlySet<string> =>
   new Set(checks.flatMap(({ name, type }) => ((type === "container") === isContainer ? [name] : [])));
 
@@ -51,7 +66,10 @@ async function remakeOn(context: Context, server: ServerDeclaration): Promise<re
   const title = `${server.name}: ${wrong.length} of ${checks.length} objects are not as deployed, and are made again`;
   const work = async (): Promise<void> => {
     await markCommands(context.root, server.name, namesOf(wrong, false));
-    await refreshContainers(context.root, server.name, namesOf(wrong, true));
+    const started = await startStopped(context, server, wrong);
+    // A check that failed says nothing of a container: dockerd may be gone, and the containers not.
+    const known = wrong.filter(({ name, result }) => result !== "failed" && !started.has(name));
+    await refreshContainers(context.root, server.name, namesOf(known, true));
   };
   await step(
     title,

@@ -3,6 +3,7 @@ import { performance } from "node:perf_hooks";
 import { declarationHash, findNetwork } from "../components/config/declaration";
 import { kindOf } from "../components/kinds/registry";
 import { allows } from "../components/net/policy/resolve";
+import { isGuarded } from "../components/testbed/guard";
 import { networkPolicies } from "../components/testbed/policies";
 import { sleep } from "../support/process";
 import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";
@@ -99,6 +100,7 @@ export async function begin(site: Site, started: Started): Promise<RunWriter> {
     ...plannedCells(site, experiment, profile),
     conditions: {
       ...machineConditions(),
+      guard: isGuarded(site.declaration) ? "on" : "off",
       wantedCongestionControl: experiment.congestionControl ?? "reno",
       servers: await serverConditions(site),
     },

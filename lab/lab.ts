@@ -153,7 +153,9 @@ async function bootAll(plan: LabPlan, list: readonly servers.LabServer[], wiring
     await servers.wire(names, server);
   }
   await wiring.plug(plan.links);
-  await wiring.giveTo(list.map((server) => server.name));
+  // Those that run already too: a cable that became a switch was plugged out of them.
+  const running = plan.servers.filter(({ name }) => servers.initPid(names, name) !== undefined);
+  await wiring.giveTo([...list, ...running].map(({ name }) => name));
   await Promise.all(list.map((server) => servers.boot(names, server, initScript)));
   await Promise.all(list.map((server) => servers.waitReady(names, server)));
 }

@@ -2,15 +2,17 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 /** The checkout: the code of flipflap itself. */
 export const codeRoot = resolve(__dirname, "..");
 
 /** The project that one is in; undefined outside of all. */
 function projectHere(): string | undefined {
-  const here = process.cwd();
-  return existsSync(join(here, "Pulumi.yaml")) ? here : undefined;
+  for (let here = process.cwd(); ; here = dirname(here)) {
+    if (existsSync(join(here, "Pulumi.yaml"))) return here;
+    if (here === dirname(here)) return undefined;
+  }
 }
 
 /**
@@ -21,6 +23,8 @@ export function projectRoot(): string {
   const named = process.env.FLIPFLAP_ROOT;
   const here = projectHere();
   if (named === undefined || named === "") return here ?? codeRoot;
+  if (!existsSync(named))
+    throw new Error(`FLIPFLAP_ROOT names ${named}, which is gone: source env.sh of another checkout, or unset FLIPFLAP_ROOT`);
   const isMeant = process.env.FLIPFLAP_SOURCED !== named || here === undefined || realpathSync(here) === realpathSync(named);
   if (!isMeant)
     throw new Error(`this shell works on ${named}, whose env.sh it read, and you are in ${here}: source env.sh here, or go there`);

@@ -10,7 +10,7 @@ import { letGo } from "../hold";
 import { readStack } from "../pulumi";
 import { hasTraces, recover } from "../recovery";
 import { type Verb } from "../verb";
-import { lab } from "./lab";
+import { stopLab } from "./up";
 
 export const down: Verb = {
   name: "down",
@@ -29,7 +29,7 @@ held is gone with it, and its stack's state is forgotten.`,
     let gone: string[] = [];
     if (readLabState(root) !== undefined || plan.servers.length === 0) {
       const declaration = checkedDeclaration(root, readLabState(root), true);
-      gone = await departed(root, declaration, readLabState(root));
+      gone = await departed(root, declaration);
       const traced = await Promise.all(declaration.servers.map((server) => hasTraces(root, server.name)));
       const mine = declaration.servers.filter((server, i) => traced[i] === true && !off.includes(server.name));
       // Thoroughly: what a killed experiment left goes too.
@@ -40,12 +40,11 @@ held is gone with it, and its stack's state is forgotten.`,
         .map((stack) => stack?.stack);
       await undeploy(root, { ...declaration, servers: declaration.servers.filter((server) => there.includes(server.name)) });
     }
-    if (plan.servers.length > 0) {
+    if (plan.servers.length > 0 || readLabState(root) !== undefined) {
       if (now.servers.length > 0 || readLabState(root) !== undefined) {
         await step(`lab ${plan.name} stopped`, async () => {
           await letGo();
-          const code = await lab.run({ words: ["stop"], flags: {}, rest: [] });
-          if (code !== 0) throw new Error(`lab ${plan.name}: did not stop`);
+          await stopLab(plan.name);
         });
       }
       // A server of the lab is gone with all that was on it.

@@ -4,7 +4,7 @@ import { declarationHash } from "../../components/config/declaration";
 import { isBaseline, type ProfileName } from "../../experiments/cells";
 import { experimentNames, loadExperiment } from "../../experiments/load";
 import { begin, plannedCells, proceed, type RunControl } from "../../experiments/run";
-import { roundsToTell } from "../../experiments/runner/statistics";
+import { canTell, roundsToTell } from "../../experiments/runner/statistics";
 import { readRun, resultsFolder, type Run, runNames, RunWriter } from "../../experiments/results";
 import { Site } from "../../experiments/site";
 import { compareRuns, figure, interval, medianTitle, remarks, summarise } from "../../experiments/summary";
@@ -167,13 +167,10 @@ function compare(names: readonly string[], json: boolean): number {
     console.log(
       `${compared.filter(({ isBeyondNoise }) => isBeyondNoise).length} of ${compared.length} cells differ beyond noise (Mann-Whitney; 5% for all cells together, by Holm)`,
     );
-    const [rounds, needed] = [
-      Math.min(...compared.map((one) => Math.min(one.before.count, one.after.count))),
-      roundsToTell(compared.length),
-    ];
-    if (rounds < needed)
+    const blind = compared.filter((one) => !canTell(one.before.count, one.after.count, compared.length));
+    if (blind.length > 0)
       console.log(
-        `${rounds} rounds are too few to tell a difference of one among ${compared.length} cells: that takes ${needed} in each run`,
+        `${blind.length} of them have too few rounds to tell any difference among ${compared.length} cells; ${roundsToTell(compared.length)} in each run are enough`,
       );
   }
   return compared.length === 0 ? 3 : 0;

@@ -8,7 +8,7 @@ import { type Checked, checkServer } from "../checks";
 import { batchScript, readBatch } from "../batch";
 import { type Context, openContext, runScript } from "../context";
 import { pulumiEnvironment, readStack, type StackResource, urnName } from "../pulumi";
-import { markCommands, refreshContainers } from "../remake";
+import { markCommands, refreshContainers, startStopped } from "../remake";
 import { recover } from "../recovery";
 import type { Verb } from "../verb";
 
@@ -63,6 +63,7 @@ async function repairServer(context: Context, server: ServerDeclaration, wrong: 
   if (deployed === undefined) return;
   const names = new Set(wrong.map(({ name }) => name));
   const objects = deployed.objects.filter(({ name }) => names.has(name));
+  await startStopped(context, server, wrong);
   const isPulumis = ({ type }: DeployedObject): boolean => type === "container" || type === "image";
   // A secret's new content goes to the other stacks too: an `up` of all hands it out.
   const scripts = objects.filter((object) => !isPulumis(object) && object.type !== "secretFile");

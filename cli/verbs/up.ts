@@ -20,9 +20,18 @@ import { jsonOption, type Verb } from "../verb";
 import { lab } from "./lab";
 import { isHealthy, readStatus, type Status, statusText } from "./status";
 
+export async function stopLab(name: string): Promise<void> {
+  const code = await lab.run({ words: ["stop"], flags: {}, rest: [] });
+  if (code !== 0) throw new Error(`lab ${name}: did not stop`);
+}
+
 async function startLab(root: string): Promise<void> {
   const plan = projectLab(root);
-  if (plan.servers.length === 0) return;
+  if (plan.servers.length === 0) {
+    // Its servers have all left.
+    if (readLabState(root) !== undefined) await step(`lab ${plan.name} stopped`, async () => stopLab(plan.name));
+    return;
+  }
   const now = await labStatus(plan);
   const running = plan.servers.every(
     (s) => now.servers.find((n) => n.server === s.name)?.power === "on" && readLabState(root)?.servers[s.name] !== undefined,
@@ -84,7 +93,7 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     }
     // Before the lab runs: all faults but that one.
     const declaration = checkedDeclaration(root, readLabState(root), false);
-    const gone = await departed(root, declaration, readLabState(root));
+    const gone = await departed(root, declaration);
     await Promise.all([ensureToolchain(), ensureImages(imagesOf(declaration))]);
     await startLab(root);
     for (const name of gone) {

@@ -1,6 +1,6 @@
 /** Reading the testbed and stack files of a project. */
-import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { isAbsolute, join, relative, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { projectFiles } from "../../support/project";
 import type { Fault } from "./faults";
@@ -73,10 +73,10 @@ export function testbedNames(root: string): string[] {
 
 /** By the name of one of testbeds/, or by the path of a file, which has an ending. */
 export function readTestbedFile(root: string, name: string, faults: Fault[]): unknown {
-  const isPath = /\.ya?ml$/.test(name);
+  const isPath = isAbsolute(name) || /\.ya?ml$/.test(name);
   const path = isPath ? name : join(root, "testbeds", `${name}.yaml`);
   const shown = isPath ? name : `testbeds/${name}.yaml`;
-  if (!existsSync(path)) {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) {
     const there = testbedNames(root);
     faults.push({
       rule: "testbed-file",

@@ -7,6 +7,7 @@ import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
 import type { Link, Network, Offloads, Secret } from "../config/types.gen";
 import type { AttachInterface } from "../host/objects/attachSpec";
+import type { GuardedDevice } from "../host/objects/guardRules";
 import type { HostObject, Owner } from "../host/objectType";
 import type { Script } from "../host/sh";
 import type { Address, Prefix } from "../net/cidr";
@@ -184,6 +185,14 @@ export interface NoRulesPlace {
   readonly nowhere: string;
 }
 
+export interface NetworkGuard {
+  readonly devices: readonly GuardedDevice[];
+  /** Ports of systems whose frames a filter looks into. */
+  readonly untagged?: readonly string[];
+  /** UDP ports of its tunnels. */
+  readonly tunnelPorts?: readonly number[];
+}
+
 export type MoveMoment = "both" | "alone";
 
 export interface NetworkKind<N extends Network = Network> {
@@ -213,6 +222,8 @@ export interface NetworkKind<N extends Network = Network> {
   ownAddresses?(network: N, server: string): Addresses;
   /** Members are no neighbours of one another: all packets go by the server. */
   readonly membersStandAlone?: boolean;
+  /** Its systems are stations of the servers' own link, and may have addresses of its prefix. */
+  isOnUnderlay?(network: N): boolean;
   /** Whether the server itself forwards to and from the prefixes. */
   readonly routesOnServer: boolean;
   /** Its servers meet at an authority on the hub. */
@@ -235,6 +246,11 @@ export interface NetworkKind<N extends Network = Network> {
   /** Whether packets of one server's members reach those of another, for the reachability test. */
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
   observations(context: KindContext<N>, owner: Owner): readonly Observation[];
+  /**
+   * What the server's guard has to let by for the network: the devices by which its systems' packets come to the server, and what
+   * they may do there. What a kind does not say is closed at those devices.
+   */
+  guard?(context: NetworkContext<N>): NetworkGuard;
   /** On the new server of a system that `flipflap move` moves: when it runs there too, and when it runs there alone. */
   moved?(context: NetworkContext<N>, member: Member, moment: MoveMoment): Script | undefined;
 }

@@ -21,6 +21,13 @@ export function macFor(text: string): string {
   return `02:ff:${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
 }
 
+/** The server's end of a system's interface in a network. */
+export const portName = ({ network, system }: { readonly network: string; readonly system: string }): string =>
+  deviceName("ffv-", hash32(`${network} ${system}`).toString(16).padStart(8, "0"));
+
+/** Of containers that somebody started by hand: agent/byHand.go says the same. */
+export const byHandPorts = "ffh-*";
+
 /** The container of a tenant system; names of one character are not docker's. */
 export function systemContainer(system: string): string {
   return `ff-${system}`;

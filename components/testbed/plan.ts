@@ -10,6 +10,7 @@ import { formatPrefix } from "../net/cidr";
 import { ownContainers } from "../net/names";
 import { type VpnPlan, vpnPlan } from "../vpn";
 import { kindContexts, networkContexts } from "./contexts";
+import { guardObjects, guardRequirements } from "./guard";
 import { impairmentRequirements, serverSettings, serverSysctls } from "./serverSettings";
 import { type ContainerSystem, imageOf, isBare, systemPlan, type SystemPlan } from "./systems";
 
@@ -109,6 +110,7 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     requirements: [
       ...commonRequirements,
       ...impairmentRequirements(declaration, server),
+      ...guardRequirements(declaration),
       ...requiring.flatMap((network) => kindOf(network).requires(network, server.name)),
       ...[...contexts.values()].flatMap(({ network, policies }) =>
         policies.resolved.selected.length === 0 ? [] : (kindOf(network).policies?.requires(network) ?? []),
@@ -119,7 +121,7 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
         ? [{ tool: "nft", why: "rules of routers and gateways (package nftables)" }]
         : []),
     ],
-    settings: serverSettings(declaration, server),
+    settings: [...serverSettings(declaration, server), ...guardObjects(declaration, server, contexts)],
     agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,
     kinds,
     networks,

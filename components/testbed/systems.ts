@@ -7,7 +7,7 @@ import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
 import type { AttachPoint, Member, NetworkContext } from "../kinds/kind";
 import { hasNamespaces, kindOf } from "../kinds/registry";
 import { type Family, formatAddress } from "../net/cidr";
-import { deviceName, hash32, macFor, systemContainer } from "../net/names";
+import { macFor, portName, systemContainer } from "../net/names";
 import { gatewayOf, type GatewayPlan } from "../vpn";
 import { kernelOffloads, virtualOffloads } from "./contexts";
 import { addressTexts } from "./members";
@@ -47,8 +47,6 @@ export type SystemPlan = ContainerSystem | BareSystem;
 export const isBare = (plan: SystemPlan): plan is BareSystem => "namespace" in plan;
 
 const { attach: attachSpec, namespaceSystem } = objectTypes;
-
-const portName = ({ network, system }: Member): string => deviceName("ffv-", hash32(`${network} ${system}`).toString(16).padStart(8, "0"));
 
 const portMac = ({ network, system }: Member): string => macFor(`port ${network} ${system}`);
 

@@ -130,6 +130,24 @@ function orders(a: number, b: number): readonly number[] {
 
 const exactUpTo = 20;
 
+/** The same with values that are equal: how many of all choices of the first from all values have each sum of ranks (doubled: equal ones share theirs). */
+function chanceOfRanks(doubled: readonly number[], count: number, sum: number): number {
+  let ways: Map<number, number>[] = [new Map([[0, 1]]), ...Array.from({ length: count }, () => new Map<number, number>())];
+  for (const rank of doubled)
+    ways = ways.map((chosen, size) => {
+      const more = new Map(chosen);
+      for (const [total, n] of ways[size - 1] ?? []) more.set(total + rank, (more.get(total + rank) ?? 0) + n);
+      return more;
+    });
+  const middle = (count * doubled.reduce((total, rank) => total + rank, 0)) / doubled.length;
+  let [far, all] = [0, 0];
+  for (const [total, n] of ways[count] ?? []) {
+    all += n;
+    if (Math.abs(total - middle) >= Math.abs(sum - middle) - 1e-9) far += n;
+  }
+  return far / all;
+}
+
 /** How likely two samples of one distribution are at least as far apart as these (Mann and Whitney, two-sided). */
 export function chanceOfDifference(before: readonly number[], after: readonly number[]): number {
   const [a, b] = [before.length, after.length];
@@ -138,10 +156,18 @@ export function chanceOfDifference(before: readonly number[], after: readonly nu
   const distance = Math.abs(greater - (a * b) / 2);
   const all = [...before, ...after];
   const ties = [...all.reduce((counts, value) => counts.set(value, (counts.get(value) ?? 0) + 1), new Map<number, number>()).values()];
-  if (ties.every((count) => count === 1) && a <= exactUpTo && b <= exactUpTo) {
-    const counts = orders(a, b);
-    const total = counts.reduce((sum, n) => sum + n, 0);
-    return counts.reduce((sum, n, u) => (Math.abs(u - (a * b) / 2) >= distance ? sum + n : sum), 0) / total;
+  if (a <= exactUpTo && b <= exactUpTo) {
+    if (ties.every((count) => count === 1)) {
+      const counts = orders(a, b);
+      const total = counts.reduce((sum, n) => sum + n, 0);
+      return counts.reduce((sum, n, u) => (Math.abs(u - (a * b) / 2) >= distance ? sum + n : sum), 0) / total;
+    }
+    const rankOf = (value: number): number => all.reduce((rank, other) => rank + (other < value ? 2 : other === value ? 1 : 0), 1);
+    return chanceOfRanks(
+      all.map(rankOf),
+      b,
+      after.reduce((sum, value) => sum + rankOf(value), 0),
+    );
   }
   const n = a + b;
   const tied = ties.reduce((sum, count) => sum + count ** 3 - count, 0);
@@ -160,17 +186,15 @@ export function beyondChance(chances: readonly number[], error: number = errorSh
   return isReal;
 }
 
+/** Whether so many values can be told from so many others at all, where as many differences are looked for at once. */
+export function canTell(before: number, after: number, cells: number, error: number = errorShare): boolean {
+  const apart = (count: number, from: number): number[] => Array.from({ length: count }, (_, i) => from + i);
+  return chanceOfDifference(apart(before, 0), apart(after, before)) <= error / cells;
+}
+
 /** How many rounds two runs need for one difference among so many cells to be told from chance. */
-export function roundsToTell(cells: number, error: number = errorShare): number {
-  for (let rounds = 2; ; rounds++) {
-    const apart = Array.from({ length: rounds }, (_, i) => i);
-    if (
-      chanceOfDifference(
-        apart,
-        apart.map((value) => value + rounds),
-      ) <=
-      error / cells
-    )
-      return rounds;
-  }
+export function roundsToTell(cells: number): number {
+  let rounds = 2;
+  while (!canTell(rounds, rounds, cells)) rounds++;
+  return rounds;
 }

@@ -42,7 +42,7 @@ links: [{ between: [flip, flap] }]
   });
 
 /** One segment over both servers, with a prefix. */
-const l2 = (prefix: string): string => around(`kind: macvlan, ${prefix}`)("").testbed ?? "";
+const l2 = (prefix: string): string => around(`kind: macvlan, parent: vxlan 7, ${prefix}`)("").testbed ?? "";
 
 const evpn = around("kind: evpn, vn: 136, subnet: 10.1.2.0/24");
 const ila = around('kind: ila, vn: 7, sir: "face:b00c:0:7::/64"');
@@ -222,6 +222,17 @@ const cases: Case[] = [
     [
       "[servers-address] networks.one.subnet: 198.19.0.0/24 overlaps 198.18.0.0/15, which labs take their addresses from; give the network another prefix",
     ],
+  ],
+  [
+    "a server's own address, on a segment that is the servers' own link",
+    {
+      testbed:
+        around("kind: macvlan, subnet: 198.19.9.0/24")("").testbed?.replace(
+          "name: web, tenant: red, server: flip, networks: [{ name: one }]",
+          "name: web, tenant: red, server: flip, networks: [{ name: one, address: 198.19.9.2 }]",
+        ) ?? "",
+    },
+    ["[servers-address] systems.web.networks.one: 198.19.9.2 is an address of the server flap; choose another"],
   ],
   [
     "a name of a variable with an equals sign, and one with a line end",

@@ -6,6 +6,7 @@ import { foreignCpuShare } from "../../experiments/runner/conditions";
 import { resultsTable, runBench, type Variant } from "../../experiments/runner/runner";
 import {
   beyondChance,
+  canTell,
   chanceOfDifference,
   drifts,
   errorShare,
@@ -104,6 +105,10 @@ describe("statistics", () => {
     expect(chanceOfDifference([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])).toBeCloseTo(2 / 252);
     expect(chanceOfDifference([1, 3, 5, 7], [2, 4, 6, 8])).toBeCloseTo(0.6857, 3);
     expect(chanceOfDifference([7, 7, 7], [7, 7, 7])).toBe(1);
+    // Equal values are no less exact: 2 of 20, and 2 of 70, orders.
+    expect(chanceOfDifference([1, 1, 1], [2, 2, 2])).toBeCloseTo(0.1);
+    expect(chanceOfDifference([1, 1, 1, 1], [2, 2, 2, 2])).toBeCloseTo(2 / 70);
+    expect([canTell(3, 3, 1), canTell(3, 30, 1)]).toEqual([false, true]);
     expect(beyondChance([0.04, 0.001, 0.03])).toEqual([false, true, false]);
     expect([roundsToTell(1), roundsToTell(27)]).toEqual([4, 7]);
     const random = generator(99);

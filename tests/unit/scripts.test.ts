@@ -116,6 +116,16 @@ function objects(name: string): HostObject[] {
     declare(t.unreachable, name, { to: name }),
     declare(t.certificates, name, { leaves: [{ name, addresses: [name], uses: ["serverAuth"] }] }),
     declare(t.secretFile, name, { file: name }),
+    declare(t.guard, name, {
+      devices: [
+        { device: name, gateways: ["10.0.0.1", "fd00::1"], own: ["10.0.0.2"], forwards: [name] },
+        { device: "ffh-*" },
+        { device: name, outside: true },
+      ],
+      untagged: [name],
+      tunnels: { ports: [4789], to: ["198.18.0.1"], by: name, from: ["198.18.0.2"] },
+      inside: ["10.0.0.0/8"],
+    }),
     declare(t.ilaRegistered, name, { endpoints: [name] }),
     declare(t.ilaSite, name, {
       server: name,

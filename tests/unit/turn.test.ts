@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { hold, letGo } from "../../cli/hold";
+import { hold, holdScript, letGo } from "../../cli/hold";
 import { takeTurn } from "../../cli/turn";
 import { codeRoot } from "../../support/project";
 
@@ -31,6 +31,21 @@ describe("verbs that change servers", () => {
       expect(readdirSync(join(folder, ".flipflap"))).toEqual([]);
       rmSync(folder, { recursive: true });
     }
+  });
+
+  it("let go after a silence, though their input stays open", async () => {
+    const root = mkdtempSync(join(tmpdir(), "flipflap-turn-"));
+    const file = join(root, "held");
+    const silent = spawn("sh", ["-s"], { stdio: ["pipe", "pipe", "inherit"] });
+    const ended = once(silent, "close");
+    silent.stdin.write(`${holdScript(file, "one that hangs", 1).text}\n`);
+    await once(silent.stdout, "data");
+    await ended;
+    expect(await hold(["sh", "-s"], `${holdScript(file, "the next").text}\n`)).toBeUndefined();
+    await letGo();
+    // A shell that is not there is said, and ends nothing.
+    expect(await hold(["/nowhere/sh"], "")).toMatchObject({ holder: undefined, stderr: expect.stringContaining("ENOENT") as string });
+    rmSync(root, { recursive: true });
   });
 
   it("do not show what another's words would do to a terminal", async () => {

@@ -16,6 +16,7 @@ import { claim } from "./claim";
 import { container } from "./container";
 import { filter } from "./filter";
 import { folder } from "./folder";
+import { guard } from "./guard";
 import { ilaRegistered } from "./ilaRegistered";
 import { ilaSite } from "./ilaSite";
 import { image } from "./image";
@@ -62,6 +63,7 @@ export const objectTypes = {
   container,
   filter,
   folder,
+  guard,
   ilaRegistered,
   ilaSite,
   image,

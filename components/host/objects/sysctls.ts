@@ -29,7 +29,8 @@ const followers: Script = sh`
   }
   keep_followers() {
     _kept=
-    for _file in $(followers "$1"); do _kept="$_kept$_file $(cat "$_file")
+    # A device may be going.
+    for _file in $(followers "$1"); do _value=$(cat "$_file" 2>/dev/null) || continue; _kept="$_kept$_file $_value
   "; done
     if [ "$1" = net.ipv4.ip_forward ]; then
       for _device in /sys/class/net/*; do
@@ -41,7 +42,7 @@ const followers: Script = sh`
   }
   put_followers() {
     printf '%s\n' "$1" | while read -r _what _value; do
-      if [ "$_what" = lro ]; then [ ! -e "/sys/class/net/$_value" ] || ethtool -K "$_value" lro on;
+      if [ "$_what" = lro ]; then [ ! -e "/sys/class/net/$_value" ] || ethtool -K "$_value" lro on >/dev/null 2>&1 || :;
       elif [ -e "$_what" ] && [ "$(cat "$_what")" != "$_value" ]; then printf '%s' "$_value" >"$_what"; fi
     done
   }
@@ -80,6 +81,8 @@ export const sysctls: ObjectType<SysctlsSpec> = {
       restore "sysctl.$key" put
       restore "followers.$key" put_followers
     done
+    # Of a first write that was cut off.
+    for file in "$folder/saved/followers."*; do if [ -e "$file" ]; then restore "$(basename "$file")" put_followers; fi; done
   `,
   check: (spec) => sh`
     for key in ${keysOf(spec)}; do

@@ -4,11 +4,11 @@ import { linksOf, serversOf } from "../../config/declaration";
 import type { BridgeNetwork } from "../../config/types.gen";
 import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
-import { transitRouterAddress } from "../../host/objects/router";
+import { transitRouterAddress, transitServerAddress } from "../../host/objects/router";
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
-import { deviceName, macFor } from "../../net/names";
+import { deviceName, macFor, portName } from "../../net/names";
 import { announce } from "../announce";
-import { type Member, type NetworkContext, type NetworkKind, nothingShared, type Requirement } from "../kind";
+import { type Member, type NetworkContext, type NetworkGuard, type NetworkKind, nothingShared, type Requirement } from "../kind";
 import { bridgeDevice, bridgeEnforcer, filterChain, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
@@ -88,6 +88,39 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
   );
 }
 
+/** The devices by which the tenant's packets come to a network from its others, and go there. */
+function waysOf({ declaration, network, server }: Context): string[] {
+  const here = new Set(
+    routedPrefixes(declaration)
+      .filter((r) => r.server === server.name)
+      .map((r) => r.network),
+  );
+  const local = [...here].filter((other) => other !== network && other.tenant === network.tenant).map(serverDevice);
+  return [server.uplink, ...local.sort()];
+}
+
+function guard(context: Context): NetworkGuard {
+  const { network, server, members } = context;
+  const device = bridgeDevice(network);
+  const own = members.filter((member) => member.server === server.name);
+  const untagged = policyOf(context) === undefined ? [] : own.map(portName);
+  const gateways = gatewayTexts(network, server.name).map((text) => text.split("/")[0] ?? "");
+  switch (modeOf(network)) {
+    case "l2":
+      return { devices: [{ device }], untagged };
+    case "routed":
+      return { devices: [{ device, gateways, forwards: waysOf(context) }], untagged };
+    case "nat":
+      return { devices: [{ device, gateways, forwards: waysOf(context).filter((out) => out !== server.uplink), outside: true }], untagged };
+    case "router":
+      // Systems are on the bridge, and come to the server by their router alone.
+      return {
+        devices: [{ device }, { device: transitDevice(network), gateways: [transitServerAddress], forwards: waysOf(context) }],
+        untagged,
+      };
+  }
+}
+
 function filterObject(context: Context): HostObject {
   const { declaration, network, server } = context;
   const policy = policyOf(context);
@@ -99,13 +132,11 @@ function filterObject(context: Context): HostObject {
   });
   // An l2 bridge is in the server's routing too, by its MAC: what is not for the segment itself is dropped.
   const { ipv4, ipv6 } = modeOf(network) === "l2" ? {} : bridgePrefixes(network, server.name);
-  const here = new Set(routed.filter((r) => r.server === server.name).map((r) => r.network));
-  const local = [...here].filter((other) => other !== network && other.tenant === network.tenant).map(serverDevice);
   return declare(filter, "filter", {
     chain: filterChain(network),
     variant: network.filter ?? "iptables",
     device: serverDevice(network),
-    inputs: [server.uplink, ...local.sort()],
+    inputs: waysOf(context),
     ipv4: family(4, ipv4),
     ipv6: family(6, ipv6),
     masquerade: modeOf(network) === "nat",
@@ -180,6 +211,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
         modeOf(network) === "routed" || modeOf(network) === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
     };
   },
+  guard,
   policies: bridgeEnforcer,
   reaches,
 };

@@ -25,6 +25,9 @@ const vxlanBytes = 50;
 /** Policies are of the server, not of a network. */
 const guardLeaf = "cilium.sh";
 
+/** Cilium's own port of VXLAN. */
+const tunnelPort = 8472;
+
 const isNative = ({ routing }: CiliumNetwork): boolean => routing === "native";
 
 /** The ranges of the other servers. */
@@ -175,6 +178,8 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   docker: { interface: "cilium0", mac: () => "" },
   routesOnServer: true,
   needsHub: true,
+  // Its devices are Cilium's own.
+  guard: ({ network }) => ({ devices: [], tunnelPorts: isNative(network) ? [] : [tunnelPort] }),
   requires: () => requirements,
   secrets: [{ name: client, file: leafBundle(client) }],
   sysctls: {},

@@ -8,7 +8,8 @@ import { bpffs, type IlaSiteSpec } from "../../host/objects/ilaSite";
 import { parsePrefix } from "../../net/cidr";
 import { isHalf, networkPrefix } from "../../net/ila";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
-import type { KindContext, NetworkContext, NetworkKind, Prefixes, Requirement, SharedParts } from "../kind";
+import { byHandPorts, portName } from "../../net/names";
+import type { KindContext, NetworkContext, NetworkGuard, NetworkKind, Prefixes, Requirement, SharedParts } from "../kind";
 import { backendOn, checksumOf, isTranslated, offloadsOn } from "./backends";
 import { observations } from "./observations";
 import { ilaRules } from "./rules";
@@ -108,6 +109,12 @@ function shared(context: KindContext<IlaNetwork>): SharedParts {
   };
 }
 
+/** What systems may send is the programs' at their ports; here they get no further than the network leads. */
+function guard({ server, members }: NetworkContext<IlaNetwork>): NetworkGuard {
+  const ports = [...members.filter((member) => member.server === server.name).map(portName), byHandPorts];
+  return { devices: ports.map((device) => ({ device, forwards: [server.uplink, ...ports] })) };
+}
+
 const common: readonly Requirement[] = [
   { kernelOption: "CONFIG_IPV6", why: "kind: ila" },
   { kernelOption: "CONFIG_BPF_SYSCALL", why: "kind: ila, what a system may send" },
@@ -145,6 +152,7 @@ export const ilaKind: NetworkKind<IlaNetwork> = {
   membersStandAlone: true,
   routesOnServer: true,
   needsHub: true,
+  guard,
   requires,
   secrets: [{ name: client, file: leafBundle(client) }],
   sysctls: {},

@@ -10,6 +10,7 @@ import {
   type Addresses,
   type Member,
   type NetworkContext,
+  type NetworkGuard,
   type NetworkKind,
   nothingShared,
   type Prefixes,
@@ -94,6 +95,21 @@ function serverInterfaceObject(context: Context): HostObject[] {
   ];
 }
 
+/** The server hears its systems at the other end of a device of its own, and those of other servers at what comes over the wire. */
+function guard(context: Context): NetworkGuard {
+  const { network, server } = context;
+  const parent = parentOf(network);
+  const own = Object.values(ownAddresses(network, server.name)).map(formatAddress);
+  const heard = { local: [deviceName("mw-", network.name)], vlan: [parentDevice(network, server)], vxlan: [parentDevice(network, server)] };
+  return {
+    devices: [
+      ...(parent.sort === "uplink" || parent.sort === "nic" ? [] : heard[parent.sort].map((device) => ({ device }))),
+      ...(own.length === 0 ? [] : [{ device: deviceName("ms-", network.name), own }]),
+    ],
+    ...(parent.sort === "vxlan" && { tunnelPorts: [vxlanPort] }),
+  };
+}
+
 function links({ testbed, servers }: Context["declaration"], network: MacvlanNetwork, own: readonly ServerDeclaration[]): Link[] {
   const parent = parentOf(network);
   if (parent.sort === "local") return [];
@@ -130,6 +146,7 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
     [driverOf(network) === "macvlan" ? "" : driverOf(network), modeOf(network), "on", network.parent ?? "uplink"].filter(Boolean).join(" "),
   servers: serversOf,
   links: (declaration, network) => links(declaration, network, serversOf(declaration, network)),
+  isOnUnderlay: (network) => ["uplink", "nic"].includes(parentOf(network).sort),
   routesOnServer: false,
   isSegment: ({ driver }) => driver !== "ipvlan",
   hasParentsMac: (network) => driverOf(network) === "ipvlan" || modeOf(network) === "passthru",
@@ -141,6 +158,7 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
   ownAddresses,
   requires,
   nve: (context) => [...segmentObject(context), ...serverInterfaceObject(context)],
+  guard,
   shared: () => nothingShared,
   observations: () => [],
   moved: (_, member, moment) => (moment === "alone" ? announce(member) : undefined),

@@ -2,6 +2,7 @@
 import { serversOf } from "../../config/declaration";
 import type { NetnsNetwork } from "../../config/types.gen";
 import { hostAddress, parsePrefix } from "../../net/cidr";
+import { portName } from "../../net/names";
 import { type Addresses, type NetworkKind, nothingShared, type Prefixes } from "../kind";
 import { netnsRules } from "./rules";
 
@@ -35,6 +36,10 @@ export const netnsKind: NetworkKind<NetnsNetwork> = {
   sysctls: {},
   nve: () => [],
   shared: () => nothingShared,
+  // A bare baseline: its packets meet nothing that could be measured.
+  guard: ({ server, members }) => ({
+    devices: members.filter((member) => member.server === server.name).map((member) => ({ device: portName(member), open: true })),
+  }),
   reaches: () => true,
   observations: () => [],
 };

@@ -172,7 +172,22 @@ const serversAddress: Rule<Declaration> = {
           : []),
       ];
     });
-    for (const { path, text } of testbed.networks.flatMap(declaredPrefixes)) {
+    const isOnUnderlay = (network: Network): boolean => kindOf(network).isOnUnderlay?.(network) === true;
+    const own = new Map(
+      servers.flatMap((server) =>
+        [server.address, server.underlay.ipv4, server.underlay.ipv6].flatMap((text): [string, string][] =>
+          text === undefined || text === "" ? [] : [[canonicalAddress(text.split("/")[0] ?? ""), server.name]],
+        ),
+      ),
+    );
+    for (const system of testbed.systems)
+      for (const { name, address, address6 } of system.networks)
+        for (const text of [address, address6]) {
+          const server = text === undefined || text === asked ? undefined : own.get(canonicalAddress(text));
+          if (server !== undefined)
+            report(`systems.${system.name}.networks.${name}`, `${text} is an address of the server ${server}`, "choose another");
+        }
+    for (const { path, text } of testbed.networks.filter((network) => !isOnUnderlay(network)).flatMap(declaredPrefixes)) {
       const prefix = parsePrefix(text);
       const other = taken.find((one) => prefix !== undefined && overlaps(prefix, one.prefix));
       if (other !== undefined) report(path, `${text} overlaps ${other.of}`, "give the network another prefix");

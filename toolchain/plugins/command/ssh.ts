@@ -112,7 +112,8 @@ function ownFolder(): string {
   for (const entry of readdirSync(tmpdir())) {
     const pid = new RegExp(`^${folderPrefix}(\\d+)-`).exec(entry)?.[1];
     const path = join(tmpdir(), entry);
-    if (pid === undefined || existsSync(`/proc/${pid}`) || lstatSync(path).uid !== process.getuid?.()) continue;
+    // Another plugin may be about the same.
+    if (pid === undefined || existsSync(`/proc/${pid}`) || lstatSync(path, { throwIfNoEntry: false })?.uid !== process.getuid?.()) continue;
     rmSync(path, { recursive: true, force: true });
   }
   return mkdtempSync(join(tmpdir(), `${folderPrefix}${process.pid}-`));

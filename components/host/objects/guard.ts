@@ -1,0 +1,82 @@
+/** What keeps tenants from the server, and from where their networks do not lead: all of a server's devices of ours in one place. */
+import { createHash } from "node:crypto";
+import type { ObjectType, Owner } from "../objectType";
+import { type Script, sh } from "../sh";
+import { familiesOf, guardFamilies, type GuardSpec, tableText } from "./guardRules";
+
+const tableOf = ({ stack }: Owner): string => `flipflap-${stack}`;
+
+/** Tables have no place for a mark. */
+const mark = "guard";
+/** What was put there, and how nft lists that. */
+const told = "guard.told";
+
+const textOf = (spec: GuardSpec, owner: Owner): string =>
+  familiesOf(spec)
+    .flatMap((family) => tableText(spec, family, tableOf(owner)))
+    .join("\n");
+
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
+
+/** All tables without what counts: guard_listed TABLE */
+const listed: Script = sh`
+  guard_listed() {
+    for family in ${[...guardFamilies]}; do if nft list table "$family" "$1" >/dev/null 2>&1; then nft -s list table "$family" "$1"; fi; done | sha256sum
+  }
+`;
+
+export const guard: ObjectType<GuardSpec> = {
+  type: "guard",
+  identity: () => [],
+  // In one step: there is no moment without it.
+  ensure: (spec, owner) => sh`
+    ${listed}
+    table=${tableOf(owner)}
+    there() { for family in ${[...guardFamilies]}; do if nft list table "$family" "$table"; then return 0; fi; done; return 1; }
+    own_name ${mark} "$table: there is a table of nft" there
+    {
+      for family in ${[...guardFamilies]}; do
+        if nft list table "$family" "$table" >/dev/null 2>&1; then echo "delete table $family $table"; fi
+      done
+      printf '%s\n' ${textOf(spec, owner)}
+    } | nft -f -
+    printf '%s %s' ${hashOf(textOf(spec, owner))} "$(guard_listed "$table")" >"$folder/saved/${told}"
+  `,
+  remove: (_, owner) => sh`
+    if [ -e "$folder/saved/${mark}" ]; then
+      for family in ${[...guardFamilies]}; do
+        if nft list table "$family" ${tableOf(owner)} >/dev/null 2>&1; then nft delete table "$family" ${tableOf(owner)}; fi
+      done
+      rm -f "$folder/saved/${told}"
+      forget ${mark}
+    fi
+  `,
+  check: (_, owner) => sh`
+    ${listed}
+    if nft list table inet ${tableOf(owner)} >/dev/null 2>&1; then
+      cat "$folder/saved/${told}" 2>/dev/null || echo none
+      echo
+      guard_listed ${tableOf(owner)}
+    fi
+  `,
+  wanted: (spec, owner) => ({ declared: hashOf(textOf(spec, owner)), rules: "as declared" }),
+  found: (output) => {
+    const [then = "", now = ""] = output.split("\n").filter((line) => line.trim() !== "");
+    if (now === "") return undefined;
+    const [declared = "", ...listing] = then.split(" ");
+    return { declared, rules: listing.join(" ").trim() === now.trim() ? "as declared" : "changed" };
+  },
+};
+
+/** Prints what was dropped, by reason. */
+export const guardCounters = (owner: Owner): Script => sh`
+  for family in ${[...guardFamilies]}; do nft list counters table "$family" ${tableOf(owner)} 2>/dev/null || :; done
+`;
+
+/** Packets by reason, of those that were. */
+export function readGuardCounters(output: string): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const [, reason = "", packets = "0"] of output.matchAll(/counter (\S+) \{\s*packets (\d+)/g))
+    if (packets !== "0") found.set(reason, Number(packets));
+  return found;
+}

@@ -1,0 +1,65 @@
+/** A server's guard: what the networks on it need opened. Pure. */
+import type { Declaration, ServerDeclaration } from "../config/declaration";
+import { declare, type HostObject } from "../host/objectType";
+import { objectTypes } from "../host/objects";
+import type { NetworkContext, Requirement } from "../kinds/kind";
+import { kindOf } from "../kinds/registry";
+import { formatPrefix, hostPrefix, parseAddress, parseInterfaceAddress, type Prefix } from "../net/cidr";
+
+export const isGuarded = ({ testbed }: Declaration): boolean => testbed.tuning?.guard === "on";
+
+/** Prefixes of all networks on all servers, and the servers' own addresses; none that holds another. */
+function insidePrefixes({ testbed, servers }: Declaration): string[] {
+  const ofNetworks = testbed.networks.flatMap((network) =>
+    servers.flatMap(({ name }): Prefix[] => Object.values(kindOf(network).prefixes(network, name))),
+  );
+  const ofServers = servers.flatMap(({ address, underlay }) => {
+    const own = parseAddress(address);
+    const links = [underlay.ipv4, underlay.ipv6].flatMap((text) => parseInterfaceAddress(text ?? "")?.prefix ?? []);
+    return [...links, ...(own === undefined ? [] : [hostPrefix(own)])];
+  });
+  const all = [...ofNetworks, ...ofServers];
+  const holds = (a: Prefix, b: Prefix): boolean => {
+    const width = BigInt((a.family === 4 ? 32 : 128) - a.length);
+    return a.family === b.family && a.length < b.length && a.network >> width === b.network >> width;
+  };
+  return [...new Set(all.filter((prefix) => !all.some((other) => holds(other, prefix))).map(formatPrefix))].sort();
+}
+
+const addressOf = (text: string | undefined): string[] => (text === undefined || text === "" ? [] : [text.split("/")[0] ?? ""]);
+
+export function guardObjects(
+  declaration: Declaration,
+  server: ServerDeclaration,
+  contexts: ReadonlyMap<string, NetworkContext>,
+): HostObject[] {
+  if (!isGuarded(declaration)) return [];
+  const parts = [...contexts.values()].map((context) => kindOf(context.network).guard?.(context) ?? { devices: [] });
+  const devices = new Map(parts.flatMap((part) => part.devices).map((one) => [one.device, one]));
+  const others = declaration.servers.filter(({ name }) => name !== server.name);
+  const addresses = ({ underlay }: ServerDeclaration): string[] => [...addressOf(underlay.ipv4), ...addressOf(underlay.ipv6)];
+  return [
+    declare(objectTypes.guard, "guard", {
+      devices: [...devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1)),
+      untagged: [...new Set(parts.flatMap(({ untagged = [] }) => untagged))].sort(),
+      tunnels: {
+        ports: [...new Set(parts.flatMap(({ tunnelPorts = [] }) => tunnelPorts))].sort((a, b) => a - b),
+        to: addresses(server),
+        by: server.uplink,
+        from: others.flatMap(addresses).sort(),
+      },
+      inside: insidePrefixes(declaration),
+    }) as HostObject,
+  ];
+}
+
+export function guardRequirements(declaration: Declaration): Requirement[] {
+  if (!isGuarded(declaration)) return [];
+  return [
+    { tool: "nft", why: "tuning.guard (package nftables)" },
+    ...["CONFIG_NF_TABLES_INET", "CONFIG_NF_TABLES_ARP", "CONFIG_NF_TABLES_BRIDGE"].map((kernelOption) => ({
+      kernelOption,
+      why: "tuning.guard",
+    })),
+  ];
+}
