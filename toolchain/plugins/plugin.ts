@@ -11,6 +11,8 @@ export interface Inputs {
 
 export interface ResourceType {
   readonly inputs: Inputs;
+  /** What others set and `read` reads, where the program ignores changes of it: the engine hands it over as an input all the same. */
+  readonly readBack?: Inputs;
   /** Inputs whose change replaces the resource, as the vendor's plugin does; all others update it. */
   readonly replacing: readonly string[] | "all";
   create(inputs: Properties, urn: string): Promise<{ id: string; outs: Properties }>;
@@ -47,7 +49,7 @@ function unsupported(value: unknown, allowed: true | Inputs, path: string): stri
 
 /** The inputs that a resource of the plugin does not take, by name. */
 export function unsupportedInputs(type: ResourceType, inputs: Properties): string[] {
-  return unsupported(inputs, type.inputs, "");
+  return unsupported(inputs, { ...type.inputs, ...type.readBack }, "");
 }
 
 function equal(a: unknown, b: unknown): boolean {
@@ -59,7 +61,7 @@ function equal(a: unknown, b: unknown): boolean {
 
 /** The inputs that differ between a state and new inputs. */
 export function changedInputs(type: ResourceType, olds: Properties, news: Properties): string[] {
-  return Object.keys(type.inputs).filter((key) => !equal(olds[key], news[key]));
+  return Object.keys({ ...type.inputs, ...type.readBack }).filter((key) => !equal(olds[key], news[key]));
 }
 
 const typeOf = (urn: string): string => (urn.split("::")[2] ?? "").split("$").at(-1) ?? "";
@@ -90,7 +92,9 @@ export function asProvider(plugin: Plugin): provider.Provider {
       const type = of(urn);
       const props = type.read === undefined ? state : await type.read(id, state);
       if (props === undefined) return { id: "", props: {} };
-      const inputs = Object.fromEntries(Object.keys(type.inputs).flatMap((key) => (props[key] === undefined ? [] : [[key, props[key]]])));
+      const inputs = Object.fromEntries(
+        Object.keys({ ...type.inputs, ...type.readBack }).flatMap((key) => (props[key] === undefined ? [] : [[key, props[key]]])),
+      );
       return { id, props, inputs };
     },
     update: async (id, urn, olds: Properties, news: Properties) => {

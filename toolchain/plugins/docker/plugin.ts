@@ -206,15 +206,13 @@ const container: ResourceType = {
     hostname: true,
     memory: true,
     memorySwap: true,
-    // Not the program's to say: the engine hands over what was read where the program ignores changes of them.
-    logOpts: true,
-    ulimits: true,
     cpuShares: true,
     cpuSet: true,
     uploads: { file: true, content: true, permissions: true },
     volumes: { hostPath: true, containerPath: true, readOnly: true },
     mounts: { type: true, source: true, target: true, readOnly: true, bindOptions: { propagation: true } },
   },
+  readBack: { logOpts: true, ulimits: true },
   replacing: [
     "name",
     "image",
