@@ -112,6 +112,23 @@ func TestOnlyRetriesThatWereDueCount(t *testing.T) {
 	}
 }
 
+func TestOnlySignalsThatEndAContainerAreSomebodysWillToStopIt(t *testing.T) {
+	a := newAgent()
+	a.specsDir = t.TempDir()
+	say := func(action, signal string) bool {
+		e := event{Action: action}
+		e.Actor.Attributes = map[string]string{"flipflap.system": "s", "signal": signal}
+		a.onEvent(t.Context(), e, func() {})
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.stopped["s"]
+	}
+	// SIGHUP: docker itself (20.10) takes it for a stop, and then mends no later crash.
+	if say("kill", "1") || !say("kill", "15") || say("start", "") || !say("kill", "9") {
+		t.Error("a stop is not told from a word")
+	}
+}
+
 func TestWhatATenantSaysIsBounded(t *testing.T) {
 	b := &bounded{limit: 10}
 	if _, err := b.Write([]byte("0123456789")); err != nil {
