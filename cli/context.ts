@@ -1,13 +1,15 @@
 /** What every verb works on: the project, its declaration, its servers. */
 import type { Declaration, ServerDeclaration } from "../components/config/declaration";
+import { refuseOthers } from "../components/host/objects/claim";
 import { shellCommand } from "../components/host/script";
+import { quote } from "../components/host/sh";
 import { sshConfigPath, writeSshConfig } from "../components/host/sshConfig";
 import { checkedDeclaration } from "../components/testbed/check";
 import { hasNamespaces } from "../components/kinds/registry";
 import { systemContainer } from "../components/net/names";
 import { readLabState } from "../lab/state";
 import { type Finished, tryRun } from "../support/process";
-import { projectRoot } from "../support/project";
+import { projectName, projectRoot } from "../support/project";
 import { UsageError } from "./verb";
 
 export interface Context {
@@ -30,6 +32,12 @@ export function sshCommand(server: ServerDeclaration, ...words: string[]): strin
 /** Runs a script on a server over one connection, with root's rights. */
 export function runScript(context: Context, server: ServerDeclaration, script: string, timeoutSeconds = 60): Promise<Finished> {
   return tryRun(sshCommand(server, shellCommand(server, "")), { cwd: context.root, stdin: script, timeoutSeconds });
+}
+
+/** Words for a server's shell that run a command there, but for one where the stack's name is another project's: its systems may be called the same. */
+export function onOwnServer({ root }: Context, server: ServerDeclaration, words: readonly string[]): string {
+  const script = `${refuseOthers(projectName(root), { stack: server.name }).text}\nexec "$@"`;
+  return ["sh", "-c", script, "sh", ...words].map(quote).join(" ");
 }
 
 /** Why ssh got no answer, in one line. */

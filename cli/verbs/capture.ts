@@ -1,8 +1,7 @@
 import { findImage } from "../../images/find";
-import { quote } from "../../components/host/sh";
 import { interfaceName } from "../../components/testbed/members";
 import { runInForeground, tryRun } from "../../support/process";
-import { findSystem, intoNamespace, openContext, sshCommand } from "../context";
+import { findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../context";
 import { UsageError, type Verb } from "../verb";
 
 export const capture: Verb = {
@@ -63,6 +62,6 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
       id,
     ];
     const words2 = [...(isBare ? intoNamespace(found) : intoContainer), ...limited];
-    return runInForeground(sshCommand(server, words2.map(quote).join(" ")), { cwd: context.root });
+    return runInForeground(sshCommand(server, onOwnServer(context, server, words2)), { cwd: context.root });
   },
 };

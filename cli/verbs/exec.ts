@@ -1,6 +1,5 @@
-import { quote } from "../../components/host/sh";
 import { runInForeground } from "../../support/process";
-import { findSystem, intoNamespace, openContext, sshCommand } from "../context";
+import { findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../context";
 import { type Verb, UsageError } from "../verb";
 
 export const exec: Verb = {
@@ -22,7 +21,7 @@ Input, output and the exit code are the command's own.`,
     if (rest.length === 0) throw new UsageError("name the command after --");
     const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
     const into = isBare ? intoNamespace(found) : ["docker", "exec", terminal ? "-it" : "-i", container];
-    const remote = [...into, ...rest].map(quote).join(" ");
+    const remote = onOwnServer(context, server, [...into, ...rest]);
     const [ssh = "", ...args] = sshCommand(server, remote);
     return runInForeground([ssh, terminal ? "-t" : "-T", ...args], { cwd: context.root });
   },

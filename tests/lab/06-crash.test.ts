@@ -196,6 +196,7 @@ describe("after a crash", () => {
           expect.stringMatching(/flip: this server holds a stack flip of another project \(/),
         ]);
       }
+      expect((await other.flipflap("exec", "here", "--", "true")).stderr).toContain("of another project");
       // What a Pulumi of its own, refused by the claim, leaves is not taken for a crash either.
       expect((await other.pulumi("up", "-s", "flip", "--yes", "--skip-preview")).stdout).toContain("of another project");
       expect((await other.flipflap("repair")).code).toBe(1);
