@@ -77,6 +77,9 @@ export function etcdAuthority(declaration: Declaration, kind: keyof typeof clien
     { name: "etcd", addresses: [addressOf(hub), "127.0.0.1"], uses: ["serverAuth", "clientAuth"] },
     ...users.map((one): Leaf => ({ name: clients[one], addresses: [], uses: ["clientAuth"] })),
   ];
-  const parts = [declare(objectTypes.certificates, "certificates", { leaves }) as HostObject, containerPlan(hub, users.includes("cilium"))];
+  const parts = [
+    declare(objectTypes.certificates, "certificates", { leaves, readers: [ownContainers.etcd] }) as HostObject,
+    containerPlan(hub, users.includes("cilium")),
+  ];
   return { component: "Etcd", parts, requires: etcdRequirements };
 }

@@ -27,8 +27,11 @@ export function ipv4(from: string, to: string, protocol: number, payload: Buffer
   return bytes(head.subarray(0, 10), checksum(head), head.subarray(12), payload);
 }
 
+/** By which our own pings are known. */
+export const hostile = Buffer.from("hostile!");
+
 export function ping(): Buffer {
-  const body = bytes([8, 0, 0, 0, 0x77, 0x77, 0, 1], Buffer.from("hostile!"));
+  const body = bytes([8, 0, 0, 0, 0x77, 0x77, 0, 1], hostile);
   return bytes(body.subarray(0, 2), checksum(body), body.subarray(4));
 }
 

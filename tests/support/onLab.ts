@@ -1,5 +1,6 @@
 /** What lab tests do with a project whose lab runs: on servers, in systems, and with what flipflap says of both. */
 import { spawn } from "node:child_process";
+import { quote } from "../../components/host/sh";
 import type { Checked } from "../../cli/checks";
 import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
@@ -41,7 +42,26 @@ export function onLab(project: Project) {
     return Buffer.concat(chunks);
   }
 
+  /** Whether a frame that holds these bytes passes an interface of a server while something is done; it is looked for a second longer. */
+  async function passes(server: string, device: string, needle: Buffer, during: () => Promise<unknown>): Promise<boolean> {
+    const program =
+      'use Socket; my ($d,$n)=@ARGV; open(my $i,"/sys/class/net/$d/ifindex") or die $!; my $x=<$i>+0; socket(my $s,17,3,0x0300) or die $!; bind($s,pack("SnLSCCa8",17,3,$x,1,0,0,"")) or die $!; $|=1; print "ready\n"; alarm 20; while (recv($s,my $f,65536,0)) { if (index(unpack("H*",$f),$n)>=0) { print "seen\n"; exit 0 } }';
+    const child = spawn("ssh", [...ssh, server, ["perl", "-e", program, device, needle.toString("hex")].map(quote).join(" ")]);
+    let said = "";
+    const has = (word: string): Promise<void> =>
+      new Promise((resolve) => child.stdout.on("data", () => said.includes(word) && resolve()).on("close", resolve));
+    child.stdout.on("data", (data: Buffer) => (said += data.toString()));
+    await has("ready");
+    if (!said.includes("ready")) throw new Error(`${server}: nothing can be seen at ${device}`);
+    const seen = has("seen");
+    await during();
+    await Promise.race([seen, sleep(1000)]);
+    child.kill();
+    return said.includes("seen");
+  }
+
   return {
+    passes,
     /** A shipped or written testbed, brought up where nothing is; what the servers were before is kept. */
     bringUp: async (testbed: string, servers: readonly string[], before: Map<string, string>): Promise<Status> => {
       project.use(testbed);

@@ -17,6 +17,8 @@ export interface CertificatesSpec {
   /** Below the stack's; one authority has one. Default: that of the kinds' stores. */
   readonly folder?: string;
   readonly leaves: readonly Leaf[];
+  /** Containers that read it at their start, and whose folder is another one once this one was made again. */
+  readonly readers?: readonly string[];
 }
 
 export const certificatesFolder = "ca";
@@ -38,8 +40,9 @@ const leafText = ({ addresses, uses }: Leaf): string =>
 export const certificates: ObjectType<CertificatesSpec> = {
   type: "certificates",
   identity: ({ folder }) => (folder === undefined ? [] : [folder]),
-  ensure: ({ leaves, folder = certificatesFolder }, owner) => sh`
+  ensure: ({ leaves, folder = certificatesFolder, readers = [] }, owner) => sh`
     umask 077
+    renewed=
     dir="$folder/"${folder}
     mkdir -p "$dir/authority"
     new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
@@ -55,6 +58,7 @@ export const certificates: ObjectType<CertificatesSpec> = {
       if [ "$(cat "$at/extensions" 2>/dev/null)" = "$2" ] &&
         openssl verify -CAfile "$dir/authority/ca.crt" "$at/tls.crt" >/dev/null 2>&1 &&
         openssl x509 -in "$at/tls.crt" -noout -checkend ${renewSeconds} >/dev/null && [ -e "$at/bundle.pem" ]; then return 0; fi
+      renewed=1
       rm -f "$at/bundle.pem"
       printf '%s\n' "$2" >"$at/extensions"
       new_key "$at/tls.key"
@@ -67,6 +71,11 @@ export const certificates: ObjectType<CertificatesSpec> = {
       mv "$at/.bundle.pem" "$at/bundle.pem"
     }
     ${leaves.map((leaf) => sh`leaf ${leaf.name} ${leafText(leaf)}`)}
+    if [ -n "$renewed" ]; then
+      for reader in ${[...readers]}; do
+        if [ "$(docker inspect -f '{{.State.Running}}' "$reader" 2>/dev/null)" = true ]; then docker restart -t 2 "$reader" >/dev/null; fi
+      done
+    fi
   `,
   remove: ({ folder = certificatesFolder }) => sh`
     rm -rf "$folder/"${folder}
