@@ -164,7 +164,8 @@ export interface DeployedStack {
 /** What Pulumi keeps in a file of the project's own backend; `pulumi stack export` gives the same, and takes half a second. */
 interface Checkpoint {
   readonly version: number;
-  readonly checkpoint: { readonly latest?: ExportedStack["deployment"] };
+  /** `pulumi stack import` (3.190) writes `Latest`, all else `latest`: Go reads both. */
+  readonly checkpoint: { readonly latest?: ExportedStack["deployment"]; readonly Latest?: ExportedStack["deployment"] };
 }
 
 function parseState(stack: string, file: string): Checkpoint {
@@ -181,7 +182,7 @@ export async function exportStack(root: string, stack: string): Promise<Exported
     const file = join(stacksFolder(root), `${stack}.json`);
     if (!existsSync(file)) return undefined;
     const { version, checkpoint } = parseState(stack, file);
-    return { version, deployment: checkpoint.latest ?? {} };
+    return { version, deployment: checkpoint.latest ?? checkpoint.Latest ?? {} };
   }
   const finished = await tryRun(["pulumi", "stack", "export", "--stack", stack, "--non-interactive"], {
     cwd: root,
