@@ -4,7 +4,7 @@ import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import type { NetworkContext, Requirement } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
-import { formatPrefix, hostPrefix, parseAddress, parseInterfaceAddress, type Prefix } from "../net/cidr";
+import { formatPrefix, hostPrefix, overlaps, parseAddress, parseInterfaceAddress, type Prefix } from "../net/cidr";
 
 export const isGuarded = ({ testbed }: Declaration): boolean => testbed.tuning?.guard === "on";
 
@@ -19,10 +19,7 @@ function insidePrefixes({ testbed, servers }: Declaration): string[] {
     return [...links, ...(own === undefined ? [] : [hostPrefix(own)])];
   });
   const all = [...ofNetworks, ...ofServers];
-  const holds = (a: Prefix, b: Prefix): boolean => {
-    const width = BigInt((a.family === 4 ? 32 : 128) - a.length);
-    return a.family === b.family && a.length < b.length && a.network >> width === b.network >> width;
-  };
+  const holds = (a: Prefix, b: Prefix): boolean => a.length < b.length && overlaps(a, b);
   return [...new Set(all.filter((prefix) => !all.some((other) => holds(other, prefix))).map(formatPrefix))].sort();
 }
 
