@@ -3,11 +3,11 @@ import { existsSync, readdirSync } from "node:fs";
 import { type Declaration, firstHub } from "../components/config/declaration";
 import { secretResource } from "../components/net/names";
 import { secretsOf } from "../components/testbed/secrets";
-import { isLabManagement } from "../lab/ranges";
+import { readLabState } from "../lab/state";
 import { stacksFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
 import { restoreState } from "./recovery";
-import { type Changes, changesText, type DeployedStack, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";
+import { type Changes, changesText, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";
 
 export async function operateStack(root: string, verb: "up" | "destroy", stack: string): Promise<Changes> {
   const title = `${verb === "up" ? "pulumi up" : "pulumi destroy"} -s ${stack}`;
@@ -51,12 +51,6 @@ async function inRounds(rounds: readonly (readonly string[])[], work: (stack: st
   return all;
 }
 
-/** By the address that its objects were made at: a lab's own ranges are nobody else's. */
-function wasInLab(state: DeployedStack | undefined): boolean {
-  const hosts = (state?.resources ?? []).map(({ inputs }) => (inputs?.connection as { host?: unknown } | undefined)?.host);
-  return hosts.some((host) => typeof host === "string" && isLabManagement(host));
-}
-
 /**
  * Stacks of the lab's servers that have no stack file any more: they left, with all that was on them. Another server cannot be
  * reached without its file, so it must be given back before.
@@ -67,7 +61,9 @@ export async function departed(root: string, declaration: Declaration): Promise<
   const gone = names.filter((name) => !declaration.servers.some((server) => server.name === name));
   for (const name of gone) restoreState(root, name);
   const states = await Promise.all(gone.map((name) => readStack(root, name)));
-  const ofLab = gone.filter((_, i) => wasInLab(states[i]));
+  // An up that was killed has noted nothing; the lab may still know it.
+  const lab = readLabState(root)?.servers;
+  const ofLab = gone.filter((name, i) => states[i]?.isLab === true || lab?.[name] !== undefined);
   const lost = gone.filter((name, i) => (states[i]?.resources ?? []).length > 0 && !ofLab.includes(name));
   if (lost.length === 0) return ofLab;
   throw new StepError(

@@ -157,6 +157,8 @@ export interface DeployedStack {
   readonly unmade: readonly string[];
   readonly resources: readonly StackResource[];
   readonly testbed: string | undefined;
+  /** Of a server of the lab. */
+  readonly isLab: boolean;
   /** What `declarationHash` said of the declaration. */
   readonly declaration: string | undefined;
 }
@@ -222,6 +224,7 @@ export function deployedStack(stack: string, state: ExportedStack): DeployedStac
     unmade: declared.flatMap(({ name }) => (made.has(name) ? [] : [name])),
     resources,
     testbed: own?.testbed as string | undefined,
+    isLab: own?.isLab === true,
     declaration: own?.declaration as string | undefined,
   };
 }

@@ -1,15 +1,6 @@
 /** The address ranges of a lab: a slot of 198.18.0.0/15 (set aside for benchmarks, RFC 2544) and of one ULA prefix. Pure. */
 import { createHash } from "node:crypto";
-import {
-  contains,
-  formatAddress,
-  formatPrefix,
-  hostAddress,
-  overlaps,
-  parseAddress,
-  type Prefix,
-  parsePrefix,
-} from "../components/net/cidr";
+import { formatAddress, formatPrefix, hostAddress, overlaps, type Prefix, parsePrefix } from "../components/net/cidr";
 
 export const slotCount = 128;
 
@@ -39,12 +30,6 @@ export function rangesOfSlot(slot: number): LabRanges {
     underlayIpv6: mustParse(`fdf1:f1a9:${hex}::/64`),
     locators: mustParse(`fdf1:f1aa:${hex}::/48`),
   };
-}
-
-/** Whether an address is of the machine's links to a lab's servers, whichever slot that has. */
-export function isLabManagement(text: string): boolean {
-  const address = parseAddress(text);
-  return address !== undefined && contains(mustParse("198.18.0.0/17"), address);
 }
 
 /** The slots in the order in which a lab tries them: its own by name first. */

@@ -59,7 +59,7 @@ export class Testbed extends pulumi.ComponentResource {
     this.secrets =
       firstHub(declaration) === declared && Object.keys(secrets.values).length > 0 ? pulumi.secret(pulumi.all(secrets.values)) : undefined;
     // For the CLI, which reads the state: a stack's own outputs are for people.
-    this.registerOutputs({ objects, testbed: declaration.name, declaration: declarationHash(declaration) });
+    this.registerOutputs({ objects, testbed: declaration.name, declaration: declarationHash(declaration), isLab: declared.isLab });
   }
 
   /** What the edges wait for, by their kinds. */
