@@ -1,5 +1,5 @@
 /** What is somebody else's on a server is named, and stays as it is; once it is gone, or ours is called otherwise, up goes on. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { serverSnapshot } from "../support/snapshot";
@@ -26,6 +26,7 @@ const base = whole.replace(/^ .*(first|second|third).*\n/gm, "");
 
 describe("what is somebody else's", () => {
   let before = "";
+  let ofServer = "";
   const use = (text: string): void => project.write("testbeds/foreign.yaml", text);
   const only = (network: string): string =>
     whole
@@ -40,12 +41,17 @@ describe("what is somebody else's", () => {
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
     // Of a hardened server: what the kernel sets along with forwarding is somebody's too.
+    ofServer = await onServer(
+      "sysctl net.ipv4.ip_forward net.ipv4.conf.all.accept_redirects net.ipv4.conf.up0.forwarding net.ipv6.conf.up0.forwarding",
+    );
     await onServer(
       "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.up0.forwarding=1 net.ipv6.conf.up0.forwarding=1",
     );
     before = await serverSnapshot(project.root, "flip");
     succeeded(await project.flipflap("up"));
   });
+  // The next tests have this server, too.
+  afterAll(() => onServer(`sysctl -qw ${ofServer.replaceAll(" = ", "=").split("\n").join(" ")}`));
 
   it.each<[what: string, network: string, make: string, unmake: string, said: RegExp]>([
     [
