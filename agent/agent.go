@@ -14,6 +14,7 @@ import (
 )
 
 type agent struct {
+	deviceGroup                                       uint
 	stack, specsDir, statusDir, proc, programs, bpffs string
 	docker                                            *docker
 	pids                                              map[string]int // in place of docker: the processes of containers

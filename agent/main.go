@@ -27,7 +27,7 @@ agent load   what benches do to the registry: -network NAME with -fill N, -regis
 agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
 agent probe  send packets between systems and tell which arrive; the plan is the input's first line
 agent look   print what is there of every system, a JSON object a line; changes nothing
-options: -stack NAME -specs DIR -status DIR -proc DIR -bpf FILE -bpffs DIR -docker SOCKET
+options: -stack NAME -device-group NUMBER -specs DIR -status DIR -proc DIR -bpf FILE -bpffs DIR -docker SOCKET
          -pids NAME=PID,... -registry FILE
 `)
 	os.Exit(2)
@@ -47,6 +47,7 @@ func main() {
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	a := newAgent()
 	flags.StringVar(&a.stack, "stack", "", "the stack whose containers are ours")
+	flags.UintVar(&a.deviceGroup, "device-group", 0, "the group of our devices on the server, by which its guard knows them")
 	flags.StringVar(&a.specsDir, "specs", "/specs", "attach specs, one file a system")
 	flags.StringVar(&a.statusDir, "status", "/status", "what was attached, one file a system")
 	flags.StringVar(&a.proc, "proc", "/host/proc", "the server's /proc, writable")

@@ -61,7 +61,10 @@ func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.
 			return nil, fmt.Errorf("%s is taken by a link that is not ours (alias %q)", want.HostName, host.Attrs().Alias)
 		}
 		if peer, peerErr := inside.LinkByIndex(host.Attrs().ParentIndex); peerErr == nil && host.Attrs().Alias == mark && peer.Attrs().Name == want.Name && peer.Type() == "veth" && peer.Attrs().ParentIndex == host.Attrs().Index {
-			return host, nil
+			if host.Attrs().Group == uint32(a.deviceGroup) {
+				return host, nil
+			}
+			return host, netlink.LinkSetGroup(host, int(a.deviceGroup))
 		}
 		if err := kernel.IgnoreGone(netlink.LinkDel(host)); err != nil {
 			return nil, err
@@ -71,7 +74,7 @@ func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.
 		return nil, fmt.Errorf("the container already has an interface %s that is not ours", want.Name)
 	}
 	pair := &netlink.Veth{
-		LinkAttrs:        netlink.LinkAttrs{Name: want.HostName, MTU: want.MTUBytes},
+		LinkAttrs:        netlink.LinkAttrs{Name: want.HostName, MTU: want.MTUBytes, Group: uint32(a.deviceGroup)},
 		PeerName:         want.Name,
 		PeerHardwareAddr: mac,
 		PeerNamespace:    netlink.NsFd(int(ns)),

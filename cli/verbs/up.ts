@@ -11,7 +11,7 @@ import { ensureToolchain } from "../../setup/toolchain";
 import { sleep } from "../../support/process";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { policyWarnings } from "../../components/testbed/rules/policies";
+import { warningsOf } from "../../components/testbed/warnings";
 import { type Context } from "../context";
 import { departed, deploy } from "../deploy";
 import { recover } from "../recovery";
@@ -103,7 +103,7 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     await ensureProject(root, stackNames(declaration));
     const running = checkedDeclaration(root, readLabState(root), true);
     writeSshConfig(root, running);
-    for (const { path, what, fix } of policyWarnings(running)) say(`  !! ${path}: ${what}; ${fix}`);
+    for (const { path, what, fix } of warningsOf(running)) say(`  !! ${path}: ${what}; ${fix}`);
     const context = { root, declaration: running };
     await recover(context, running.servers);
     await deploy(root, running, await remakeWhatIsGone(context, running.servers));

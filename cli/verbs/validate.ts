@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { type Fault, faultText } from "../../components/config/faults";
 import { loadDeclaration } from "../../components/config/load";
 import { ruleFaults } from "../../components/testbed/check";
-import { policyWarnings } from "../../components/testbed/rules/policies";
+import { warningsOf } from "../../components/testbed/warnings";
 import { projectRoot } from "../../support/project";
 import { askedTestbed, jsonOption, testbedOption, UsageError, type Verb } from "../verb";
 
@@ -35,7 +35,7 @@ Exit code 0: nothing to say but warnings; 1: it has faults, each with where, wha
     const asked = target(words, askedTestbed(flags));
     const { declaration, faults: form } = loadDeclaration(projectRoot(), undefined, false, asked);
     const faults: Fault[] = declaration === undefined ? form : [...form, ...ruleFaults(declaration)];
-    const warnings = declaration === undefined || faults.length > 0 ? [] : policyWarnings(declaration);
+    const warnings = declaration === undefined || faults.length > 0 ? [] : warningsOf(declaration);
     if (flags.json === true) console.log(JSON.stringify({ faults, warnings }, null, 2));
     else {
       for (const fault of faults) console.log(faultText(fault));

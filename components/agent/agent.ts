@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { renderContainer } from "../host/container";
 import { renderObject } from "../host/hostObject";
 import { specsFolder, statusFolder } from "../host/objects/agentFolders";
-import { ownContainers } from "../net/names";
+import { deviceGroup, ownContainers } from "../net/names";
 import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
 import type { ServerPlan } from "../testbed/plan";
@@ -34,7 +34,7 @@ export class Agent extends pulumi.ComponentResource {
       {
         container: ownContainers.agent,
         image: source,
-        command: ["/agent", "run", "-stack", site.owner.stack],
+        command: ["/agent", "run", "-stack", site.owner.stack, "-device-group", String(deviceGroup)],
         labels: {},
         // Links and routes; entering namespaces; reading those of processes that are not its own.
         capabilities: ["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"],

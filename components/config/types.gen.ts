@@ -659,7 +659,7 @@ sysctls?: {
 [k: string]: (string | number) | undefined
 }
 /**
- * Whether one guard on each server closes all devices of the testbed but for what their networks need: a system reaches its gateway by ARP, ND and ping, nothing else of the server, and no network that its own does not lead to. What is dropped is counted, and `flipflap status` shows it. docs/isolation.md says what is promised for each kind. It will be on by default once its cost is measured for every kind.
+ * Whether one guard on each server closes all devices of the testbed but for what their networks need: a system reaches its gateway by ARP, ND and ping, nothing else of the server, and no network that its own does not lead to. What is dropped is counted, and `flipflap status` shows it. docs/isolation.md says what is promised for each kind. A testbed of one tenant may do without.
  */
 guard?: ("on" | "off")
 /**

@@ -1,5 +1,6 @@
 /** The script of a host object as it is sent to the server: one text, called with the verb. Pure. */
 import type { ServerDeclaration } from "../config/declaration";
+import { deviceGroup } from "../net/names";
 import { type HostObject, type Owner, ownerFolder } from "./objectType";
 import { type Script, sh } from "./sh";
 
@@ -24,6 +25,8 @@ const helpers = {
   prune: sh`prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }`,
   has_link: sh`has_link() { [ -e "/sys/class/net/$1" ]; }`,
   link_alias: sh`link_alias() { cat "/sys/class/net/$1/ifalias"; }`,
+  /** Whose a device is, for people and scripts; and for the guard, which closes what it is not told of: mark_link DEVICE MARK */
+  mark_link: sh`mark_link() { ip link set dev "$1" alias "$2" group ${deviceGroup}; }`,
   /** A device that is there under the name of one of ours: own_link DEVICE MARK MAC. The kernel takes no alias at creation; between the two our MAC tells whose it is. */
   own_link: sh`
     own_link() {
@@ -97,7 +100,7 @@ const helpers = {
       if ! has_link "$3"; then
         if ip -n "$1" link show dev "$3" >/dev/null 2>&1; then ip -n "$1" link del "$3"; fi
         ip -n "$1" link add "$2" type veth peer name "$3"
-        ip -n "$1" link set dev "$3" alias "$4"
+        ip -n "$1" link set dev "$3" alias "$4" group ${deviceGroup}
         ip -n "$1" link set dev "$3" netns 1
       fi
     }

@@ -251,6 +251,8 @@ export interface NetworkKind<N extends Network = Network> {
    * they may do there. What a kind does not say is closed at those devices.
    */
   guard?(context: NetworkContext<N>): NetworkGuard;
+  /** A bare baseline: its systems reach all that their server does. */
+  readonly isOpen?: true;
   /** On the new server of a system that `flipflap move` moves: when it runs there too, and when it runs there alone. */
   moved?(context: NetworkContext<N>, member: Member, moment: MoveMoment): Script | undefined;
 }

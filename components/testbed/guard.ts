@@ -6,7 +6,7 @@ import type { NetworkContext, Requirement } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
 import { formatPrefix, hostPrefix, overlaps, parseAddress, parseInterfaceAddress, type Prefix } from "../net/cidr";
 
-export const isGuarded = ({ testbed }: Declaration): boolean => testbed.tuning?.guard === "on";
+export const isGuarded = ({ testbed }: Declaration): boolean => testbed.tuning?.guard !== "off";
 
 /** Prefixes of all networks on all servers, and the servers' own addresses; none that holds another. */
 function insidePrefixes({ testbed, servers }: Declaration): string[] {
@@ -53,10 +53,10 @@ export function guardObjects(
 export function guardRequirements(declaration: Declaration): Requirement[] {
   if (!isGuarded(declaration)) return [];
   return [
-    { tool: "nft", why: "tuning.guard (package nftables)" },
+    { tool: "nft", why: "tuning.guard, which is on by default (package nftables)" },
     ...["CONFIG_NF_TABLES_INET", "CONFIG_NF_TABLES_ARP", "CONFIG_NF_TABLES_BRIDGE"].map((kernelOption) => ({
       kernelOption,
-      why: "tuning.guard",
+      why: "tuning.guard, which is on by default",
     })),
   ];
 }

@@ -212,6 +212,13 @@ const cases: Case[] = [
     [`[special-prefix] networks.one.subnet6: ${subnet} holds addresses of ${what}; choose one like "fd00:1::/64"`],
   ]),
   [
+    "the guard off with two tenants",
+    edited("links:", "tuning: { guard: off }\nlinks:"),
+    [
+      "[guard-off] tuning.guard: is off, with 2 tenants (red, blue) that would reach one another and the servers; leave it out, or declare the networks of one tenant only",
+    ],
+  ],
+  [
     "a subnet that holds a lab's servers",
     { testbed: l2("subnet: 198.19.0.0/16") },
     ["[servers-address] networks.one.subnet: 198.19.0.0/16 overlaps the underlay of flap (198.19.9.0/24); give the network another prefix"],

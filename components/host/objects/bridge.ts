@@ -35,7 +35,7 @@ export const bridge: ObjectType<BridgeSpec> = {
     else
       ip link add "$device" address "$mac" type bridge
     fi
-    ip link set dev "$device" alias "$mark"
+    mark_link "$device" "$mark"
     ${spec.entriesAreTold === true ? sh`ip link set dev "$device" addrgenmode none type bridge ageing_time ${toldAgeing}` : nothing}
     ${spec.ageingSeconds === undefined ? nothing : sh`ip link set dev "$device" type bridge ageing_time ${spec.ageingSeconds * 100}`}
     set_mac "$device" ip "$mac"

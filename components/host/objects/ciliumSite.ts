@@ -16,7 +16,9 @@ export interface CiliumSiteSpec {
   readonly others: readonly string[];
 }
 
-const host = "cilium_host";
+/** Cilium's own device of the server, which it finds and goes on with. */
+export const ciliumHost = "cilium_host";
+const host = ciliumHost;
 /** Of Cilium: what it makes below /run, in bpffs, and among docker's plugins. */
 export const ciliumRun = "/run/cilium";
 /** Names an empty cgroup of ours, below /sys/fs/cgroup. */
@@ -53,7 +55,7 @@ export const ciliumSite: ObjectType<CiliumSiteSpec> = {
     fi
     printf '%s' ${gateway} >${ciliumRun}/flipflap-gateway
     has_link ${host} || ip link add ${host} type veth peer name cilium_net
-    ip link set dev ${host} alias "$mark"
+    mark_link ${host} "$mark"
     ip addr replace ${`${gateway}/32`} dev ${host} scope link
     ip link set dev ${host} up
     ip link set dev cilium_net up

@@ -1,6 +1,8 @@
 /** What keeps tenants from the server, and from where their networks do not lead: all of a server's devices of ours in one place. */
 import { createHash } from "node:crypto";
-import type { ObjectType, Owner } from "../objectType";
+import { deviceGroup } from "../../net/names";
+import { sections } from "../json";
+import { type ObjectType, type Owner, ownerMark } from "../objectType";
 import { type Script, sh } from "../sh";
 import { familiesOf, guardFamilies, type GuardSpec, tableText } from "./guardRules";
 
@@ -25,12 +27,22 @@ const listed: Script = sh`
   }
 `;
 
+/** Our devices that are not in our group, where those are whom the guard is not told of: outside_group MARKS */
+const outside: Script = sh`
+  outside_group() {
+    for _link in /sys/class/net/*; do
+      case $(cat "$_link/ifalias" 2>/dev/null) in "$1"*) [ "$(cat "$_link/netdev_group")" = ${deviceGroup} ] || echo "\${_link##*/}" ;; esac
+    done
+  }
+`;
+
 export const guard: ObjectType<GuardSpec> = {
   type: "guard",
   identity: () => [],
   // In one step: there is no moment without it.
   ensure: (spec, owner) => sh`
     ${listed}
+    ${outside}
     table=${tableOf(owner)}
     there() { for family in ${[...guardFamilies]}; do if nft list table "$family" "$table"; then return 0; fi; done; return 1; }
     own_name ${mark} "$table: there is a table of nft" there
@@ -40,6 +52,7 @@ export const guard: ObjectType<GuardSpec> = {
       done
       printf '%s\n' ${textOf(spec, owner)}
     } | nft -f -
+    for device in $(outside_group ${ownerMark(owner, "")}); do ip link set dev "$device" group ${deviceGroup}; done
     printf '%s %s' ${hashOf(textOf(spec, owner))} "$(guard_listed "$table")" >"$folder/saved/${told}"
   `,
   remove: (_, owner) => sh`
@@ -53,18 +66,25 @@ export const guard: ObjectType<GuardSpec> = {
   `,
   check: (_, owner) => sh`
     ${listed}
+    ${outside}
     if nft list table inet ${tableOf(owner)} >/dev/null 2>&1; then
-      cat "$folder/saved/${told}" 2>/dev/null || echo none
+      echo "=== then"; cat "$folder/saved/${told}" 2>/dev/null || echo none
       echo
-      guard_listed ${tableOf(owner)}
+      echo "=== now"; guard_listed ${tableOf(owner)}
+      echo "=== outside"; outside_group ${ownerMark(owner, "")}
     fi
   `,
-  wanted: (spec, owner) => ({ declared: hashOf(textOf(spec, owner)), rules: "as declared" }),
+  wanted: (spec, owner) => ({ declared: hashOf(textOf(spec, owner)), rules: "as declared", outsideOurGroup: [] }),
   found: (output) => {
-    const [then = "", now = ""] = output.split("\n").filter((line) => line.trim() !== "");
-    if (now === "") return undefined;
-    const [declared = "", ...listing] = then.split(" ");
-    return { declared, rules: listing.join(" ").trim() === now.trim() ? "as declared" : "changed" };
+    const parts = sections(output);
+    const now = parts.get("now");
+    if (now === undefined) return undefined;
+    const [declared = "", ...listing] = (parts.get("then") ?? "").trim().split(" ");
+    return {
+      declared,
+      rules: listing.join(" ").trim() === now.trim() ? "as declared" : "changed",
+      outsideOurGroup: (parts.get("outside") ?? "").split("\n").filter(Boolean),
+    };
   },
 };
 

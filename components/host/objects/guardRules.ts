@@ -1,6 +1,7 @@
 /** What a server lets its tenants' devices do, as tables of nft. Pure. */
+import { deviceGroup } from "../../net/names";
 
-/** A device of the server's by which systems' packets come to it. What is not said to be open is closed. */
+/** A device of the server's by which systems' packets come to it. What is not said to be open is closed; so is a device of ours that is not said at all. */
 export interface GuardedDevice {
   /** Its name, or the beginning of the names of several and a star. */
   readonly device: string;
@@ -65,14 +66,25 @@ const by = (addresses: readonly string[], field: "saddr" | "daddr", rest: (famil
     return own.length === 0 ? [] : [`${family === 4 ? "ip" : "ip6"} ${field} ${set(own)} ${rest(family)}`];
   });
 
-/** Leads each device's packets to its own chain: by one look-up for the names, and a rule for each that stands for several. */
-function dispatch(devices: readonly GuardedDevice[], chain: (index: number) => string): string[] {
-  const named = devices.flatMap(({ device }, i) => (device.endsWith("*") ? [] : [`"${device}" : jump ${chain(i)}`]));
-  const several = devices.flatMap(({ device }, i) => (device.endsWith("*") ? [`iifname "${device}" jump ${chain(i)}`] : []));
-  return [...(named.length > 0 ? [`iifname vmap { ${named.join(", ")} }`] : []), ...several];
+/** Leads each device's packets to its own chain: by one look-up for the names, a rule for each that stands for several, and one for ours that are not told. */
+function dispatch(devices: readonly GuardedDevice[], chain: (index: number) => string, untold: string): string[] {
+  const verdict = ({ open }: GuardedDevice, i: number): string => (open === true ? "accept" : `goto ${chain(i)}`);
+  const named = devices.flatMap((one, i) => (one.device.endsWith("*") ? [] : [`"${one.device}" : ${verdict(one, i)}`]));
+  const several = devices.flatMap((one, i) => (one.device.endsWith("*") ? [`iifname "${one.device}" ${verdict(one, i)}`] : []));
+  return [...(named.length > 0 ? [`iifname vmap { ${named.join(", ")} }`] : []), ...several, `iifgroup ${deviceGroup} goto ${untold}`];
 }
 
+/** A chain for each device that is not open, by its place in the list. */
+const chainsOf = (
+  devices: readonly GuardedDevice[],
+  name: (index: number) => string,
+  rules: (device: GuardedDevice) => string[],
+): string[] => devices.flatMap((one, i) => (one.open === true ? [] : chainText(name(i), rules(one))));
+
 const chainText = (name: string, rules: readonly string[]): string[] => [`chain ${name} {`, ...rules, "}"];
+
+/** A device of ours of which nothing was said. */
+const untold: GuardedDevice = { device: "" };
 
 const pingRequest = (family: 4 | 6): string => (family === 4 ? "icmp type echo-request accept" : "icmpv6 type echo-request accept");
 
@@ -93,44 +105,45 @@ function inputRules({ gateways = [], own = [] }: GuardedDevice): string[] {
 
 function forwardRules({ device, forwards = [], outside }: GuardedDevice, { tunnels, inside }: GuardSpec): string[] {
   // What stays on a bridge passes here too where bridged packets are filtered.
-  const within = `oifname "${device}" return`;
+  const within = `oifname "${device}" accept`;
   const forged = tunnels.ports.length === 0 ? [] : [`udp dport ${set(tunnels.ports)} ${drop("tunnel")}`];
   const rest = outside === true ? by(inside, "daddr", () => drop("inside")) : [drop("forwarded")];
-  return [within, ...forged, ...forwards.map((out) => `oifname "${out}" return`), ...rest];
+  return [within, ...forged, ...forwards.map((out) => `oifname "${out}" accept`), ...rest];
 }
 
 function inetTable(spec: GuardSpec): string[] {
   const { ports, to, by: uplink, from } = spec.tunnels;
-  const devices = spec.devices.filter(({ open }) => open !== true);
+  const { devices } = spec;
   const [into, out] = [(i: number) => `to-server-${i}`, (i: number) => `forwarded-${i}`];
   const hasTunnels = ports.length > 0 && to.length > 0;
   return [
     ...(hasTunnels
       ? chainText("tunnels", [`iifname != "${uplink}" ${drop("tunnel")}`, ...by(from, "saddr", () => "return"), drop("tunnel")])
       : []),
-    ...devices.flatMap((device, i) => [...chainText(into(i), inputRules(device)), ...chainText(out(i), forwardRules(device, spec))]),
+    ...chainsOf(devices, into, inputRules),
+    ...chainsOf(devices, out, (device) => forwardRules(device, spec)),
+    ...chainText("to-server", inputRules(untold)),
+    ...chainText("forwarded", [drop("forwarded")]),
     ...chainText("input", [
       "type filter hook input priority filter - 10; policy accept;",
       ...(hasTunnels ? by(to, "daddr", () => `udp dport ${set(ports)} jump tunnels`) : []),
-      ...dispatch(devices, into),
+      ...dispatch(devices, into, "to-server"),
     ]),
-    ...chainText("forward", ["type filter hook forward priority filter - 10; policy accept;", ...dispatch(devices, out)]),
+    ...chainText("forward", ["type filter hook forward priority filter - 10; policy accept;", ...dispatch(devices, out, "forwarded")]),
   ];
 }
 
-function arpTable({ devices: all }: GuardSpec): string[] {
-  const devices = all.filter(({ open }) => open !== true);
+function arpRules({ gateways = [], own = [] }: GuardedDevice): string[] {
+  const answered = [...gateways, ...own].filter((text) => !isV6(text));
+  return ["arp operation reply accept", ...(answered.length > 0 ? [`arp daddr ip ${set(answered)} accept`] : []), drop("asked")];
+}
+
+function arpTable({ devices }: GuardSpec): string[] {
   const chain = (i: number): string => `asked-${i}`;
   return [
-    ...devices.flatMap(({ gateways = [], own = [] }, i) => {
-      const answered = [...gateways, ...own].filter((text) => !isV6(text));
-      return chainText(chain(i), [
-        "arp operation reply accept",
-        ...(answered.length > 0 ? [`arp daddr ip ${set(answered)} accept`] : []),
-        drop("asked"),
-      ]);
-    }),
-    ...chainText("input", ["type filter hook input priority filter - 10; policy accept;", ...dispatch(devices, chain)]),
+    ...chainsOf(devices, chain, arpRules),
+    ...chainText("asked-untold", arpRules(untold)),
+    ...chainText("input", ["type filter hook input priority filter - 10; policy accept;", ...dispatch(devices, chain, "asked-untold")]),
   ];
 }
 

@@ -96,7 +96,7 @@ export const segment: ObjectType<SegmentSpec> = {
     if ! has_link "$device"; then
       ${addDevice(spec, owner)}
     fi
-    ip link set dev "$device" alias "$mark"
+    mark_link "$device" "$mark"
     set_mac "$device" ip "$mac"
     # Before it is up: the server has no address of its own there.
     ip link set dev "$device" mtu ${spec.mtuBytes} addrgenmode none

@@ -32,7 +32,7 @@ export const serverInterface: ObjectType<ServerInterfaceSpec> = {
       [ -z "$(link_alias "$device")" ] && ip -d -o link show dev "$device" | grep -q ${`@${spec.parent}: .* ${spec.driver} `} || fail "$device: there is a device of this name that is not ours (alias '$(link_alias "$device")'); remove it or rename the network"
     fi
     has_link "$device" || ip link add link ${spec.parent} name "$device" type ${driverWords(spec)}
-    ip link set dev "$device" alias "$mark"
+    mark_link "$device" "$mark"
     ${spec.mac === "" ? nothing : sh`set_mac "$device" ip ${spec.mac}`}
     ip link set dev "$device" mtu ${spec.mtuBytes} up
     set_addresses "$device" ip ${[...spec.addresses]}

@@ -47,7 +47,7 @@ export const vxlan: ObjectType<VxlanSpec> = {
       free_of vxlan ${`.* vxlan id ${spec.vni} `} ${ownerMark(owner, "")} "$device: this server has another VXLAN device with VNID "${spec.vni} "choose another vn"
       ip link add "$device" address "$mac" type vxlan id ${spec.vni} local ${spec.local} dstport ${spec.port} nolearning
     fi
-    ip link set dev "$device" alias "$mark"
+    mark_link "$device" "$mark"
     ip link set dev "$device" mtu "$mtu" addrgenmode none master "$bridge"
     ip link set dev "$device" type bridge_slave group_fwd_mask ${allGroups}
     bridge link set dev "$device" learning off neigh_suppress on

@@ -4,7 +4,7 @@ import type { CiliumNetwork } from "../../config/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { leafBundle } from "../../host/objects/certificates";
-import { cgroupFile, ciliumRun, pluginSockets } from "../../host/objects/ciliumSite";
+import { cgroupFile, ciliumHost, ciliumRun, pluginSockets } from "../../host/objects/ciliumSite";
 import { bpffs } from "../../host/objects/ilaSite";
 import { formatAddress, formatPrefix } from "../../net/cidr";
 import { dockerNetwork, ownContainers } from "../../net/names";
@@ -179,7 +179,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   routesOnServer: true,
   needsHub: true,
   // Its devices are Cilium's own.
-  guard: ({ network }) => ({ devices: [], tunnelPorts: isNative(network) ? [] : [tunnelPort] }),
+  guard: ({ network }) => ({ devices: [{ device: ciliumHost, open: true }], tunnelPorts: isNative(network) ? [] : [tunnelPort] }),
   requires: () => requirements,
   secrets: [{ name: client, file: leafBundle(client) }],
   sysctls: {},

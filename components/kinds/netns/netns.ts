@@ -36,7 +36,8 @@ export const netnsKind: NetworkKind<NetnsNetwork> = {
   sysctls: {},
   nve: () => [],
   shared: () => nothingShared,
-  // A bare baseline: its packets meet nothing that could be measured.
+  // Its packets meet nothing that could be measured.
+  isOpen: true,
   guard: ({ server, members }) => ({
     devices: members.filter((member) => member.server === server.name).map((member) => ({ device: portName(member), open: true })),
   }),

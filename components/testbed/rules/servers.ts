@@ -21,6 +21,20 @@ const mtu: Rule<Declaration> = {
   },
 };
 
+/** Nobody is kept from nobody where there is one tenant. */
+const guardOff: Rule<Declaration> = {
+  id: "guard-off",
+  check: ({ testbed }, report) => {
+    const tenants = [...new Set(testbed.networks.map(({ tenant }) => tenant))];
+    if (testbed.tuning?.guard === "off" && tenants.length > 1)
+      report(
+        "tuning.guard",
+        `is off, with ${tenants.length} tenants (${tenants.join(", ")}) that would reach one another and the servers`,
+        "leave it out, or declare the networks of one tenant only",
+      );
+  },
+};
+
 const linkInterface: Rule<Declaration> = {
   id: "link-interface",
   check: ({ testbed, servers }, report) => {
@@ -135,4 +149,4 @@ const underlay: Rule<Declaration> = {
   },
 };
 
-export const serverRules: readonly Rule<Declaration>[] = [mtu, linkInterface, linkMissing, hubUnlinked, hubs, underlay];
+export const serverRules: readonly Rule<Declaration>[] = [mtu, guardOff, linkInterface, linkMissing, hubUnlinked, hubs, underlay];
