@@ -63,9 +63,16 @@ describe("the modes of kind bridge", () => {
       `docker run --rm --network host --cap-add NET_RAW $(docker images -q flipflap/tools) timeout 5 tcpdump -n -c 1 -i up0 "icmp[icmptype] == icmp-echo" 2>/dev/null || true`,
     );
     await new Promise((resolve) => setTimeout(resolve, 1500));
-    expect((await inSystem("nat-flip", "ping", "-n", "-c", "2", "-i", "0.3", "-W", "1", underlay)).code).toBe(0);
+    // A host beyond the testbed; its servers are closed.
+    const outside = "198.51.100.9";
+    await onServer("flap", `ip addr add ${outside}/32 dev lo`);
+    await onServer("flip", `ip route add ${outside} via ${underlay}`);
+    const ping = (to: string) => inSystem("nat-flip", "ping", "-n", "-c", "2", "-i", "0.3", "-W", "1", to);
+    expect([(await ping(underlay)).code, (await ping(outside)).code]).toEqual([1, 0]);
+    await onServer("flip", `ip route del ${outside}`);
+    await onServer("flap", `ip addr del ${outside}/32 dev lo`);
     const own = (await onServer("flip", "ip -o -4 addr show dev up0 | awk '{print $4}' | cut -d/ -f1")).trim();
-    expect(await seen).toContain(`IP ${own} > ${underlay}`);
+    expect(await seen).toContain(`IP ${own} > ${outside}`);
   });
 
   it("shows two hops through a routed bridge and four through router namespaces", async () => {
