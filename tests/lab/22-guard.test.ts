@@ -184,7 +184,10 @@ describe("the guard", () => {
 
   it("is needed: without it all of this gets through", async () => {
     for (const server of servers) {
-      await onServer(server, `for family in inet arp bridge; do nft list table $family flipflap-${server} >/dev/null 2>&1 && nft delete table $family flipflap-${server}; done; :`);
+      await onServer(
+        server,
+        `for family in inet arp bridge; do nft list table $family flipflap-${server} >/dev/null 2>&1 && nft delete table $family flipflap-${server}; done; :`,
+      );
     }
     for (const [what, attack] of attacks) got.set(what, await attack());
     expect(Object.fromEntries(got)).toEqual(Object.fromEntries(attacks.map(([what]) => [what, true])));
