@@ -28,7 +28,7 @@ for tool in iptables-legacy ip6tables-legacy; do
   command -v "$tool-save" >/dev/null && "$tool-save" 2>/dev/null | sed -E '/^#/d; s/\[[0-9:]+\]//' | grep -vE '^(\*|COMMIT|:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT ?)' 
 done
 # Tables are listed in the order in which they were made.
-command -v nft >/dev/null && nft list tables 2>/dev/null | sort | while read -r table; do nft list $table 2>/dev/null; done | sed -E 's/counter packets [0-9]+ bytes [0-9]+//'
+command -v nft >/dev/null && nft list tables 2>/dev/null | sort | while read -r table; do nft -s list $table 2>/dev/null; done
 command -v ipset >/dev/null && ipset list -n 2>/dev/null
 section offloads
 for device in $(ls /sys/class/net); do echo "$device"; ethtool -k "$device" 2>/dev/null; done

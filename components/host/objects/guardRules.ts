@@ -11,6 +11,8 @@ export interface GuardedDevice {
   readonly own?: readonly string[];
   /** The devices by which the server forwards what comes in here. */
   readonly forwards?: readonly string[];
+  /** Prefixes that it forwards to by any other device. */
+  readonly reaches?: readonly string[];
   /** By any other device, too, but to none of the testbed's servers and networks. */
   readonly outside?: true;
   /** Nothing is looked at. */
@@ -88,13 +90,19 @@ const untold: GuardedDevice = { device: "" };
 
 const pingRequest = (family: 4 | 6): string => (family === 4 ? "icmp type echo-request accept" : "icmpv6 type echo-request accept");
 
+/** Answers to what the server asks, and errors of what it sends. */
+const answers = [
+  "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept",
+  "icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem, nd-neighbor-solicit, nd-neighbor-advert } accept",
+];
+
 /** What the server takes for itself. Without connection tracking, which would cost every packet that it forwards. */
 function inputRules({ gateways = [], own = [] }: GuardedDevice): string[] {
   return [
-    `icmpv6 type { nd-router-solicit, nd-router-advert, nd-redirect } ${drop("advertised")}`,
-    // Answers to what the server asks, and errors of what it sends.
-    "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept",
-    "icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem, nd-neighbor-solicit, nd-neighbor-advert } accept",
+    // Systems ask for routers when they start: nobody answers.
+    "icmpv6 type nd-router-solicit drop",
+    `icmpv6 type { nd-router-advert, nd-redirect } ${drop("advertised")}`,
+    ...answers,
     ...by(gateways, "daddr", pingRequest),
     ...by(own, "daddr", () => "accept"),
     // What every station says to all is no attempt at anything.
@@ -103,17 +111,18 @@ function inputRules({ gateways = [], own = [] }: GuardedDevice): string[] {
   ];
 }
 
-function forwardRules({ device, forwards = [], outside }: GuardedDevice, { tunnels, inside }: GuardSpec): string[] {
+function forwardRules({ device, forwards = [], reaches = [], outside }: GuardedDevice, { tunnels, inside }: GuardSpec): string[] {
   // What stays on a bridge passes here too where bridged packets are filtered.
   const within = `oifname "${device}" accept`;
   const forged = tunnels.ports.length === 0 ? [] : [`udp dport ${set(tunnels.ports)} ${drop("tunnel")}`];
   const rest = outside === true ? by(inside, "daddr", () => drop("inside")) : [drop("forwarded")];
-  return [within, ...forged, ...forwards.map((out) => `oifname "${out}" accept`), ...rest];
+  return [within, ...forged, ...forwards.map((out) => `oifname "${out}" accept`), ...by(reaches, "daddr", () => "accept"), ...rest];
 }
 
 function inetTable(spec: GuardSpec): string[] {
   const { ports, to, by: uplink, from } = spec.tunnels;
   const { devices } = spec;
+  const members = [...new Set(devices.flatMap(({ gateways = [], own = [] }) => [...gateways, ...own]))];
   const [into, out] = [(i: number) => `to-server-${i}`, (i: number) => `forwarded-${i}`];
   const hasTunnels = ports.length > 0 && to.length > 0;
   return [
@@ -123,11 +132,16 @@ function inetTable(spec: GuardSpec): string[] {
     ...chainsOf(devices, into, inputRules),
     ...chainsOf(devices, out, (device) => forwardRules(device, spec)),
     ...chainText("to-server", inputRules(untold)),
+    ...(members.length > 0
+      ? chainText("to-member", ["iifname lo accept", ...answers, ...by(members, "daddr", pingRequest), drop("service")])
+      : []),
     ...chainText("forwarded", [drop("forwarded")]),
     ...chainText("input", [
       "type filter hook input priority filter - 10; policy accept;",
       ...(hasTunnels ? by(to, "daddr", () => `udp dport ${set(ports)} jump tunnels`) : []),
       ...dispatch(devices, into, "to-server"),
+      // What the server is to one network, it is to nobody else: other servers route their systems here.
+      ...by(members, "daddr", () => "goto to-member"),
     ]),
     ...chainText("forward", ["type filter hook forward priority filter - 10; policy accept;", ...dispatch(devices, out, "forwarded")]),
   ];

@@ -179,7 +179,14 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   routesOnServer: true,
   needsHub: true,
   // Its devices are Cilium's own.
-  guard: ({ network }) => ({ devices: [{ device: ciliumHost, open: true }], tunnelPorts: isNative(network) ? [] : [tunnelPort] }),
+  guard: ({ declaration, network, server }) => ({
+    devices: [
+      { device: ciliumHost, open: true },
+      // Of its systems; Cilium names them.
+      { device: "lxc*", forwards: [ciliumHost], reaches: othersOf(declaration, server) },
+    ],
+    tunnelPorts: isNative(network) ? [] : [tunnelPort],
+  }),
   requires: () => requirements,
   secrets: [{ name: client, file: leafBundle(client) }],
   sysctls: {},

@@ -1,0 +1,104 @@
+/** What the leak matrix has of each kind: its networks in their sorts, a system on each server. Pure. */
+import type { Network } from "../../../components/config/types.gen";
+
+export const tenants = ["red", "blue"] as const;
+export const servers = ["flip", "flap"] as const;
+
+export interface Sample {
+  /** Part of the names of its networks and systems. */
+  readonly name: string;
+  /** Declares the network of a tenant, by a number that no other has: from 0 to 99. */
+  readonly declare: (number: number) => string;
+  /** Where it has systems; default: on all servers. */
+  readonly servers?: readonly string[];
+  /** Whose it is; default: a network for each tenant. */
+  readonly tenants?: readonly string[];
+  /** Members of different servers reach one another. */
+  readonly spans: boolean;
+  /** Networks of one tenant with the same word reach one another. */
+  readonly joined?: string;
+  /** It is joined to those networks on its own server alone. */
+  readonly joinedHere?: string;
+  /** The server answers pings to its gateway. */
+  readonly hasGateway?: true;
+  /** Why nothing is promised of its systems: they are others' victims alone. */
+  readonly unpromised?: string;
+}
+
+const split = (n: number): string =>
+  `subnets: { flip: 10.${n + 100}.1.0/24, flap: 10.${n + 100}.2.0/24 }, subnets6: { flip: "fd66:${n}:1::/64", flap: "fd66:${n}:2::/64" }`;
+const whole = (n: number): string => `subnet: 10.${n + 100}.0.0/24`;
+const whole6 = (n: number): string => `${whole(n)}, subnet6: "fd66:${n}::/64"`;
+
+/** A kind that is not here is no kind: the compiler says so. */
+export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
+  bridge: [
+    { name: "routed", declare: (n) => `mode: routed, ${split(n)}`, spans: true, joined: "routed", hasGateway: true },
+    {
+      name: "router",
+      declare: (n) => `mode: router, subnets: { flip: 10.${n + 100}.1.0/24, flap: 10.${n + 100}.2.0/24 }`,
+      spans: true,
+      joined: "routed",
+    },
+    { name: "nat", declare: (n) => `mode: nat, ${whole(n)}`, spans: false, joinedHere: "routed", hasGateway: true },
+    { name: "l2", declare: (n) => `mode: l2, ${whole6(n)}`, servers: ["flip"], spans: false },
+  ],
+  cilium: [
+    {
+      name: "cilium",
+      declare: (n) => `subnets: { flip: 10.${n + 100}.1.0/24, flap: 10.${n + 100}.2.0/24 }`,
+      tenants: ["red"],
+      spans: true,
+    },
+  ],
+  evpn: [{ name: "evpn", declare: (n) => `vn: ${n + 100}, ${whole6(n)}`, spans: true }],
+  ila: [{ name: "ila", declare: (n) => `vn: ${n + 1}, sir: "face:b00c:0:${n + 1}::/64"`, spans: true }],
+  macvlan: [
+    { name: "local", declare: (n) => `parent: local, ${whole6(n)}`, servers: ["flip"], spans: false },
+    { name: "vxlan", declare: (n) => `parent: vxlan ${n + 600}, ${whole6(n)}`, spans: true },
+  ],
+  netns: [
+    { name: "netns", declare: (n) => whole6(n), servers: ["flip"], spans: false, unpromised: "a bare baseline is open by declaration" },
+  ],
+  swarm: [{ name: "swarm", declare: (n) => whole(n), spans: true }],
+};
+
+export interface SampleNetwork extends Sample {
+  readonly kind: string;
+  readonly tenant: string;
+  readonly network: string;
+}
+
+export const sampleNetworks: readonly SampleNetwork[] = Object.entries(samples).flatMap(([kind, own]) =>
+  own.flatMap((sample) =>
+    tenants
+      .filter((tenant) => sample.tenants?.includes(tenant) ?? true)
+      .map((tenant) => ({ ...sample, kind, tenant, network: `${tenant}-${sample.name}` })),
+  ),
+);
+
+export const sampleSystem = ({ network }: SampleNetwork, server: string): string => `${network}-${server}`;
+
+/** A testbed with everything. */
+export function matrixTestbed(): string {
+  const networks = sampleNetworks.map(
+    ({ kind, tenant, network, declare }, i) => `  - { name: ${network}, tenant: ${tenant}, kind: ${kind}, ${declare(i)} }`,
+  );
+  const systems = sampleNetworks.flatMap((one) =>
+    servers
+      .filter((server) => one.servers?.includes(server) ?? true)
+      .map(
+        (server) =>
+          `  - { name: ${sampleSystem(one, server)}, tenant: ${one.tenant}, server: ${server}, networks: [{ name: ${one.network} }] }`,
+      ),
+  );
+  return [
+    `tenants: [${tenants.map((name) => `{ name: ${name} }`).join(", ")}]`,
+    "networks:",
+    ...networks,
+    "systems:",
+    ...systems,
+    `links: [{ between: [${servers.join(", ")}], mtuBytes: 9000 }]`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,160 @@
+/** Sends the matrix' cells from where they are from, and hears at every system and server what arrives. */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { quote } from "../../../components/host/sh";
+import type { Status } from "../../../cli/verbs/status";
+import { deviceName, systemContainer } from "../../../components/net/names";
+import { loadDeclaration } from "../../../components/config/load";
+import { formatAddress } from "../../../components/net/cidr";
+import { kindOf } from "../../../components/kinds/registry";
+import { readLabState } from "../../../lab/state";
+import { run } from "../../../support/process";
+import { codeRoot } from "../../../support/project";
+import { type Cell, forgedTunnelByte, type Host, type Lab, type Seen, type Station, tunnelPorts } from "./cells";
+import { sampleNetworks, sampleSystem } from "./samples";
+
+const program = readFileSync(join(codeRoot, "tests/support/leaks/wire.pl"), "utf8");
+
+/** Of the server's devices of a network, those that may take what its systems send. */
+const devicePrefixes = ["br-", "mw-", "mv-", "ms-", "rt-"];
+
+export interface Wire {
+  readonly lab: Lab;
+  /** The namespace of each station, and the number of its interface there. */
+  readonly places: ReadonlyMap<string, { readonly namespace: string; readonly index: number }>;
+  send(cells: readonly Cell[]): Promise<Seen>;
+}
+
+interface Found {
+  readonly name: string;
+  readonly namespace: string;
+  readonly index: number;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+  readonly nextHops: readonly string[];
+}
+
+const words = (line: string, name: string): string[] =>
+  line
+    .split("|")
+    .find((part) => part.startsWith(`${name}=`))
+    ?.slice(name.length + 1)
+    .split(" ")
+    .filter(Boolean) ?? [];
+
+/** Facts of a server's stations: a line each. Each asks its next hops first, so that they are known. */
+function factsOf(systems: readonly { readonly name: string; readonly device: string; readonly network: string }[]): string {
+  const lines = systems.map(({ name, device, network }) => {
+    const devices = devicePrefixes.map((prefix) => deviceName(prefix, network)).join(" ");
+    return `station ${[name, systemContainer(name), device, devices].map(quote).join(" ")} &`;
+  });
+  return `
+station() {
+  at=/run/netns/$2
+  [ -e "$at" ] || at=/proc/$(docker inspect -f '{{.State.Pid}}' "$2")/ns/net
+  in="nsenter --net=$at"
+  vias=$( ($in ip route; $in ip -6 route) | sed -n "s/.* via \\([^ ]*\\) dev $3.*/\\1/p" | sort -u)
+  for via in $vias; do $in ping -c 2 -i 0.3 -W 1 "$via%$3" >/dev/null 2>&1 || $in ping -c 2 -i 0.3 -W 1 "$via" >/dev/null 2>&1; done
+  hops=
+  for via in $vias; do hops="$hops $($in ip neigh show "$via" dev $3 | sed -n 's/.*lladdr \\([^ ]*\\).*/\\1/p')"; done
+  for device in $4; do [ ! -e /sys/class/net/$device ] || hops="$hops $(cat /sys/class/net/$device/address)"; done
+  echo "name=$1|namespace=$at|index=$($in ip -o link show dev $3 | cut -d: -f1)|mac=$($in ip -o link show dev $3 | sed -n 's/.*link.ether \\([^ ]*\\).*/\\1/p')|addresses=$($in ip -o addr show dev $3 scope global | awk '{ sub("/.*", "", $4); print $4 }' | tr '\\n' ' ')|hops=$hops"
+}
+${lines.join("\n")}
+wait
+echo "addresses=$(ip -o addr show scope global | awk '{ sub("/.*", "", $4); print $4 }' | tr '\\n' ' ')|vnis=$(ip -d -o link show type vxlan | sed -n 's/.*vxlan id \\([0-9]*\\).*/\\1/p' | tr '\\n' ' ')"
+`;
+}
+
+export async function openWire(root: string, status: Status): Promise<Wire> {
+  const ssh = (server: string): string[] => ["ssh", "-F", join(root, ".flipflap/ssh/config"), server];
+  const { declaration } = loadDeclaration(root, readLabState(root), true);
+  if (declaration === undefined) throw new Error("the matrix' testbed has faults");
+  const [stations, hosts, gateways, places] = [[] as Station[], [] as Host[], new Map<string, string[]>(), new Map<string, Found>()];
+  const vnis = new Set<number>();
+  for (const server of declaration.servers) {
+    const own = sampleNetworks.flatMap((network) => {
+      const system = status.systems.find(({ name }) => name === sampleSystem(network, server.name));
+      return system === undefined ? [] : [{ name: system.name, network, device: system.interfaces[0]?.name ?? "eth0" }];
+    });
+    const said = await run([...ssh(server.name), "sh -s"], {
+      stdin: factsOf(own.map((one) => ({ ...one, network: one.network.network }))),
+    });
+    for (const line of said.split("\n")) {
+      const [name = ""] = words(line, "name");
+      const [addresses, nextHops] = [words(line, "addresses"), [...new Set(words(line, "hops"))]];
+      const network = own.find((one) => one.name === name)?.network;
+      if (network !== undefined) {
+        const [[namespace = ""], [index = ""], [mac = ""]] = [words(line, "namespace"), words(line, "index"), words(line, "mac")];
+        places.set(name, { name, namespace, index: Number(index), mac, addresses, nextHops });
+        stations.push({ name, network, server: server.name, mac, addresses, nextHops });
+      } else if (addresses.length > 0) {
+        const underlay = [server.underlay.ipv4, server.underlay.ipv6].flatMap((text) => text?.split("/")[0] ?? []);
+        hosts.push({ server: server.name, addresses, underlay });
+        for (const vni of words(line, "vnis")) vnis.add(Number(vni));
+      }
+    }
+    for (const network of declaration.testbed.networks)
+      gateways.set(`${network.name} ${server.name}`, Object.values(kindOf(network).gateways(network, server.name)).map(formatAddress));
+  }
+  // Docker numbers its overlays from here, in namespaces of their own.
+  for (const vni of [4097, 4098]) vnis.add(vni);
+  const lab: Lab = { stations, hosts, gateways, vnis: [...vnis].sort((a, b) => a - b) };
+
+  async function listen(server: string): Promise<{ end(): Promise<string> }> {
+    const [, ...args] = [...ssh(server), `perl -e ${quote(program)} listen ${tunnelPorts.join(",")} ${forgedTunnelByte}`];
+    const child = spawn("ssh", args);
+    let [said, complaint] = ["", ""];
+    const isReady = new Promise<void>((resolve) => {
+      child.stdout.on("data", (data: Buffer) => {
+        said += data.toString();
+        if (said.includes("ready")) resolve();
+      });
+      child.on("close", () => resolve());
+    });
+    child.stderr.on("data", (data: Buffer) => (complaint += data.toString()));
+    const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
+    const own = stations.filter((one) => one.server === server);
+    child.stdin.write(
+      [...own.map(({ name }) => `station ${name} ${places.get(name)?.namespace ?? ""}`), `host ${server}`, "go", ""].join("\n"),
+    );
+    await isReady;
+    if (!said.includes("ready")) throw new Error(`${server} hears nothing: ${complaint}`);
+    return {
+      end: async () => {
+        child.stdin.end();
+        await ended;
+        return said;
+      },
+    };
+  }
+
+  async function send(cells: readonly Cell[]): Promise<Seen> {
+    const seen = new Map<number, Set<string>>();
+    const ears = await Promise.all(hosts.map(({ server }) => listen(server)));
+    await Promise.all(
+      hosts.map(({ server }) => {
+        const lines = stations
+          .filter((one) => one.server === server)
+          .flatMap((from) => {
+            const place = places.get(from.name);
+            const frames = cells.filter((cell) => cell.from === from).flatMap((cell) => cell.frames);
+            return [`at ${place?.namespace ?? ""} ${place?.index ?? 0}`, ...frames.map((frame) => frame.toString("hex"))];
+          });
+        return run([...ssh(server), `perl -e ${quote(program)} send`], { stdin: lines.join("\n") + "\n" });
+      }),
+    );
+    for (const ear of ears) {
+      for (const line of (await ear.end()).split("\n")) {
+        const [, who = "", ids = ""] = /^(.+?): (.*)$/.exec(line) ?? [];
+        for (const id of ids.split(" ").filter(Boolean)) {
+          const number = parseInt(id, 16);
+          seen.set(number, (seen.get(number) ?? new Set()).add(who));
+        }
+      }
+    }
+    return seen;
+  }
+  return { lab, places, send };
+}
