@@ -60,6 +60,16 @@ function tableText(policy: NetfilterPolicy): string {
 
 const openTable = ["*filter", ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", "COMMIT"].join("\n");
 
+/** Rules see no further than a VLAN tag, and nobody's systems need one: one table in the overlay's own namespace. */
+const taggedTable = "bridge flipflap";
+const noTags = [
+  `add table ${taggedTable}`,
+  `delete table ${taggedTable}`,
+  `table ${taggedTable} {`,
+  "chain prerouting { type filter hook prerouting priority dstnat - 10; policy accept; ether type { 8021q, 8021ad, 0x9100 } drop; }",
+  "}",
+].join("\n");
+
 const bridgeNetfilter = (on: boolean): Script =>
   sh`for key in iptables ip6tables arptables; do echo ${on ? 1 : 0} >/proc/sys/net/bridge/bridge-nf-call-$key; done`;
 
@@ -74,10 +84,12 @@ export function guardScript(spec: OverlaySpec): Script {
         if ${tool(spec)} -w -S FORWARD 2>/dev/null | grep -q 'P FORWARD DROP'; then
           for each in ${[tool(spec), tool6(spec)]}; do printf '%s\n' ${openTable} | "$each-restore" --wait; done
           ${dropSets(spec.setPrefix)}
+          if nft list table ${taggedTable.split(" ")} >/dev/null 2>&1; then nft delete table ${taggedTable.split(" ")}; fi
         fi
       `
       : sh`
         ${bridgeNetfilter(true)}
+        nft list table ${taggedTable.split(" ")} >/dev/null 2>&1 || printf '%s\n' ${noTags} | nft -f -
         # No systems of this network have IPv6.
         ${tool6(spec)} -w -P FORWARD DROP
         if ! ${tool(spec)} -w -S FORWARD 2>/dev/null | grep -qx -e ${`-A FORWARD -j ${chainOf(policy)}`}; then
@@ -131,6 +143,7 @@ export const overlay: ObjectType<OverlaySpec> = {
           : sh`
             echo "=== rules"; nsenter --net="$namespace" ${tool(spec)} -w -S
             echo "=== ipv6"; nsenter --net="$namespace" ${tool6(spec)} -w -S FORWARD
+            echo "=== tags"; nsenter --net="$namespace" nft list table ${taggedTable.split(" ")} 2>/dev/null | grep -c drop || :
             echo "=== sets"; nsenter --net="$namespace" sh -c ${listSets(spec.setPrefix).text}
           `
       }
@@ -139,7 +152,12 @@ export const overlay: ObjectType<OverlaySpec> = {
   wanted: (spec): Properties => ({
     throughIptables: spec.policy !== undefined,
     guard: "present",
-    ...(spec.policy !== undefined && { rules: forwardRules(spec.policy), ipv6: ["-P FORWARD DROP"], sets: wantedSets(spec.policy.sets) }),
+    ...(spec.policy !== undefined && {
+      rules: forwardRules(spec.policy),
+      ipv6: ["-P FORWARD DROP"],
+      dropsTagged: true,
+      sets: wantedSets(spec.policy.sets),
+    }),
   }),
   found: (output) => {
     const parts = sections(output);
@@ -150,6 +168,7 @@ export const overlay: ObjectType<OverlaySpec> = {
       guard: parts.get("guard")?.trim() ?? "",
       rules: lines("rules"),
       ipv6: lines("ipv6"),
+      dropsTagged: parts.get("tags")?.trim() === "1",
       sets: foundSets(parts.get("sets")),
     };
   },

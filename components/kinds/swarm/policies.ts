@@ -9,7 +9,11 @@ import { netfilterOf, variantOf } from "./netfilter";
 
 export const overlayEnforcer: PolicyEnforcer<SwarmNetwork> = {
   name: "iptables in the overlay's namespace",
-  requires: (network) => [{ tool: variantOf(network), why: "policies in overlays (package iptables)" }, ...netfilterRequirements],
+  requires: (network) => [
+    { tool: variantOf(network), why: "policies in overlays (package iptables)" },
+    { tool: "nft", why: "policies in overlays (package nftables)" },
+    ...netfilterRequirements,
+  ],
   refusesNetwork: () => undefined,
   refuses: withoutProxy,
   deniedElsewhere: "(of no system)",

@@ -25,6 +25,8 @@ export interface Station {
   readonly name: string;
   readonly network: SampleNetwork;
   readonly server: string;
+  /** A policy lets nobody in. */
+  readonly isShut: boolean;
   readonly mac: string;
   readonly addresses: readonly string[];
   /** MACs of what may forward for it: its gateway, and the server's own devices of its network. */
@@ -43,6 +45,8 @@ export interface Lab {
   readonly hosts: readonly Host[];
   /** Each network's own gateways on a server: "NETWORK SERVER". */
   readonly gateways: ReadonlyMap<string, readonly string[]>;
+  /** Addresses that a server has as a member of a network: "NETWORK SERVER". */
+  readonly served: ReadonlyMap<string, readonly string[]>;
   /** Numbers that segments have in tunnels. */
   readonly vnis: readonly number[];
 }
@@ -151,11 +155,13 @@ export function cellsOf(lab: Lab): Cell[] {
 
     for (const target of lab.stations) {
       if (target === from) continue;
-      const relation = sharesNetwork(from, target)
-        ? "its own network"
-        : target.network.tenant === from.network.tenant
-          ? "its tenant's other network"
-          : "another tenant";
+      const relation = target.isShut
+        ? "a system that a policy shuts"
+        : sharesNetwork(from, target)
+          ? "its own network"
+          : target.network.tenant === from.network.tenant
+            ? "its tenant's other network"
+            : "another tenant";
       for (const to of target.addresses) {
         const source = ownOf(to);
         if (source === undefined) continue;
@@ -169,8 +175,9 @@ export function cellsOf(lab: Lab): Cell[] {
               what: relation,
               way,
               frames: frames(tagOf(cells.length)),
-              mayReach: isJoined(from, target) ? [target.name] : [],
+              mayReach: isJoined(from, target) && !target.isShut ? [target.name] : [],
               ...(way === "plain" &&
+                !target.isShut &&
                 reaches(from, target) &&
                 natural.includes(nextHop) && { mustReach: `${from.name} > ${target.name} ${to}` }),
             });
@@ -185,6 +192,7 @@ export function cellsOf(lab: Lab): Cell[] {
         if (source === undefined) continue;
         // A gateway's address may be another server's, too; it is asked of its own.
         const isOwnGateway = own.includes(to);
+        const isMember = (lab.served.get(`${from.network.network} ${server}`) ?? []).includes(to);
         // Of the networks that it may reach.
         const isTheirs = lab.stations.some(
           (one) =>
@@ -197,16 +205,18 @@ export function cellsOf(lab: Lab): Cell[] {
               from,
               place: placeOf(from, server),
               target: `${server} ${to}`,
-              what: isOwnGateway
-                ? "its gateway"
-                : isTheirs
-                  ? "a gateway that it reaches"
-                  : underlay.includes(to)
-                    ? "a server's underlay address"
-                    : "an address of a server",
+              what: isMember
+                ? "the server as a member"
+                : isOwnGateway
+                  ? "its gateway"
+                  : isTheirs
+                    ? "a gateway that it reaches"
+                    : underlay.includes(to)
+                      ? "a server's underlay address"
+                      : "an address of a server",
               way,
               frames: frames(tagOf(cells.length)),
-              mayReach: isAnswered ? [from.server, server] : [],
+              mayReach: isAnswered ? [from.server, server] : isMember ? [server] : [],
               ...(isAnswered &&
                 isOwnGateway &&
                 server === from.server &&
@@ -285,8 +295,12 @@ export interface Verdict {
 }
 
 export function judge(cells: readonly Cell[], stations: readonly Station[], seen: Seen): Verdict {
-  const networks = new Map(stations.map((one) => [one.name, one.network]));
-  const unpromised = (by: string, { from }: Cell): boolean => networks.get(by)?.network === from.network.network;
+  const byName = new Map(stations.map((one) => [one.name, one]));
+  // Between systems of one network nothing is promised; a policy is, by what is meant for whom it shuts.
+  const unpromised = (by: string, { from, target }: Cell): boolean => {
+    const hearer = byName.get(by);
+    return hearer?.network.network === from.network.network && !(hearer.isShut && target.startsWith(`${by} `));
+  };
   const arrived = new Map<string, boolean>();
   const [leaks, unsent]: [Verdict["leaks"][number][], Cell[]] = [[], []];
   for (const [number, cell] of cells.entries()) {

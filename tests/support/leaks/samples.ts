@@ -19,6 +19,8 @@ export interface Sample {
   readonly joined?: string;
   /** It is joined to those networks on its own server alone. */
   readonly joinedHere?: string;
+  /** One more system on the hub, which a policy shuts. */
+  readonly policed?: true;
   /** The server answers pings to its gateway. */
   readonly hasGateway?: true;
   /** Why nothing is promised of its systems: they are others' victims alone. */
@@ -33,7 +35,7 @@ const whole6 = (n: number): string => `${whole(n)}, subnet6: "fd66:${n}::/64"`;
 /** A kind that is not here is no kind: the compiler says so. */
 export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
   bridge: [
-    { name: "routed", declare: (n) => `mode: routed, ${split(n)}`, spans: true, joined: "routed", hasGateway: true },
+    { name: "routed", declare: (n) => `mode: routed, ${split(n)}`, spans: true, joined: "routed", hasGateway: true, policed: true },
     {
       name: "router",
       declare: (n) => `mode: router, subnets: { flip: 10.${n + 100}.1.0/24, flap: 10.${n + 100}.2.0/24 }`,
@@ -49,18 +51,27 @@ export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
       declare: (n) => `subnets: { flip: 10.${n + 100}.1.0/24, flap: 10.${n + 100}.2.0/24 }`,
       tenants: ["red"],
       spans: true,
+      policed: true,
     },
   ],
   evpn: [{ name: "evpn", declare: (n) => `vn: ${n + 100}, ${whole6(n)}`, spans: true }],
   ila: [{ name: "ila", declare: (n) => `vn: ${n + 1}, sir: "face:b00c:0:${n + 1}::/64"`, spans: true }],
   macvlan: [
     { name: "local", declare: (n) => `parent: local, ${whole6(n)}`, servers: ["flip"], spans: false },
+    // The server is a member, with an address of its own.
+    {
+      name: "served",
+      declare: (n) => `parent: local, ${whole(n)}, serverAddresses: { flip: 10.${n + 100}.0.250 }`,
+      servers: ["flip"],
+      tenants: ["red"],
+      spans: false,
+    },
     { name: "vxlan", declare: (n) => `parent: vxlan ${n + 600}, ${whole6(n)}`, spans: true },
   ],
   netns: [
     { name: "netns", declare: (n) => whole6(n), servers: ["flip"], spans: false, unpromised: "a bare baseline is open by declaration" },
   ],
-  swarm: [{ name: "swarm", declare: (n) => whole(n), spans: true }],
+  swarm: [{ name: "swarm", declare: (n) => whole(n), spans: true, policed: true }],
 };
 
 export interface SampleNetwork extends Sample {
@@ -77,20 +88,32 @@ export const sampleNetworks: readonly SampleNetwork[] = Object.entries(samples).
   ),
 );
 
-export const sampleSystem = ({ network }: SampleNetwork, server: string): string => `${network}-${server}`;
+export interface SampleSystem {
+  readonly name: string;
+  readonly server: string;
+  readonly isShut: boolean;
+}
 
-/** A testbed with everything. */
-export function matrixTestbed(): string {
+export const systemsOf = ({ network, servers: own = servers, policed }: SampleNetwork): SampleSystem[] => [
+  ...own.map((server) => ({ name: `${network}-${server}`, server, isShut: false })),
+  ...(policed === true ? [{ name: `${network}-shut`, server: servers[0], isShut: true }] : []),
+];
+
+/** Nobody has the label of those whom it lets in. */
+export const shutPolicy = [
+  { endpointSelector: { matchLabels: { id: "shut" } }, ingress: [{ fromEndpoints: [{ matchLabels: { id: "nobody" } }] }] },
+];
+
+/** A testbed with everything, and a file of policies. */
+export function matrixTestbed(policies: string): string {
   const networks = sampleNetworks.map(
     ({ kind, tenant, network, declare }, i) => `  - { name: ${network}, tenant: ${tenant}, kind: ${kind}, ${declare(i)} }`,
   );
   const systems = sampleNetworks.flatMap((one) =>
-    servers
-      .filter((server) => one.servers?.includes(server) ?? true)
-      .map(
-        (server) =>
-          `  - { name: ${sampleSystem(one, server)}, tenant: ${one.tenant}, server: ${server}, networks: [{ name: ${one.network} }] }`,
-      ),
+    systemsOf(one).map(
+      ({ name, server, isShut }) =>
+        `  - { name: ${name}, tenant: ${one.tenant}, server: ${server}, ${isShut ? "labels: { id: shut }, " : ""}networks: [{ name: ${one.network} }] }`,
+    ),
   );
   return [
     `tenants: [${tenants.map((name) => `{ name: ${name} }`).join(", ")}]`,
@@ -98,6 +121,7 @@ export function matrixTestbed(): string {
     ...networks,
     "systems:",
     ...systems,
+    `policies: [${policies}]`,
     `links: [{ between: [${servers.join(", ")}], mtuBytes: 9000 }]`,
     "",
   ].join("\n");

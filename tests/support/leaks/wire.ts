@@ -12,7 +12,7 @@ import { readLabState } from "../../../lab/state";
 import { run } from "../../../support/process";
 import { codeRoot } from "../../../support/project";
 import { type Cell, forgedTunnelByte, type Host, type Lab, type Seen, type Station, tunnelPorts } from "./cells";
-import { sampleNetworks, sampleSystem } from "./samples";
+import { sampleNetworks, systemsOf } from "./samples";
 
 const program = readFileSync(join(codeRoot, "tests/support/leaks/wire.pl"), "utf8");
 
@@ -72,35 +72,43 @@ export async function openWire(root: string, status: Status): Promise<Wire> {
   const { declaration } = loadDeclaration(root, readLabState(root), true);
   if (declaration === undefined) throw new Error("the matrix' testbed has faults");
   const [stations, hosts, gateways, places] = [[] as Station[], [] as Host[], new Map<string, string[]>(), new Map<string, Found>()];
+  const served = new Map<string, string[]>();
   const vnis = new Set<number>();
   for (const server of declaration.servers) {
-    const own = sampleNetworks.flatMap((network) => {
-      const system = status.systems.find(({ name }) => name === sampleSystem(network, server.name));
-      return system === undefined ? [] : [{ name: system.name, network, device: system.interfaces[0]?.name ?? "eth0" }];
-    });
+    const own = sampleNetworks.flatMap((network) =>
+      systemsOf(network)
+        .filter((system) => system.server === server.name)
+        .map(({ name, isShut }) => {
+          const device = status.systems.find((system) => system.name === name)?.interfaces[0]?.name ?? "eth0";
+          return { name, network, isShut, device };
+        }),
+    );
     const said = await run([...ssh(server.name), "sh -s"], {
       stdin: factsOf(own.map((one) => ({ ...one, network: one.network.network }))),
     });
     for (const line of said.split("\n")) {
       const [name = ""] = words(line, "name");
       const [addresses, nextHops] = [words(line, "addresses"), [...new Set(words(line, "hops"))]];
-      const network = own.find((one) => one.name === name)?.network;
-      if (network !== undefined) {
+      const one = own.find((system) => system.name === name);
+      if (one !== undefined) {
         const [[namespace = ""], [index = ""], [mac = ""]] = [words(line, "namespace"), words(line, "index"), words(line, "mac")];
         places.set(name, { name, namespace, index: Number(index), mac, addresses, nextHops });
-        stations.push({ name, network, server: server.name, mac, addresses, nextHops });
+        stations.push({ name, network: one.network, isShut: one.isShut, server: server.name, mac, addresses, nextHops });
       } else if (addresses.length > 0) {
         const underlay = [server.underlay.ipv4, server.underlay.ipv6].flatMap((text) => text?.split("/")[0] ?? []);
         hosts.push({ server: server.name, addresses, underlay });
         for (const vni of words(line, "vnis")) vnis.add(Number(vni));
       }
     }
-    for (const network of declaration.testbed.networks)
-      gateways.set(`${network.name} ${server.name}`, Object.values(kindOf(network).gateways(network, server.name)).map(formatAddress));
+    for (const network of declaration.testbed.networks) {
+      const kind = kindOf(network);
+      gateways.set(`${network.name} ${server.name}`, Object.values(kind.gateways(network, server.name)).map(formatAddress));
+      served.set(`${network.name} ${server.name}`, Object.values(kind.ownAddresses?.(network, server.name) ?? {}).map(formatAddress));
+    }
   }
   // Docker numbers its overlays from here, in namespaces of their own.
   for (const vni of [4097, 4098]) vnis.add(vni);
-  const lab: Lab = { stations, hosts, gateways, vnis: [...vnis].sort((a, b) => a - b) };
+  const lab: Lab = { stations, hosts, gateways, served, vnis: [...vnis].sort((a, b) => a - b) };
 
   async function listen(server: string): Promise<{ end(): Promise<string> }> {
     const [, ...args] = [...ssh(server), `perl -e ${quote(program)} listen ${tunnelPorts.join(",")} ${forgedTunnelByte}`];
