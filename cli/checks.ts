@@ -14,22 +14,36 @@ export interface Checked {
   readonly type: string;
   readonly name: string;
   /** Empty where all is as declared. */
-  readonly result: "ok" | "missing" | "different" | "failed" | "stray" | "unmade";
+  readonly result: "ok" | "missing" | "different" | "failed" | "stray" | "unmade" | "outdated";
   readonly differences: readonly Difference[];
   readonly error?: string;
+}
+
+/** The check of an object; undefined where another version of flipflap deployed it with a declaration that this one does not read. */
+function checkText(object: DeployedObject, owner: Owner): string | undefined {
+  try {
+    const type = objectType(object.type);
+    type.wanted(object.spec, owner);
+    return type.check(object.spec, owner, object.name).text;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The checks of all objects: each text once, and which of them is an object's. */
 function checksOf(objects: readonly DeployedObject[], owner: Owner): { texts: string[]; indexOf: number[] } {
   const indexes = new Map<string, number>();
   const indexOf = objects.map((object) => {
-    const { text } = objectType(object.type).check(object.spec, owner, object.name);
+    const text = checkText(object, owner);
+    if (text === undefined) return outdated;
     const index = indexes.get(text) ?? indexes.size;
     indexes.set(text, index);
     return index;
   });
   return { texts: [...indexes.keys()], indexOf };
 }
+
+const outdated = -1;
 
 export function checksScript(objects: readonly DeployedObject[], stack: string): string {
   const owner = { stack };
@@ -65,6 +79,7 @@ export function readChecks(server: string, objects: readonly DeployedObject[], p
   const { indexOf } = checksOf(objects, { stack: server });
   return objects.map((object, i): Checked => {
     const base = { server, type: object.type, name: object.name };
+    if (indexOf[i] === outdated) return { ...base, result: "outdated", differences: [] };
     const output = outputs.get(indexOf[i] ?? -1);
     if (output === undefined || output.code !== 0) {
       return { ...base, result: "failed", differences: [], error: output?.text.trim() || "the check gave no answer" };

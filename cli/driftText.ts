@@ -22,6 +22,7 @@ export function driftText(checked: Checked): string {
   if (checked.result === "missing") return `${head}: missing`;
   if (checked.result === "unmade") return `${head}: the last up did not get to it; flipflap up makes it`;
   if (checked.result === "stray") return `${head}: it has this stack's mark, and its state does not know of it`;
+  if (checked.result === "outdated") return `${head}: another version of flipflap deployed it; flipflap up makes it as this one does`;
   if (checked.result === "failed") return `${head}: ${checked.error ?? "failed"}`;
   return [`${head}: different`, ...checked.differences.map(differenceText)].join("\n");
 }

@@ -61,7 +61,7 @@ const namesOf = (checks: readonly Checked[], isContainer: boolean): ReadonlySet<
 
 async function remakeOn(context: Context, server: ServerDeclaration): Promise<readonly Checked[]> {
   const checks = await checkServer(context, server);
-  const wrong = checks.filter(({ type, result }) => type !== "server" && ["missing", "different", "failed"].includes(result));
+  const wrong = checks.filter(({ type, result }) => type !== "server" && ["missing", "different", "failed", "outdated"].includes(result));
   if (wrong.length === 0) return [];
   const title = `${server.name}: ${wrong.length} of ${checks.length} objects are not as deployed, and are made again`;
   const work = async (): Promise<void> => {

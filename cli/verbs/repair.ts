@@ -61,7 +61,8 @@ const count = (objects: readonly unknown[]): string => (objects.length === 1 ? "
 async function repairServer(context: Context, server: ServerDeclaration, wrong: readonly Checked[]): Promise<void> {
   const deployed = await readStack(context.root, server.name);
   if (deployed === undefined) return;
-  const names = new Set(wrong.map(({ name }) => name));
+  // How to make what another version declared, this one does not know: up does, by today's declaration.
+  const names = new Set(wrong.flatMap(({ name, result }) => (result === "outdated" ? [] : [name])));
   const objects = deployed.objects.filter(({ name }) => names.has(name));
   await startStopped(context, server, wrong);
   const isPulumis = ({ type }: DeployedObject): boolean => type === "container" || type === "image";
@@ -112,7 +113,10 @@ Exit code 0: all is as deployed afterwards, of stacks that are whole; 3: somethi
     }
     const after = left.flat();
     console.log(`${before.flat().filter(({ server }) => !halves.has(server)).length - after.length} mended, ${after.length} left`);
-    for (const checked of after) console.log(`${checked.server}  ${checked.name}: ${checked.error ?? checked.result}`);
+    for (const checked of after)
+      console.log(
+        `${checked.server}  ${checked.name}: ${checked.error ?? checked.result}${checked.result === "outdated" ? "; flipflap up makes it" : ""}`,
+      );
     if (after.some(({ type }) => type === "secretFile")) console.log("A secret was made again; flipflap up hands it out to all servers.");
     for (const name of halves)
       console.log(`${name}: an up or destroy did not end; flipflap up makes the rest, flipflap down takes it away`);

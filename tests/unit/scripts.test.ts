@@ -72,6 +72,7 @@ function objects(name: string): HostObject[] {
     variant,
     device: name,
     inputs: [name],
+    decided: [name],
     ipv4: prefixes,
     ipv6: { own: null, tenant: [], foreign: [] },
     masquerade: true,
@@ -312,6 +313,8 @@ describe("checks", () => {
     ];
     const printed = dash(checksScript(specs, "x")).stdout;
     expect(readChecks("x", specs, printed).map((checked) => checked.result)).toEqual(["ok", "missing", "different"]);
+    const [outdated] = readChecks("x", [{ type: "filter", name: "f", spec: { chain: "FF-f" } }], "");
+    expect(outdated?.result).toBe("outdated");
     expect(readChecks("x", specs, "").map((checked) => checked.result)).toEqual(["failed", "failed", "failed"]);
   });
 });

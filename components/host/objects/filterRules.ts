@@ -10,6 +10,8 @@ export interface FilterSpec {
   readonly device: string;
   /** Devices by which the tenant's own packets come. */
   readonly inputs: readonly string[];
+  /** Those of them whose network has a chain of its own beside this one, which has the last word on what goes there. */
+  readonly decided: readonly string[];
   readonly ipv4: FilterPrefixes;
   readonly ipv6: FilterPrefixes;
   /** Everything outside may be reached, from the server's own address. */
@@ -39,11 +41,11 @@ interface Rule {
   readonly input?: string;
   readonly output?: string;
   readonly reply?: boolean;
-  readonly verdict: "ACCEPT" | "DROP";
+  readonly verdict: "ACCEPT" | "DROP" | "RETURN";
 }
 
 function rulesOf(spec: FilterSpec, family: Family): Rule[] {
-  const { device, inputs, masquerade } = spec;
+  const { device, inputs, decided, masquerade } = spec;
   const { own, tenant, foreign } = spec[family];
   // What stays on the bridge passes here too where bridge-nf-call-iptables is on; it is one network's.
   const within: Rule = { input: device, output: device, verdict: "ACCEPT" };
@@ -55,6 +57,7 @@ function rulesOf(spec: FilterSpec, family: Family): Rule[] {
     ...(masquerade ? [{ output: device, reply: true, verdict: "ACCEPT" } as const] : []),
     ...inputs.flatMap((input) => tenant.map((source): Rule => ({ source, input, output: device, verdict: "ACCEPT" }))),
     { output: device, verdict: "DROP" },
+    ...decided.map((output): Rule => ({ input: device, output, verdict: "RETURN" })),
     ...tenant.map((destination): Rule => ({ destination, input: device, verdict: "ACCEPT" })),
     ...(masquerade ? foreign.map((destination): Rule => ({ destination, input: device, verdict: "DROP" })) : []),
     { input: device, verdict: masquerade ? "ACCEPT" : "DROP" },

@@ -88,15 +88,21 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
   );
 }
 
+const filterVariant = ({ filter }: BridgeNetwork): NonNullable<BridgeNetwork["filter"]> => filter ?? "iptables";
+
 /** The devices by which the tenant's packets come to a network from its others, and go there. */
-function waysOf({ declaration, network, server }: Context): string[] {
+function waysOf(context: Context): string[] {
+  return [context.server.uplink, ...siblings(context).map(serverDevice).sort()];
+}
+
+/** The tenant's other networks that this server routes. */
+function siblings({ declaration, network, server }: Context): BridgeNetwork[] {
   const here = new Set(
     routedPrefixes(declaration)
       .filter((r) => r.server === server.name)
       .map((r) => r.network),
   );
-  const local = [...here].filter((other) => other !== network && other.tenant === network.tenant).map(serverDevice);
-  return [server.uplink, ...local.sort()];
+  return [...here].filter((other) => other !== network && other.tenant === network.tenant);
 }
 
 function guard(context: Context): NetworkGuard {
@@ -134,9 +140,13 @@ function filterObject(context: Context): HostObject {
   const { ipv4, ipv6 } = modeOf(network) === "l2" ? {} : bridgePrefixes(network, server.name);
   return declare(filter, "filter", {
     chain: filterChain(network),
-    variant: network.filter ?? "iptables",
+    variant: filterVariant(network),
     device: serverDevice(network),
     inputs: waysOf(context),
+    decided: siblings(context)
+      .filter((other) => filterVariant(other) === filterVariant(network))
+      .map(serverDevice)
+      .sort(),
     ipv4: family(4, ipv4),
     ipv6: family(6, ipv6),
     masquerade: modeOf(network) === "nat",
