@@ -3,7 +3,6 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import type { Declaration, ServerDeclaration } from "../components/config/declaration";
 import { serversOf } from "../components/config/declaration";
 import { askAgent } from "../components/host/objects/attachSpec";
-import { quote } from "../components/host/sh";
 import type { Member } from "../components/kinds/kind";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
@@ -11,7 +10,7 @@ import { systemContainer } from "../components/net/names";
 import { allows, type Protocol, type ResolvedPolicy } from "../components/net/policy/resolve";
 import { networkContext } from "../components/testbed/contexts";
 import { sleep } from "../support/process";
-import { type Context, sshCommand } from "./context";
+import { type Context, onOwnServer, sshCommand } from "./context";
 
 export interface PolicyProbe {
   readonly network: string;
@@ -110,7 +109,10 @@ class Prober {
     readonly server: ServerDeclaration,
   ) {
     const script = askAgent({ stack: server.name }, "probe").text;
-    const [program = "", ...words] = sshCommand(server, `${server.user === "root" ? "" : "sudo -n "}sh -c ${quote(script)}`);
+    const [program = "", ...words] = sshCommand(
+      server,
+      onOwnServer(context, server, [...(server.user === "root" ? [] : ["sudo", "-n"]), "sh", "-c", script]),
+    );
     this.child = spawn(program, words, { cwd: context.root, stdio: ["pipe", "pipe", "pipe"] });
     this.child.stdout.setEncoding("utf8").on("data", (text: string) => (this.said += text));
     this.child.stderr.setEncoding("utf8").on("data", (text: string) => (this.complaint += text));

@@ -7,7 +7,7 @@ import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
 import type { Link, Network, Offloads, Secret } from "../config/types.gen";
 import type { AttachInterface } from "../host/objects/attachSpec";
-import type { GuardedDevice } from "../host/objects/guardRules";
+import type { GuardedDevices } from "../host/objects/guardRules";
 import type { HostObject, Owner } from "../host/objectType";
 import type { Script } from "../host/sh";
 import type { Address, Prefix } from "../net/cidr";
@@ -186,7 +186,7 @@ export interface NoRulesPlace {
 }
 
 export interface NetworkGuard {
-  readonly devices: readonly GuardedDevice[];
+  readonly guarded: readonly GuardedDevices[];
   /** Ports of systems whose frames a filter looks into. */
   readonly untagged?: readonly string[];
   /** UDP ports of its tunnels. */

@@ -13,6 +13,8 @@ export interface Hits {
 }
 
 export interface PolicyEnforcer<N extends Network = Network> {
+  /** It tells connections by addresses alone, over all networks of a server. */
+  readonly tracksConnections?: true;
   /** For people: iptables on a bridge. */
   readonly name: string;
   /** Of a server whose systems it protects. */

@@ -31,13 +31,16 @@ export function guardObjects(
   contexts: ReadonlyMap<string, NetworkContext>,
 ): HostObject[] {
   if (!isGuarded(declaration)) return [];
-  const parts = [...contexts.values()].map((context) => kindOf(context.network).guard?.(context) ?? { devices: [] });
-  const devices = new Map(parts.flatMap((part) => part.devices).map((one) => [one.device, one]));
+  // Where all is open there is nothing to guard, and nothing for a baseline to meet.
+  if ([...contexts.values()].every(({ network }) => kindOf(network).isOpen === true)) return [];
+  const parts = [...contexts.values()].map((context) => kindOf(context.network).guard?.(context) ?? { guarded: [] });
+  // What networks of a kind share is told by each.
+  const guarded = new Map(parts.flatMap((part) => part.guarded).map((one) => [[...one.devices].sort().join(" "), one]));
   const others = declaration.servers.filter(({ name }) => name !== server.name);
   const addresses = ({ underlay }: ServerDeclaration): string[] => [...addressOf(underlay.ipv4), ...addressOf(underlay.ipv6)];
   return [
     declare(objectTypes.guard, "guard", {
-      devices: [...devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1)),
+      guarded: [...guarded].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one),
       untagged: [...new Set(parts.flatMap(({ untagged = [] }) => untagged))].sort(),
       tunnels: {
         ports: [...new Set(parts.flatMap(({ tunnelPorts = [] }) => tunnelPorts))].sort((a, b) => a - b),

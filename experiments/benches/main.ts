@@ -1,4 +1,4 @@
-/** npm run bench -- [link|evpn|ila|ila-registry|policies|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
+/** npm run bench -- [link|evpn|ila|ila-registry|policies|guard|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -7,6 +7,7 @@ import { ensureToolchain } from "../../setup/toolchain";
 import { codeRoot } from "../../support/project";
 import { benchCommands } from "./commands";
 import { benchEvpn } from "./evpn";
+import { benchGuard } from "./guard";
 import { benchIla, benchIlaRegistry } from "./ila";
 import { benchLink } from "./link";
 import { benchPolicies } from "./policies";
@@ -28,6 +29,7 @@ const benches = {
   ila: benchIla,
   "ila-registry": benchIlaRegistry,
   policies: benchPolicies,
+  guard: benchGuard,
   macvlan: benchMacvlan,
   vpn: benchVpn,
   "vpn-star": benchVpnStar,
@@ -43,6 +45,7 @@ const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds 
   ila       kind ila: its modes beside the same way without ILA, and what a packet costs
   ila-registry  how fast a system is known elsewhere; 100,000 systems; moves
   policies  kinds swarm and cilium with policies and without; 1,000 rules; a change under traffic
+  guard     what the guard costs kinds bridge, evpn and macvlan: with it and without, in pairs
   macvlan   kind macvlan across servers: one TCP stream, TCP_RR on one core
   vpn       report S4's testbed: its tunnels, and up until all of them carry packets
   vpn-star  50 gateways on one server: the same, boot, and the memory of each
@@ -76,7 +79,7 @@ async function main(argv: readonly string[]): Promise<void> {
       "tools",
       ...(positionals.some((name) => name.startsWith("ila")) ? (["etcd"] as const) : []),
       ...(positionals.some((name) => name.startsWith("vpn")) ? (["strongswan"] as const) : []),
-      ...(positionals.includes("evpn") ? (["frr", "gobgp"] as const) : []),
+      ...(positionals.some((name) => ["evpn", "guard"].includes(name)) ? (["frr", "gobgp"] as const) : []),
     ]),
   ]);
   const options: BenchOptions = {

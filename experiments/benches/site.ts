@@ -10,7 +10,7 @@ import { resultsTable, runBench, type Variant } from "../runner/runner";
 import { type End, Site } from "../site";
 import type { BenchOptions } from "./main";
 
-async function conditionsOf(site: Site): Promise<Record<string, unknown>> {
+export async function conditionsOf(site: Site): Promise<Record<string, unknown>> {
   return { ...machineConditions(), servers: await serverConditions(site), placement: "throughput: free; TCP_RR: both ends on CPU 0" };
 }
 

@@ -113,6 +113,7 @@ export async function serverConditions(site: Site): Promise<Record<string, Recor
       echo "=== congestionControl"; cat /proc/sys/net/ipv4/tcp_congestion_control
       echo "=== bpfJit"; cat /proc/sys/net/core/bpf_jit_enable 2>/dev/null || echo unknown
       echo "=== bridgeNetfilter"; cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null || echo none
+      echo "=== guard"; if nft list table inet ${`flipflap-${server.name}`} >/dev/null 2>&1; then echo on; else echo off; fi
       for device in ${devices}; do
         echo "=== $device"; cat "/sys/class/net/$device/mtu"
         ethtool -k "$device" | grep -E '^(tcp-segmentation|generic-segmentation|generic-receive|tx-checksumming|rx-checksumming)'

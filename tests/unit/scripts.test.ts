@@ -123,10 +123,11 @@ function objects(name: string): HostObject[] {
     declare(t.certificates, name, { leaves: [{ name, addresses: [name], uses: ["serverAuth"] }] }),
     declare(t.secretFile, name, { file: name }),
     declare(t.guard, name, {
-      devices: [
-        { device: name, gateways: ["10.0.0.1", "fd00::1"], own: ["10.0.0.2"], forwards: [name] },
-        { device: "ffh-*" },
-        { device: name, outside: true },
+      guarded: [
+        { devices: [name], gateways: ["10.0.0.1", "fd00::1"], own: ["10.0.0.2"], forwards: [name] },
+        { devices: ["ffh-*"] },
+        { devices: ["lxc*"], isOthers: true, reaches: ["10.9.0.0/16"] },
+        { devices: [name], outside: true },
       ],
       untagged: [name],
       tunnels: { ports: [4789], to: ["198.18.0.1"], by: name, from: ["198.18.0.2"] },
@@ -262,6 +263,13 @@ describe("scripts of host objects", () => {
     const run = dash(script);
     expect(run.stderr).toContain(`${own}: this server already routes it`);
     expect(run.stderr).not.toContain("203.0.113.0/29");
+  });
+
+  it("make certificates that a server takes whose clock is behind", () => {
+    const leaves = [{ name: "server", addresses: ["192.0.2.1"], uses: ["serverAuth"] as const }];
+    const script = objectScript(declare(objectTypes.certificates, "c", { leaves }), { stack: "x" });
+    const look = 'cd "$folder/ca"; openssl verify -attime $(($(date +%s) - 7200)) -CAfile authority/ca.crt server/tls.crt; ls authority';
+    expect(dash(`${script}ensure >/dev/null\n${look}\n`, "ensure").stdout).toBe("server/tls.crt: OK\nca.crt\nca.key\n");
   });
 
   it("save a previous value once, and put it back", () => {

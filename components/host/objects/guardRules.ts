@@ -1,26 +1,31 @@
 /** What a server lets its tenants' devices do, as tables of nft. Pure. */
 import { deviceGroup } from "../../net/names";
 
-/** A device of the server's by which systems' packets come to it. What is not said to be open is closed; so is a device of ours that is not said at all. */
-export interface GuardedDevice {
-  /** Its name, or the beginning of the names of several and a star. */
-  readonly device: string;
+/**
+ * Devices of the server's by which systems' packets come to it, which may all do the same. What is not said to be open is closed; so
+ * is a device of ours that is not said at all.
+ */
+export interface GuardedDevices {
+  /** Their names, or the beginning of the names of several and a star. */
+  readonly devices: readonly string[];
   /** Addresses of the server that systems ask for and ping there: their gateways. */
   readonly gateways?: readonly string[];
   /** Addresses that the server has there as a member of the network: all of it is reached at them. */
   readonly own?: readonly string[];
-  /** The devices by which the server forwards what comes in here. */
+  /** The devices by which the server forwards what comes in here, beside themselves. */
   readonly forwards?: readonly string[];
   /** Prefixes that it forwards to by any other device. */
   readonly reaches?: readonly string[];
   /** By any other device, too, but to none of the testbed's servers and networks. */
   readonly outside?: true;
+  /** Somebody else makes them: they are not in our group. */
+  readonly isOthers?: true;
   /** Nothing is looked at. */
   readonly open?: true;
 }
 
 export interface GuardSpec {
-  readonly devices: readonly GuardedDevice[];
+  readonly guarded: readonly GuardedDevices[];
   /** Ports of systems whose frames a filter looks into, which sees no further than a VLAN tag. */
   readonly untagged: readonly string[];
   /** UDP ports by which tunnels come: to these addresses, over this device, from these others, and from nowhere else. */
@@ -68,25 +73,33 @@ const by = (addresses: readonly string[], field: "saddr" | "daddr", rest: (famil
     return own.length === 0 ? [] : [`${family === 4 ? "ip" : "ip6"} ${field} ${set(own)} ${rest(family)}`];
   });
 
-/** Leads each device's packets to its own chain: by one look-up for the names, a rule for each that stands for several, and one for ours that are not told. */
-function dispatch(devices: readonly GuardedDevice[], chain: (index: number) => string, untold: string): string[] {
-  const verdict = ({ open }: GuardedDevice, i: number): string => (open === true ? "accept" : `goto ${chain(i)}`);
-  const named = devices.flatMap((one, i) => (one.device.endsWith("*") ? [] : [`"${one.device}" : ${verdict(one, i)}`]));
-  const several = devices.flatMap((one, i) => (one.device.endsWith("*") ? [`iifname "${one.device}" ${verdict(one, i)}`] : []));
-  return [...(named.length > 0 ? [`iifname vmap { ${named.join(", ")} }`] : []), ...several, `iifgroup ${deviceGroup} goto ${untold}`];
+const isSeveral = (device: string): boolean => device.endsWith("*");
+
+/** Leads the packets of each device to the chain of its like: by one look-up for the names, and a rule for each that stands for several. */
+function dispatch(guarded: readonly GuardedDevices[], chain: (index: number) => string): string[] {
+  const verdicts = guarded.flatMap(({ devices, open }, i) =>
+    devices.map((device) => [device, open === true ? "accept" : `goto ${chain(i)}`] as const),
+  );
+  const named = verdicts.flatMap(([device, verdict]) => (isSeveral(device) ? [] : [`"${device}" : ${verdict}`]));
+  const several = verdicts.flatMap(([device, verdict]) => (isSeveral(device) ? [`iifname "${device}" ${verdict}`] : []));
+  return [...(named.length > 0 ? [`iifname vmap { ${named.join(", ")} }`] : []), ...several];
 }
 
-/** A chain for each device that is not open, by its place in the list. */
+/** Those of our group or those of others, each in its place in the list. */
+const only = (guarded: readonly GuardedDevices[], others: boolean): GuardedDevices[] =>
+  guarded.map((one) => ((one.isOthers === true) === others ? one : { ...one, devices: [] }));
+
+/** A chain for all that are not open, by their place in the list. */
 const chainsOf = (
-  devices: readonly GuardedDevice[],
+  guarded: readonly GuardedDevices[],
   name: (index: number) => string,
-  rules: (device: GuardedDevice) => string[],
-): string[] => devices.flatMap((one, i) => (one.open === true ? [] : chainText(name(i), rules(one))));
+  rules: (devices: GuardedDevices) => string[],
+): string[] => guarded.flatMap((one, i) => (one.open === true ? [] : chainText(name(i), rules(one))));
 
 const chainText = (name: string, rules: readonly string[]): string[] => [`chain ${name} {`, ...rules, "}"];
 
 /** A device of ours of which nothing was said. */
-const untold: GuardedDevice = { device: "" };
+const untold: GuardedDevices = { devices: [] };
 
 const pingRequest = (family: 4 | 6): string => (family === 4 ? "icmp type echo-request accept" : "icmpv6 type echo-request accept");
 
@@ -97,7 +110,7 @@ const answers = [
 ];
 
 /** What the server takes for itself. Without connection tracking, which would cost every packet that it forwards. */
-function inputRules({ gateways = [], own = [] }: GuardedDevice): string[] {
+function inputRules({ gateways = [], own = [] }: GuardedDevices): string[] {
   return [
     // Systems ask for routers when they start: nobody answers.
     "icmpv6 type nd-router-solicit drop",
@@ -111,53 +124,88 @@ function inputRules({ gateways = [], own = [] }: GuardedDevice): string[] {
   ];
 }
 
-function forwardRules({ device, forwards = [], reaches = [], outside }: GuardedDevice, { tunnels, inside }: GuardSpec): string[] {
+/** A rule for the names, and one for each that stands for several. */
+const outBy = (devices: readonly string[], verdict: string): string[] => {
+  const named = devices.filter((device) => !isSeveral(device));
+  return [
+    ...(named.length > 0 ? [`oifname ${quoted(named)} ${verdict}`] : []),
+    ...devices.filter(isSeveral).map((device) => `oifname "${device}" ${verdict}`),
+  ];
+};
+
+function forwardRules({ devices, forwards = [], reaches = [], outside }: GuardedDevices, { tunnels, inside }: GuardSpec): string[] {
   // What stays on a bridge passes here too where bridged packets are filtered.
-  const within = `oifname "${device}" accept`;
-  const forged = tunnels.ports.length === 0 ? [] : [`udp dport ${set(tunnels.ports)} ${drop("tunnel")}`];
+  const ways = [...new Set([...devices, ...forwards])];
+  // Behind the server's own address it would be one of the servers'.
+  const forged = outside === true && tunnels.ports.length > 0 ? [`udp dport ${set(tunnels.ports)} ${drop("tunnel")}`] : [];
   const rest = outside === true ? by(inside, "daddr", () => drop("inside")) : [drop("forwarded")];
-  return [within, ...forged, ...forwards.map((out) => `oifname "${out}" accept`), ...by(reaches, "daddr", () => "accept"), ...rest];
+  return [...outBy(ways, "accept"), ...forged, ...by(reaches, "daddr", () => "accept"), ...rest];
 }
 
+/** Most packets go from one device to another that it may go to: one look-up for all such pairs, where there are not too many. */
+function pairs(guarded: readonly GuardedDevices[]): string[] {
+  const all = guarded.flatMap(({ devices, forwards = [], open }) => {
+    const ways = [...new Set([...devices, ...forwards])].filter((device) => !isSeveral(device));
+    const from = devices.filter((device) => !isSeveral(device));
+    return open === true || from.length * ways.length > 64 ? [] : from.flatMap((one) => ways.map((out) => `"${one}" . "${out}"`));
+  });
+  return all.length > 0 ? [`iifname . oifname { ${all.join(", ")} } accept`] : [];
+}
+
+/** Each expression costs every packet that the server forwards or takes: what passes most is asked first. */
 function inetTable(spec: GuardSpec): string[] {
   const { ports, to, by: uplink, from } = spec.tunnels;
-  const { devices } = spec;
-  const members = [...new Set(devices.flatMap(({ gateways = [], own = [] }) => [...gateways, ...own]))];
+  const { guarded } = spec;
+  const members = [...new Set(guarded.flatMap(({ gateways = [], own = [] }) => [...gateways, ...own]))];
   const [into, out] = [(i: number) => `to-server-${i}`, (i: number) => `forwarded-${i}`];
   const hasTunnels = ports.length > 0 && to.length > 0;
   return [
-    ...(hasTunnels
-      ? chainText("tunnels", [`iifname != "${uplink}" ${drop("tunnel")}`, ...by(from, "saddr", () => "return"), drop("tunnel")])
-      : []),
-    ...chainsOf(devices, into, inputRules),
-    ...chainsOf(devices, out, (device) => forwardRules(device, spec)),
-    ...chainText("to-server", inputRules(untold)),
+    ...chainsOf(guarded, into, inputRules),
+    ...chainsOf(guarded, out, (devices) => forwardRules(devices, spec)),
     ...(members.length > 0
       ? chainText("to-member", ["iifname lo accept", ...answers, ...by(members, "daddr", pingRequest), drop("service")])
       : []),
-    ...chainText("forwarded", [drop("forwarded")]),
+    ...chainText("input-ours", [...dispatch(only(guarded, false), into), ...inputRules(untold)]),
     ...chainText("input", [
       "type filter hook input priority filter - 10; policy accept;",
-      ...(hasTunnels ? by(to, "daddr", () => `udp dport ${set(ports)} jump tunnels`) : []),
-      ...dispatch(devices, into, "to-server"),
+      ...(hasTunnels
+        ? [
+            ...by(from, "saddr", () => `udp dport ${set(ports)} iifname "${uplink}" accept`),
+            ...by(to, "daddr", () => `udp dport ${set(ports)} ${drop("tunnel")}`),
+          ]
+        : []),
+      ...dispatch(only(guarded, true), into),
+      `iifgroup ${deviceGroup} goto input-ours`,
       // What the server is to one network, it is to nobody else: other servers route their systems here.
       ...by(members, "daddr", () => "goto to-member"),
     ]),
-    ...chainText("forward", ["type filter hook forward priority filter - 10; policy accept;", ...dispatch(devices, out, "forwarded")]),
+    ...chainText("forward", [
+      "type filter hook forward priority filter - 10; policy accept;",
+      ...dispatch(only(guarded, true), out),
+      `iifgroup != ${deviceGroup} accept`,
+      ...pairs(guarded),
+      ...dispatch(only(guarded, false), out),
+      drop("forwarded"),
+    ]),
   ];
 }
 
-function arpRules({ gateways = [], own = [] }: GuardedDevice): string[] {
+function arpRules({ gateways = [], own = [] }: GuardedDevices): string[] {
   const answered = [...gateways, ...own].filter((text) => !isV6(text));
   return ["arp operation reply accept", ...(answered.length > 0 ? [`arp daddr ip ${set(answered)} accept`] : []), drop("asked")];
 }
 
-function arpTable({ devices }: GuardSpec): string[] {
+function arpTable({ guarded }: GuardSpec): string[] {
   const chain = (i: number): string => `asked-${i}`;
   return [
-    ...chainsOf(devices, chain, arpRules),
-    ...chainText("asked-untold", arpRules(untold)),
-    ...chainText("input", ["type filter hook input priority filter - 10; policy accept;", ...dispatch(devices, chain, "asked-untold")]),
+    ...chainsOf(guarded, chain, arpRules),
+    ...chainText("input", [
+      "type filter hook input priority filter - 10; policy accept;",
+      ...dispatch(only(guarded, true), chain),
+      `iifgroup != ${deviceGroup} accept`,
+      ...dispatch(only(guarded, false), chain),
+      ...arpRules(untold),
+    ]),
   ];
 }
 

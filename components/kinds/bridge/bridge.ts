@@ -113,15 +113,21 @@ function guard(context: Context): NetworkGuard {
   const gateways = gatewayTexts(network, server.name).map((text) => text.split("/")[0] ?? "");
   switch (modeOf(network)) {
     case "l2":
-      return { devices: [{ device }], untagged };
+      return { guarded: [{ devices: [device] }], untagged };
     case "routed":
-      return { devices: [{ device, gateways, forwards: waysOf(context) }], untagged };
+      return { guarded: [{ devices: [device], gateways, forwards: waysOf(context) }], untagged };
     case "nat":
-      return { devices: [{ device, gateways, forwards: waysOf(context).filter((out) => out !== server.uplink), outside: true }], untagged };
+      return {
+        guarded: [{ devices: [device], gateways, forwards: waysOf(context).filter((out) => out !== server.uplink), outside: true }],
+        untagged,
+      };
     case "router":
       // Systems are on the bridge, and come to the server by their router alone.
       return {
-        devices: [{ device }, { device: transitDevice(network), gateways: [transitServerAddress], forwards: waysOf(context) }],
+        guarded: [
+          { devices: [device] },
+          { devices: [transitDevice(network)], gateways: [transitServerAddress], forwards: waysOf(context) },
+        ],
         untagged,
       };
   }

@@ -23,6 +23,7 @@ const toolOf = ({ filter }: BridgeNetwork, family: Family): string => filterTool
 
 export const bridgeEnforcer: PolicyEnforcer<BridgeNetwork> = {
   name: "iptables on the bridge",
+  tracksConnections: true,
   requires: () => netfilterRequirements,
   refusesNetwork: ({ filter }) =>
     filter === "nft" ? "policies are rules of iptables there; write filter: iptables, or iptables-legacy" : undefined,

@@ -180,10 +180,10 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   needsHub: true,
   // Its devices are Cilium's own.
   guard: ({ declaration, network, server }) => ({
-    devices: [
-      { device: ciliumHost, open: true },
+    guarded: [
+      { devices: [ciliumHost], open: true },
       // Of its systems; Cilium names them.
-      { device: "lxc*", forwards: [ciliumHost], reaches: othersOf(declaration, server) },
+      { devices: ["lxc*"], isOthers: true, forwards: [ciliumHost], reaches: othersOf(declaration, server) },
     ],
     tunnelPorts: isNative(network) ? [] : [tunnelPort],
   }),

@@ -153,7 +153,7 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   gateways,
   routesOnServer: false,
   needsHub: true,
-  guard: ({ network }) => ({ devices: [{ device: bridgeDevice(network) }], tunnelPorts: [vxlanPort] }),
+  guard: ({ network }) => ({ guarded: [{ devices: [bridgeDevice(network)] }], tunnelPorts: [vxlanPort] }),
   requires: () => requirements,
   secrets: [{ name: passwordSecret, length: 32 }],
   // Frames from port to port would otherwise take the way through the server's iptables: a third of the throughput, and

@@ -110,9 +110,15 @@ function shared(context: KindContext<IlaNetwork>): SharedParts {
 }
 
 /** What systems may send is the programs' at their ports; here they get no further than the network leads. */
-function guard({ server, members }: NetworkContext<IlaNetwork>): NetworkGuard {
-  const ports = [...members.filter((member) => member.server === server.name).map(portName), byHandPorts];
-  return { devices: ports.map((device) => ({ device, forwards: [server.uplink, ...ports] })) };
+/** The ports of all networks of the kind: which of them a packet may go to is the programs' to say, at each. */
+function guard({ declaration, server }: NetworkContext<IlaNetwork>): NetworkGuard {
+  const networks = new Set(declaration.testbed.networks.filter(isIla).map(({ name }) => name));
+  const ports = declaration.testbed.systems.flatMap((system) =>
+    system.server !== server.name
+      ? []
+      : system.networks.flatMap(({ name }) => (networks.has(name) ? [portName({ network: name, system: system.name })] : [])),
+  );
+  return { guarded: [{ devices: [...ports, byHandPorts], forwards: [server.uplink] }] };
 }
 
 const common: readonly Requirement[] = [

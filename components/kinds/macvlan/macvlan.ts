@@ -102,9 +102,9 @@ function guard(context: Context): NetworkGuard {
   const own = Object.values(ownAddresses(network, server.name)).map(formatAddress);
   const heard = { local: [deviceName("mw-", network.name)], vlan: [parentDevice(network, server)], vxlan: [parentDevice(network, server)] };
   return {
-    devices: [
-      ...(parent.sort === "uplink" || parent.sort === "nic" ? [] : heard[parent.sort].map((device) => ({ device }))),
-      ...(own.length === 0 ? [] : [{ device: deviceName("ms-", network.name), own }]),
+    guarded: [
+      ...(parent.sort === "uplink" || parent.sort === "nic" ? [] : [{ devices: heard[parent.sort] }]),
+      ...(own.length === 0 ? [] : [{ devices: [deviceName("ms-", network.name)], own }]),
     ],
     ...(parent.sort === "vxlan" && { tunnelPorts: [vxlanPort] }),
   };

@@ -39,7 +39,7 @@ export const netnsKind: NetworkKind<NetnsNetwork> = {
   // Its packets meet nothing that could be measured.
   isOpen: true,
   guard: ({ server, members }) => ({
-    devices: members.filter((member) => member.server === server.name).map((member) => ({ device: portName(member), open: true })),
+    guarded: [{ devices: members.filter((member) => member.server === server.name).map(portName), open: true }],
   }),
   reaches: () => true,
   observations: () => [],

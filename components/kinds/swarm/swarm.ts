@@ -124,7 +124,7 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
   routesOnServer: false,
   needsHub: true,
   // Its systems have no way to the server: an overlay is internal.
-  guard: () => ({ devices: [], tunnelPorts: [dataPort] }),
+  guard: () => ({ guarded: [], tunnelPorts: [dataPort] }),
   requires: () => [
     { kernelOption: "CONFIG_VXLAN", why: "kind: swarm" },
     { noForeignSwarm: true, why: "kind: swarm" },

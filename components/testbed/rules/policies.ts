@@ -3,7 +3,7 @@ import type { Declaration } from "../../config/declaration";
 import type { Fault, Rule } from "../../config/faults";
 import { nearest } from "../../config/validate";
 import { kindOf } from "../../kinds/registry";
-import { formatPrefix, overlaps, parseInterfaceAddress, parsePrefix } from "../../net/cidr";
+import { formatPrefix, overlaps, parseInterfaceAddress, parsePrefix, type Prefix } from "../../net/cidr";
 import { matches, selectorText } from "../../net/policy/selector";
 import type { Policy, Selector } from "../../net/policy/types.gen";
 import { networkPolicies } from "../policies";
@@ -130,7 +130,33 @@ const backends: PolicyRule = {
   },
 };
 
-export const policyRules: readonly PolicyRule[] = [ports, prefixes, oneSource, expressions, backends];
+/** A connection that one of them let in would be another's, too. */
+const connections: PolicyRule = {
+  id: "policy-connections",
+  check: (declaration, report) => {
+    const tracked = declaration.testbed.networks.filter((network) => kindOf(network).policies?.tracksConnections === true);
+    for (const network of tracked) {
+      if (networkPolicies(declaration, network).resolved.selected.length === 0) continue;
+      for (const other of tracked) {
+        if (other === network) continue;
+        const server = declaration.servers.find((one) => {
+          const [own, theirs] = [network, other].map((each) =>
+            kindOf(each).servers(declaration, each).includes(one) ? Object.values(kindOf(each).prefixes(each, one.name)) : [],
+          );
+          return (own ?? []).some((a: Prefix) => (theirs ?? []).some((b: Prefix) => overlaps(a, b)));
+        });
+        if (server !== undefined)
+          report(
+            `networks.${network.name}`,
+            `has policies, and ${other.name} has its addresses too on ${server.name}: what one lets in would be let into the other`,
+            "give one of them another subnet",
+          );
+      }
+    }
+  },
+};
+
+export const policyRules: readonly PolicyRule[] = [ports, prefixes, oneSource, expressions, backends, connections];
 
 /** No fault, but hardly what somebody meant. */
 export function policyWarnings(declaration: Declaration): Fault[] {

@@ -294,7 +294,7 @@ export interface Verdict {
   readonly unsent: readonly Cell[];
 }
 
-export function judge(cells: readonly Cell[], stations: readonly Station[], seen: Seen): Verdict {
+export function judge(cells: readonly Cell[], stations: readonly Station[], seen: Seen, some: (cell: Cell) => boolean = () => true): Verdict {
   const byName = new Map(stations.map((one) => [one.name, one]));
   // Between systems of one network nothing is promised; a policy is, by what is meant for whom it shuts.
   const unpromised = (by: string, { from, target }: Cell): boolean => {
@@ -304,6 +304,7 @@ export function judge(cells: readonly Cell[], stations: readonly Station[], seen
   const arrived = new Map<string, boolean>();
   const [leaks, unsent]: [Verdict["leaks"][number][], Cell[]] = [[], []];
   for (const [number, cell] of cells.entries()) {
+    if (!some(cell)) continue;
     const all = seen.get(number) ?? new Set<string>();
     if (!all.has(`${cell.from.name} sent`)) unsent.push(cell);
     const by = [...all].filter((who) => !who.endsWith(" sent"));

@@ -23,7 +23,8 @@ export interface Wire {
   readonly lab: Lab;
   /** The namespace of each station, and the number of its interface there. */
   readonly places: ReadonlyMap<string, { readonly namespace: string; readonly index: number }>;
-  send(cells: readonly Cell[]): Promise<Seen>;
+  /** Numbers are those of all cells, whichever are sent. */
+  send(cells: readonly Cell[], some: (cell: Cell) => boolean): Promise<Seen>;
 }
 
 interface Found {
@@ -138,7 +139,7 @@ export async function openWire(root: string, status: Status): Promise<Wire> {
     };
   }
 
-  async function send(cells: readonly Cell[]): Promise<Seen> {
+  async function send(cells: readonly Cell[], some: (cell: Cell) => boolean): Promise<Seen> {
     const seen = new Map<number, Set<string>>();
     const ears = await Promise.all(hosts.map(({ server }) => listen(server)));
     await Promise.all(
@@ -147,7 +148,7 @@ export async function openWire(root: string, status: Status): Promise<Wire> {
           .filter((one) => one.server === server)
           .flatMap((from) => {
             const place = places.get(from.name);
-            const frames = cells.filter((cell) => cell.from === from).flatMap((cell) => cell.frames);
+            const frames = cells.filter((cell) => cell.from === from && some(cell)).flatMap((cell) => cell.frames);
             return [`at ${place?.namespace ?? ""} ${place?.index ?? 0}`, ...frames.map((frame) => frame.toString("hex"))];
           });
         return run([...ssh(server), `perl -e ${quote(program)} send`], { stdin: lines.join("\n") + "\n" });
