@@ -827,6 +827,24 @@ links: []
     ],
   ],
   [
+    "policies beside another network of the same addresses",
+    {
+      ...policed(webPolicy),
+      testbed: (policed(webPolicy, "kind: bridge, mode: l2, subnet: 10.0.1.0/24").testbed ?? "")
+        .replace(
+          "subnet: 10.0.1.0/24 }]",
+          "subnet: 10.0.1.0/24 }, { name: two, tenant: red, kind: bridge, mode: l2, subnet: 10.0.1.0/24 }]",
+        )
+        .replace(
+          "server: flap, labels: { id: db }, networks: [{ name: one }]",
+          "server: flip, labels: { id: db }, networks: [{ name: two }]",
+        ),
+    },
+    [
+      "[policy-connections] networks.one: has policies, and two has its addresses too on flip: what one lets in would be let into the other; give one of them another subnet",
+    ],
+  ],
+  [
     "policies with a filter of nft",
     policed(webPolicy, "kind: bridge, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 }, filter: nft"),
     [

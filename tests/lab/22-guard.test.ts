@@ -78,7 +78,8 @@ describe("the guard", () => {
     console.log(`${cells.length} cells of ${from.size} networks; ${new Set(cells.map(({ what, way }) => `${what} ${way}`)).size} ways`);
     for (const network of from) {
       const own = cells.filter((cell) => cell.from.network === network);
-      for (const place of ["same server", "other server"]) expect([network.network, own.some((cell) => cell.place === place)]).toEqual([network.network, true]);
+      for (const place of ["same server", "other server"])
+        expect([network.network, own.some((cell) => cell.place === place)]).toEqual([network.network, true]);
     }
   });
 

@@ -294,7 +294,12 @@ export interface Verdict {
   readonly unsent: readonly Cell[];
 }
 
-export function judge(cells: readonly Cell[], stations: readonly Station[], seen: Seen, some: (cell: Cell) => boolean = () => true): Verdict {
+export function judge(
+  cells: readonly Cell[],
+  stations: readonly Station[],
+  seen: Seen,
+  some: (cell: Cell) => boolean = () => true,
+): Verdict {
   const byName = new Map(stations.map((one) => [one.name, one]));
   // Between systems of one network nothing is promised; a policy is, by what is meant for whom it shuts.
   const unpromised = (by: string, { from, target }: Cell): boolean => {
