@@ -68,7 +68,7 @@ describe("the guard", () => {
     project.write("policies/shut.json", JSON.stringify(shutPolicy));
     project.write("testbeds/matrix.yaml", matrixTestbed("policies/shut.json"));
     const status = await bringUp("matrix", servers, before);
-    wire = await openWire(project.root, status);
+    wire = await openWire(project.root, status, sampleNetworks);
     cells = cellsOf(wire.lab);
   });
 

@@ -1,11 +1,16 @@
 /** Takes the steps of a walk on a lab: after each all is as declared, or an error says what gets there, and does. */
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { sleep, tryRun, type Finished } from "../../support/process";
+import { stateFolder } from "../../support/project";
 import { Project } from "../../support/scratchProject";
+import type { Status } from "../../cli/verbs/status";
+import { type Cell, cellsOf, judge } from "../support/leaks/cells";
+import { openWire } from "../support/leaks/wire";
 import { nameAsReal } from "../support/asReal";
 import { pulumisOf } from "../support/pulumis";
 import { serverSnapshot } from "../support/snapshot";
-import { changed, type Fault, firstWorld, type Step, stepText, testbedText, type World } from "./world";
+import { changed, type Fault, firstWorld, type Step, stepText, testbedText, triedNetworks, type World } from "./world";
 
 export class WalkFailed extends Error {}
 
@@ -67,40 +72,69 @@ export class Walk {
   private async expectWhole(): Promise<void> {
     const { code, stdout, stderr } = await this.project.flipflap("check");
     if (code !== 0) throw new WalkFailed(`check: exit ${code}\n${stdout}\n${stderr}`);
+    const leak = await this.leak();
+    if (leak !== undefined) throw new WalkFailed(leak);
   }
 
-  private async inject(fault: Fault, server: string, verb: number | undefined): Promise<void> {
+  /** The leak matrix in short: whoever is not of one network, by the plainest packets and the likeliest forgeries. */
+  private async leak(): Promise<string | undefined> {
+    const status = JSON.parse(await this.must("status", this.project.flipflap("status", "--json"))) as Status;
+    const wire = await openWire(this.project.root, status, triedNetworks(this.world));
+    const cells = cellsOf(wire.lab);
+    const some = ({ way, what }: Cell): boolean =>
+      ["plain", "ping", "source of the target's network", "VLAN tag 0", "inside VXLAN, from another server"].includes(way) &&
+      (what !== "its own network" || way === "plain");
+    const { leaks, lost, unsent } = judge(cells, wire.lab.stations, await wire.send(cells, some), some);
+    this.say(`  ${cells.filter(some).length} ways tried, ${leaks.length} open`);
+    const [first] = leaks;
+    if (first !== undefined)
+      return `${leaks.length} leaks, the first: ${first.cell.from.name} to ${first.cell.target} (${first.cell.way}): ${first.by.join(", ")} got it`;
+    if (lost.length > 0) return `lost: ${lost.join(", ")}`;
+    return unsent.length > 0 ? `not sent: ${unsent.map(({ from, way }) => `${from.name} ${way}`).join(", ")}` : undefined;
+  }
+
+  /** Gives what undoes it, where that is not an up's to do. */
+  private async inject(fault: Fault, server: string, verb: number | undefined): Promise<(() => Promise<unknown>) | undefined> {
     const { project } = this;
     switch (fault) {
       case "power-cut":
         await this.must("power-cut", project.flipflap("lab", "power-cut", server));
         await sleep(1000);
         await this.must("power-on", project.flipflap("lab", "power-on", server));
-        return;
+        return undefined;
       case "kill-pulumi":
         for (const pid of pulumisOf(project.root)) process.kill(pid, "SIGKILL");
-        return;
+        return undefined;
       case "kill-flipflap":
         if (verb !== undefined) process.kill(verb, "SIGKILL");
-        return;
+        return undefined;
       case "kill-agent":
         await this.onServer(server, "docker kill ff-agent");
-        return;
+        return undefined;
       case "kill-system":
         await this.onServer(server, "docker ps -q --filter label=flipflap.system | head -n 1 | xargs -r docker kill");
-        return;
+        return undefined;
       case "kill-dockerd":
         await this.onServer(
           server,
           "kill -9 $(cat /run/docker.pid); for i in $(seq 100); do docker version >/dev/null 2>&1 && break; sleep 0.2; done",
         );
-        return;
+        return undefined;
       case "prune-images":
         await this.onServer(server, "docker ps -a -q --filter label=flipflap.system | xargs -r docker rm -f; docker image prune -a -f");
-        return;
+        return undefined;
       case "uplink-down":
         await this.onServer(server, "ip link set up0 down");
-        return;
+        return undefined;
+      case "disk-full": {
+        // Of the machine that deploys: a disk just as large as the stacks' state is now.
+        const state = join(stateFolder(project.root), "state");
+        const fill =
+          'mkdir "$0.full" && mount -t tmpfs -o size=$(($(du -sk "$0" | cut -f1) + 8))k flipflap-test "$0.full" && cp -a "$0/." "$0.full/" && mount --bind "$0.full" "$0" && umount "$0.full"';
+        await this.must("a full disk", tryRun(["sh", "-c", fill, state]));
+        return async () =>
+          this.must("the disk", tryRun(["sh", "-c", 'cp -a "$0/." "$0.full/" && umount "$0" && rm -rf "$0" && mv "$0.full" "$0"', state]));
+      }
       case "second-project": {
         const other = Project.make("soak-second");
         other.write(`testbeds/${testbed}.yaml`, testbedText(this.world));
@@ -108,6 +142,7 @@ export class Walk {
         const { code } = await other.flipflap("up");
         other.remove();
         if (code === 0) throw new WalkFailed("a second project's up went through");
+        return undefined;
       }
     }
   }
@@ -125,10 +160,11 @@ export class Walk {
     void ended.then(() => (isOver = true));
     for (let waited = 0; !isOver && waited < 8000 && pulumisOf(this.project.root).length === 0; waited += 50) await sleep(50);
     await sleep(fault.part * upMilliseconds);
-    await this.inject(fault.fault, server, isOver ? undefined : pid);
+    const undo = await this.inject(fault.fault, server, isOver ? undefined : pid);
     await ended;
     // A Pulumi whose caller was killed goes on to its end.
     for (let waited = 0; waited < 120_000 && pulumisOf(this.project.root).length > 0; waited += 200) await sleep(200);
+    await undo?.();
     await this.converge();
   }
 

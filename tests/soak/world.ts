@@ -1,4 +1,5 @@
 /** What a walk has declared so far, and the steps by which it changes. Pure: the same seed gives the same steps. */
+import { samples, type TriedNetwork } from "../support/leaks/samples";
 import { seeded } from "../support/seeded";
 
 interface System {
@@ -44,6 +45,7 @@ export const faults = [
   "prune-images",
   "uplink-down",
   "second-project",
+  "disk-full",
 ] as const;
 export type Fault = (typeof faults)[number];
 
@@ -169,6 +171,16 @@ export function changed(world: World, change: Change): World {
     case "refresh":
       return world;
   }
+}
+
+/** Networks as the leak matrix knows them. */
+export function triedNetworks({ networks, systems }: World): TriedNetwork[] {
+  const all = Object.values(samples).flat();
+  return networks.flatMap(({ name, tenant, sort }) => {
+    const sample = all.find((one) => one.name === (sort === "macvlan" ? "local" : sort));
+    const own = systems.filter(({ network }) => network === name);
+    return sample === undefined || own.length === 0 ? [] : [{ ...sample, tenant, network: name, systems: own }];
+  });
 }
 
 function networkText({ name, tenant, sort, index, mtuBytes }: Network, servers: readonly string[]): Record<string, unknown> {

@@ -19,11 +19,11 @@ import {
   udp,
   vxlan,
 } from "../frames";
-import type { SampleNetwork } from "./samples";
+import type { TriedNetwork } from "./samples";
 
 export interface Station {
   readonly name: string;
-  readonly network: SampleNetwork;
+  readonly network: TriedNetwork;
   readonly server: string;
   /** A policy lets nobody in. */
   readonly isShut: boolean;
@@ -133,11 +133,9 @@ const hopsOf = ({ nextHops }: Station): readonly string[] => (nextHops.length > 
 
 const sharesNetwork = (a: Station, b: Station): boolean => a.network.network === b.network.network;
 const isJoined = (a: Station, b: Station): boolean => {
-  const [one, other] = [a.network, b.network];
   if (sharesNetwork(a, b)) return true;
-  const here = a.server === b.server ? [one.joinedHere, other.joinedHere] : [];
-  const words = [one.joined, ...here].filter((word) => word !== undefined);
-  return one.tenant === other.tenant && words.some((word) => word === other.joined || (here.includes(word) && word === one.joined));
+  const words = ({ joined, joinedHere }: TriedNetwork): (string | undefined)[] => [joined, ...(a.server === b.server ? [joinedHere] : [])];
+  return a.network.tenant === b.network.tenant && words(a.network).some((word) => word !== undefined && words(b.network).includes(word));
 };
 
 /** Whether a packet of one gets to the other when nothing is wrong with it. */

@@ -4,7 +4,21 @@ import type { Network } from "../../../components/config/types.gen";
 export const tenants = ["red", "blue"] as const;
 export const servers = ["flip", "flap"] as const;
 
-export interface Sample {
+/** What is promised of a network. */
+export interface Promises {
+  /** Members of different servers reach one another. */
+  readonly spans: boolean;
+  /** Networks of one tenant with the same word reach one another. */
+  readonly joined?: string;
+  /** It is joined to those networks on its own server alone. */
+  readonly joinedHere?: string;
+  /** The server answers pings to its gateway. */
+  readonly hasGateway?: true;
+  /** Why nothing is promised of its systems: they are others' victims alone. */
+  readonly unpromised?: string;
+}
+
+export interface Sample extends Promises {
   /** Part of the names of its networks and systems. */
   readonly name: string;
   /** Declares the network of a tenant, by a number that no other has: from 0 to 99. */
@@ -13,18 +27,22 @@ export interface Sample {
   readonly servers?: readonly string[];
   /** Whose it is; default: a network for each tenant. */
   readonly tenants?: readonly string[];
-  /** Members of different servers reach one another. */
-  readonly spans: boolean;
-  /** Networks of one tenant with the same word reach one another. */
-  readonly joined?: string;
-  /** It is joined to those networks on its own server alone. */
-  readonly joinedHere?: string;
   /** One more system on the hub, which a policy shuts. */
   readonly policed?: true;
-  /** The server answers pings to its gateway. */
-  readonly hasGateway?: true;
-  /** Why nothing is promised of its systems: they are others' victims alone. */
-  readonly unpromised?: string;
+}
+
+/** A network as the matrix knows it. */
+export interface TriedNetwork extends Promises {
+  readonly tenant: string;
+  readonly network: string;
+  readonly systems: readonly TriedSystem[];
+}
+
+export interface TriedSystem {
+  readonly name: string;
+  readonly server: string;
+  /** A policy lets nobody in. */
+  readonly isShut?: boolean;
 }
 
 const split = (n: number): string =>
@@ -74,30 +92,25 @@ export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
   swarm: [{ name: "swarm", declare: (n) => whole(n), spans: true, policed: true }],
 };
 
-export interface SampleNetwork extends Sample {
+export interface SampleNetwork extends Sample, TriedNetwork {
   readonly kind: string;
-  readonly tenant: string;
-  readonly network: string;
 }
+
+const systemsOf = ({ servers: own = servers, policed }: Sample, network: string): TriedSystem[] => [
+  ...own.map((server) => ({ name: `${network}-${server}`, server })),
+  ...(policed === true ? [{ name: `${network}-shut`, server: servers[0], isShut: true }] : []),
+];
 
 export const sampleNetworks: readonly SampleNetwork[] = Object.entries(samples).flatMap(([kind, own]) =>
   own.flatMap((sample) =>
     tenants
       .filter((tenant) => sample.tenants?.includes(tenant) ?? true)
-      .map((tenant) => ({ ...sample, kind, tenant, network: `${tenant}-${sample.name}` })),
+      .map((tenant) => {
+        const network = `${tenant}-${sample.name}`;
+        return { ...sample, kind, tenant, network, systems: systemsOf(sample, network) };
+      }),
   ),
 );
-
-export interface SampleSystem {
-  readonly name: string;
-  readonly server: string;
-  readonly isShut: boolean;
-}
-
-export const systemsOf = ({ network, servers: own = servers, policed }: SampleNetwork): SampleSystem[] => [
-  ...own.map((server) => ({ name: `${network}-${server}`, server, isShut: false })),
-  ...(policed === true ? [{ name: `${network}-shut`, server: servers[0], isShut: true }] : []),
-];
 
 /** Nobody has the label of those whom it lets in. */
 export const shutPolicy = [
@@ -110,9 +123,9 @@ export function matrixTestbed(policies: string): string {
     ({ kind, tenant, network, declare }, i) => `  - { name: ${network}, tenant: ${tenant}, kind: ${kind}, ${declare(i)} }`,
   );
   const systems = sampleNetworks.flatMap((one) =>
-    systemsOf(one).map(
+    one.systems.map(
       ({ name, server, isShut }) =>
-        `  - { name: ${name}, tenant: ${one.tenant}, server: ${server}, ${isShut ? "labels: { id: shut }, " : ""}networks: [{ name: ${one.network} }] }`,
+        `  - { name: ${name}, tenant: ${one.tenant}, server: ${server}, ${isShut === true ? "labels: { id: shut }, " : ""}networks: [{ name: ${one.network} }] }`,
     ),
   );
   return [

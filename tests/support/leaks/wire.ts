@@ -12,7 +12,7 @@ import { readLabState } from "../../../lab/state";
 import { run } from "../../../support/process";
 import { codeRoot } from "../../../support/project";
 import { type Cell, forgedTunnelByte, type Host, type Lab, type Seen, type Station, tunnelPorts } from "./cells";
-import { sampleNetworks, systemsOf } from "./samples";
+import type { TriedNetwork } from "./samples";
 
 const program = readFileSync(join(codeRoot, "tests/support/leaks/wire.pl"), "utf8");
 
@@ -68,7 +68,7 @@ echo "addresses=$(ip -o addr show scope global | awk '{ sub("/.*", "", $4); prin
 `;
 }
 
-export async function openWire(root: string, status: Status): Promise<Wire> {
+export async function openWire(root: string, status: Status, networks: readonly TriedNetwork[]): Promise<Wire> {
   const ssh = (server: string): string[] => ["ssh", "-F", join(root, ".flipflap/ssh/config"), server];
   const { declaration } = loadDeclaration(root, readLabState(root), true);
   if (declaration === undefined) throw new Error("the matrix' testbed has faults");
@@ -76,10 +76,10 @@ export async function openWire(root: string, status: Status): Promise<Wire> {
   const served = new Map<string, string[]>();
   const vnis = new Set<number>();
   for (const server of declaration.servers) {
-    const own = sampleNetworks.flatMap((network) =>
-      systemsOf(network)
+    const own = networks.flatMap((network) =>
+      network.systems
         .filter((system) => system.server === server.name)
-        .map(({ name, isShut }) => {
+        .map(({ name, isShut = false }) => {
           const device = status.systems.find((system) => system.name === name)?.interfaces[0]?.name ?? "eth0";
           return { name, network, isShut, device };
         }),
