@@ -143,15 +143,16 @@ export async function openWire(root: string, status: Status, networks: readonly 
     const seen = new Map<number, Set<string>>();
     const ears = await Promise.all(hosts.map(({ server }) => listen(server)));
     await Promise.all(
-      hosts.map(({ server }) => {
+      hosts.map(async ({ server }) => {
         const lines = stations
           .filter((one) => one.server === server)
           .flatMap((from) => {
             const place = places.get(from.name);
             const frames = cells.filter((cell) => cell.from === from && some(cell)).flatMap((cell) => cell.frames);
+            if (frames.length === 0) return [];
             return [`at ${place?.namespace ?? ""} ${place?.index ?? 0}`, ...frames.map((frame) => frame.toString("hex"))];
           });
-        return run([...ssh(server), `perl -e ${quote(program)} send`], { stdin: lines.join("\n") + "\n" });
+        if (lines.length > 0) await run([...ssh(server), `perl -e ${quote(program)} send`], { stdin: lines.join("\n") + "\n" });
       }),
     );
     for (const ear of ears) {
