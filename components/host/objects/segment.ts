@@ -61,6 +61,7 @@ function addDevice({ device, mac, way }: SegmentSpec, owner: Owner): Script {
 function settle({ device, mtuBytes, way }: SegmentSpec): Script {
   if (way.sort === "local")
     return sh`
+      mark_link ${way.peer} "$mark"
       ip link set dev ${way.peer} mtu ${mtuBytes} addrgenmode none
       ip link set dev ${way.peer} up
     `;
