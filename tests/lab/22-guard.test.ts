@@ -126,6 +126,12 @@ ip netns exec untold ping -c 2 -i 0.3 -W 1 10.99.0.1 >/dev/null && echo answered
     expect([await answers("default"), await answers(deviceGroup)]).toEqual([true, false]);
   });
 
+  it("lets the server be a client of its systems", async () => {
+    const address = wire.lab.stations.find(({ name }) => name === "red-routed-flip")?.addresses[0] ?? "";
+    await onServer("flip", "docker exec -d ff-red-routed-flip ncat -l 8080 -c 'echo hello'; sleep 0.5");
+    expect(await onServer("flip", `bash -c 'exec 3<>/dev/tcp/${address}/8080; timeout 3 cat <&3'`)).toBe("hello\n");
+  });
+
   it("counts what it drops, by reason, and status shows it", async () => {
     const { observed } = JSON.parse((await project.flipflap("status", "--json")).stdout) as Status;
     const dropped = observed.filter(({ kind }) => kind === "guard").flatMap(({ rows }) => rows.map(([reason]) => reason));

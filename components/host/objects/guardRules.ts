@@ -103,8 +103,9 @@ const untold: GuardedDevices = { devices: [] };
 
 const pingRequest = (family: 4 | 6): string => (family === 4 ? "icmp type echo-request accept" : "icmpv6 type echo-request accept");
 
-/** Answers to what the server asks, and errors of what it sends. */
+/** Answers to what the server asks, and errors of what it sends. Nobody opens a connection by segments other than the first. */
 const answers = [
+  "tcp flags & (syn | ack) != syn accept",
   "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept",
   "icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem, nd-neighbor-solicit, nd-neighbor-advert } accept",
 ];
