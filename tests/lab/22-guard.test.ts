@@ -10,7 +10,7 @@ import { arpRequest, routerAdvertisement, sendWords } from "../support/frames";
 import { type Cell, cellsOf, judge } from "../support/leaks/cells";
 import { matrixTestbed, sampleNetworks, servers, shutPolicy } from "../support/leaks/samples";
 import { openWire, type Wire } from "../support/leaks/wire";
-import { onLab } from "../support/onLab";
+import { eventually, onLab } from "../support/onLab";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
@@ -68,6 +68,8 @@ describe("the guard", () => {
     project.write("policies/shut.json", JSON.stringify(shutPolicy));
     project.write("testbeds/matrix.yaml", matrixTestbed("policies/shut.json"));
     const status = await bringUp("matrix", servers, before);
+    // Cilium's servers find one another when they do.
+    expect(await eventually(async () => (await project.flipflap("check")).code === 0, 120)).toBe(true);
     wire = await openWire(project.root, status, sampleNetworks);
     cells = cellsOf(wire.lab);
   });
