@@ -1,15 +1,14 @@
 /** Every mode of kind bridge, several links, and what a system may have besides. */
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
-import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
+import { addressBytes } from "../support/frames";
+import { onLab } from "../support/onLab";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
 const before = new Map<string, string>();
-const inSystem = (system: string, ...command: string[]) => project.flipflap("exec", system, "--", ...command);
-const onServer = (server: string, command: string): Promise<string> =>
-  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+const { captured, inSystem, onServer } = onLab(project);
 
 describe("the modes of kind bridge", () => {
   let status: Status;
@@ -58,21 +57,21 @@ describe("the modes of kind bridge", () => {
 
   it("hides what leaves a nat network behind the server's address", async () => {
     const underlay = (await onServer("flap", "ip -o -4 addr show dev up0 | awk '{print $4}' | cut -d/ -f1")).trim();
-    const seen = onServer(
-      "flap",
-      `docker run --rm --network host --cap-add NET_RAW $(docker images -q flipflap/tools) timeout 5 tcpdump -n -c 1 -i up0 "icmp[icmptype] == icmp-echo" 2>/dev/null || true`,
-    );
-    await new Promise((resolve) => setTimeout(resolve, 1500));
     // A host beyond the testbed; its servers are closed.
     const outside = "198.51.100.9";
     await onServer("flap", `ip addr add ${outside}/32 dev lo`);
     await onServer("flip", `ip route add ${outside} via ${underlay}`);
     const ping = (to: string) => inSystem("nat-flip", "ping", "-n", "-c", "2", "-i", "0.3", "-W", "1", to);
-    expect([(await ping(underlay)).code, (await ping(outside)).code]).toEqual([1, 0]);
+    const codes: number[] = [];
+    const seen = await captured("flap", "up0", "icmp[icmptype] == icmp-echo", async () => {
+      for (const to of [underlay, outside]) codes.push((await ping(to)).code);
+    });
     await onServer("flip", `ip route del ${outside}`);
     await onServer("flap", `ip addr del ${outside}/32 dev lo`);
+    expect(codes).toEqual([1, 0]);
     const own = (await onServer("flip", "ip -o -4 addr show dev up0 | awk '{print $4}' | cut -d/ -f1")).trim();
-    expect(await seen).toContain(`IP ${own} > ${outside}`);
+    const fromTo = Buffer.concat([addressBytes(own), addressBytes(outside)]);
+    expect(seen.includes(fromTo)).toBe(true);
   });
 
   it("shows two hops through a routed bridge and four through router namespaces", async () => {
