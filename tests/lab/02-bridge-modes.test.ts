@@ -1,6 +1,7 @@
 /** Every mode of kind bridge, several links, and what a system may have besides. */
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
+import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { addressBytes } from "../support/frames";
 import { onLab } from "../support/onLab";
