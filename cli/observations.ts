@@ -2,7 +2,7 @@
 import { guardCounters, readGuardCounters } from "../components/host/objects/guard";
 import { type DropReason, dropReasons } from "../components/host/objects/guardRules";
 import type { Observation, ObservedTable } from "../components/kinds/kind";
-import { isGuarded } from "../components/testbed/guard";
+import { isGuarded } from "../components/config/declaration";
 import { kindContexts } from "../components/testbed/contexts";
 import { vpnObservations } from "../components/vpn";
 import { type Context, runScript } from "./context";

@@ -3,7 +3,7 @@ import { performance } from "node:perf_hooks";
 import { declarationHash, findNetwork } from "../components/config/declaration";
 import { kindOf } from "../components/kinds/registry";
 import { allows } from "../components/net/policy/resolve";
-import { isGuarded } from "../components/testbed/guard";
+import { isGuarded } from "../components/config/declaration";
 import { networkPolicies } from "../components/testbed/policies";
 import { sleep } from "../support/process";
 import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";

@@ -34,7 +34,7 @@ export class Agent extends pulumi.ComponentResource {
       {
         container: ownContainers.agent,
         image: source,
-        command: ["/agent", "run", "-stack", site.owner.stack, "-device-group", String(deviceGroup)],
+        command: ["/agent", "run", "-stack", site.owner.stack, "-device-group", String(deviceGroup(site.owner.stack))],
         labels: {},
         // Links and routes; entering namespaces; reading those of processes that are not its own.
         capabilities: ["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"],

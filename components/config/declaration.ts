@@ -86,3 +86,6 @@ export function declarationHash({ servers, testbed, policies, nftables }: Declar
   const text = JSON.stringify([known, testbed, policies, nftables]);
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
+
+/** Whether servers have a guard against their tenants. */
+export const isGuarded = ({ testbed }: Declaration): boolean => testbed.tuning?.guard !== "off";

@@ -2,7 +2,7 @@
 import type { ServerDeclaration } from "../config/declaration";
 import { deviceGroup } from "../net/names";
 import { type HostObject, type Owner, ownerFolder } from "./objectType";
-import { type Script, sh } from "./sh";
+import { nothing, type Script, sh } from "./sh";
 
 /** Functions that the scripts share. A script carries those that it calls. */
 const helpers = {
@@ -26,7 +26,7 @@ const helpers = {
   has_link: sh`has_link() { [ -e "/sys/class/net/$1" ]; }`,
   link_alias: sh`link_alias() { cat "/sys/class/net/$1/ifalias"; }`,
   /** Whose a device is, for people and scripts; and for the guard, which closes what it is not told of: mark_link DEVICE MARK */
-  mark_link: sh`mark_link() { ip link set dev "$1" alias "$2" group ${deviceGroup}; }`,
+  mark_link: sh`mark_link() { ip link set dev "$1" alias "$2" group "$group"; }`,
   /** A device that is there under the name of one of ours: own_link DEVICE MARK MAC. The kernel takes no alias at creation; between the two our MAC tells whose it is. */
   own_link: sh`
     own_link() {
@@ -100,7 +100,7 @@ const helpers = {
       if ! has_link "$3"; then
         if ip -n "$1" link show dev "$3" >/dev/null 2>&1; then ip -n "$1" link del "$3"; fi
         ip -n "$1" link add "$2" type veth peer name "$3"
-        ip -n "$1" link set dev "$3" alias "$4" group ${deviceGroup}
+        ip -n "$1" link set dev "$3" alias "$4" group "$group"
         ip -n "$1" link set dev "$3" netns 1
       fi
     }
@@ -130,6 +130,7 @@ export function prelude(owner: Owner, ...texts: readonly string[]): Script {
   return sh`
     set -eu
     folder=${ownerFolder(owner)}
+    ${called.has("mark_link") || called.has("veth_into") ? sh`group=${deviceGroup(owner.stack)}` : nothing}
     ${(Object.keys(helpers) as Helper[]).filter((name) => called.has(name)).map((name) => helpers[name])}
   `;
 }

@@ -189,8 +189,6 @@ export interface NetworkGuard {
   readonly guarded: readonly GuardedDevices[];
   /** Ports of systems whose frames a filter looks into. */
   readonly untagged?: readonly string[];
-  /** UDP ports of its tunnels. */
-  readonly tunnelPorts?: readonly number[];
 }
 
 export type MoveMoment = "both" | "alone";
@@ -246,6 +244,10 @@ export interface NetworkKind<N extends Network = Network> {
   /** Whether packets of one server's members reach those of another, for the reachability test. */
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
   observations(context: KindContext<N>, owner: Owner): readonly Observation[];
+  /** Its systems reach what is no part of the testbed. */
+  reachesOutside?(network: N): boolean;
+  /** UDP ports by which its servers send one another packets. */
+  tunnelPorts?(network: N): readonly number[];
   /**
    * What the server's guard has to let by for the network: the devices by which its systems' packets come to the server, and what
    * they may do there. What a kind does not say is closed at those devices.

@@ -1,12 +1,10 @@
 /** A server's guard: what the networks on it need opened. Pure. */
-import type { Declaration, ServerDeclaration } from "../config/declaration";
+import { type Declaration, isGuarded, type ServerDeclaration } from "../config/declaration";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import type { NetworkContext, Requirement } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
 import { formatPrefix, hostPrefix, overlaps, parseAddress, parseInterfaceAddress, type Prefix } from "../net/cidr";
-
-export const isGuarded = ({ testbed }: Declaration): boolean => testbed.tuning?.guard !== "off";
 
 /** Prefixes of all networks on all servers, and the servers' own addresses; none that holds another. */
 function insidePrefixes({ testbed, servers }: Declaration): string[] {
@@ -23,6 +21,13 @@ function insidePrefixes({ testbed, servers }: Declaration): string[] {
   return [...new Set(all.filter((prefix) => !all.some((other) => holds(other, prefix))).map(formatPrefix))].sort();
 }
 
+/** Where all is open, and one tenant's, there is nothing to guard, and nothing for a baseline to meet. */
+const needsGuard = (declaration: Declaration): boolean => {
+  const { networks } = declaration.testbed;
+  const tenants = new Set(networks.map(({ tenant }) => tenant));
+  return isGuarded(declaration) && (tenants.size > 1 || networks.some((network) => kindOf(network).isOpen !== true));
+};
+
 const addressOf = (text: string | undefined): string[] => (text === undefined || text === "" ? [] : [text.split("/")[0] ?? ""]);
 
 export function guardObjects(
@@ -30,9 +35,7 @@ export function guardObjects(
   server: ServerDeclaration,
   contexts: ReadonlyMap<string, NetworkContext>,
 ): HostObject[] {
-  if (!isGuarded(declaration)) return [];
-  // Where all is open there is nothing to guard, and nothing for a baseline to meet.
-  if ([...contexts.values()].every(({ network }) => kindOf(network).isOpen === true)) return [];
+  if (!needsGuard(declaration)) return [];
   const parts = [...contexts.values()].map((context) => kindOf(context.network).guard?.(context) ?? { guarded: [] });
   // What networks of a kind share is told by each.
   const guarded = new Map(parts.flatMap((part) => part.guarded).map((one) => [[...one.devices].sort().join(" "), one]));
@@ -43,18 +46,21 @@ export function guardObjects(
       guarded: [...guarded].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one),
       untagged: [...new Set(parts.flatMap(({ untagged = [] }) => untagged))].sort(),
       tunnels: {
-        ports: [...new Set(parts.flatMap(({ tunnelPorts = [] }) => tunnelPorts))].sort((a, b) => a - b),
+        // Of all servers: what is open here must not forge what is taken there.
+        ports: [...new Set(declaration.testbed.networks.flatMap((network) => kindOf(network).tunnelPorts?.(network) ?? []))].sort(
+          (a, b) => a - b,
+        ),
         to: addresses(server),
-        by: server.uplink,
         from: others.flatMap(addresses).sort(),
       },
+      uplink: server.uplink,
       inside: insidePrefixes(declaration),
     }) as HostObject,
   ];
 }
 
 export function guardRequirements(declaration: Declaration): Requirement[] {
-  if (!isGuarded(declaration)) return [];
+  if (!needsGuard(declaration)) return [];
   return [
     { tool: "nft", why: "tuning.guard, which is on by default (package nftables)" },
     ...["CONFIG_NF_TABLES_INET", "CONFIG_NF_TABLES_ARP", "CONFIG_NF_TABLES_BRIDGE"].map((kernelOption) => ({

@@ -125,7 +125,7 @@ ip addr add 10.99.0.1/30 dev untold0; ip -n untold addr add 10.99.0.2/30 dev inn
 ip netns exec untold ping -c 2 -i 0.3 -W 1 10.99.0.1 >/dev/null && echo answered; ip link del untold0; ip netns del untold`,
         )
       ).includes("answered");
-    expect([await answers("default"), await answers(deviceGroup)]).toEqual([true, false]);
+    expect([await answers("default"), await answers(deviceGroup("flip"))]).toEqual([true, false]);
   });
 
   it("lets the server be a client of its systems", async () => {

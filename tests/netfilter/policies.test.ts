@@ -70,6 +70,7 @@ function bridgeFilter(policies: readonly Policy[]): HostObject {
     variant: "iptables",
     device: bridge,
     inputs: [],
+    sources: {},
     decided: [],
     ipv4: of,
     ipv6: none,

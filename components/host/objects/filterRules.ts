@@ -10,6 +10,8 @@ export interface FilterSpec {
   readonly device: string;
   /** Devices by which the tenant's own packets come. */
   readonly inputs: readonly string[];
+  /** What may come by those of them that are the tenant's other networks here; by the others, all that is the tenant's. */
+  readonly sources: Readonly<Record<string, readonly string[]>>;
   /** Those of them whose network has a chain of its own beside this one, which has the last word on what goes there. */
   readonly decided: readonly string[];
   readonly ipv4: FilterPrefixes;
@@ -45,7 +47,7 @@ interface Rule {
 }
 
 function rulesOf(spec: FilterSpec, family: Family): Rule[] {
-  const { device, inputs, decided, masquerade } = spec;
+  const { device, inputs, sources, decided, masquerade } = spec;
   const { own, tenant, foreign } = spec[family];
   // What stays on the bridge passes here too where bridge-nf-call-iptables is on; it is one network's.
   const within: Rule = { input: device, output: device, verdict: "ACCEPT" };
@@ -55,7 +57,14 @@ function rulesOf(spec: FilterSpec, family: Family): Rule[] {
     // No system may send as another: what the other side accepts by source is true.
     { notSource: own, input: device, verdict: "DROP" },
     ...(masquerade ? [{ output: device, reply: true, verdict: "ACCEPT" } as const] : []),
-    ...inputs.flatMap((input) => tenant.map((source): Rule => ({ source, input, output: device, verdict: "ACCEPT" }))),
+    ...inputs.flatMap((input) =>
+      (sources[input]?.filter((text) => text.includes(":") === (family === "ipv6")) ?? tenant).map((source): Rule => ({
+        source,
+        input,
+        output: device,
+        verdict: "ACCEPT",
+      })),
+    ),
     { output: device, verdict: "DROP" },
     ...decided.map((output): Rule => ({ input: device, output, verdict: "RETURN" })),
     ...tenant.map((destination): Rule => ({ destination, input: device, verdict: "ACCEPT" })),

@@ -15,7 +15,7 @@ const told = "guard.told";
 
 const textOf = (spec: GuardSpec, owner: Owner): string =>
   familiesOf(spec)
-    .flatMap((family) => tableText(spec, family, tableOf(owner)))
+    .flatMap((family) => tableText(spec, family, tableOf(owner), deviceGroup(owner.stack)))
     .join("\n");
 
 const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
@@ -27,22 +27,14 @@ const listed: Script = sh`
   }
 `;
 
-/** Our devices that are not in our group, which the guard does not look at: outside_group MARKS NAMES... */
+/** Devices with our marks that are not in our group, which the guard does not look at: outside_group MARKS GROUP */
 const outside: Script = sh`
   outside_group() {
-    _marks=$1; shift
     for _link in /sys/class/net/*; do
-      _name=\${_link##*/} _is_ours=
-      case $(cat "$_link/ifalias" 2>/dev/null) in "$_marks"*) _is_ours=1 ;; esac
-      for _told in "$@"; do if [ "$_told" = "$_name" ]; then _is_ours=1; fi; done
-      [ -z "$_is_ours" ] || [ "$(cat "$_link/netdev_group")" = ${deviceGroup} ] || echo "$_name"
+      case $(cat "$_link/ifalias" 2>/dev/null) in "$1"*) [ "$(cat "$_link/netdev_group")" = "$2" ] || echo "\${_link##*/}" ;; esac
     done
   }
 `;
-
-/** The names of ours that the guard is told. */
-const toldNames = ({ guarded }: GuardSpec): string[] =>
-  guarded.flatMap(({ devices, isOthers }) => (isOthers === true ? [] : devices.filter((device) => !device.endsWith("*"))));
 
 export const guard: ObjectType<GuardSpec> = {
   type: "guard",
@@ -60,7 +52,7 @@ export const guard: ObjectType<GuardSpec> = {
       done
       printf '%s\n' ${textOf(spec, owner)}
     } | nft -f -
-    for device in $(outside_group ${ownerMark(owner, "")} ${toldNames(spec)}); do ip link set dev "$device" group ${deviceGroup}; done
+    for device in $(outside_group ${ownerMark(owner, "")} ${deviceGroup(owner.stack)}); do ip link set dev "$device" group ${deviceGroup(owner.stack)}; done
     printf '%s %s' ${hashOf(textOf(spec, owner))} "$(guard_listed "$table")" >"$folder/saved/${told}"
   `,
   remove: (_, owner) => sh`
@@ -72,14 +64,14 @@ export const guard: ObjectType<GuardSpec> = {
       forget ${mark}
     fi
   `,
-  check: (spec, owner) => sh`
+  check: (_, owner) => sh`
     ${listed}
     ${outside}
     if nft list table inet ${tableOf(owner)} >/dev/null 2>&1; then
       echo "=== then"; cat "$folder/saved/${told}" 2>/dev/null || echo none
       echo
       echo "=== now"; guard_listed ${tableOf(owner)}
-      echo "=== outside"; outside_group ${ownerMark(owner, "")} ${toldNames(spec)}
+      echo "=== outside"; outside_group ${ownerMark(owner, "")} ${deviceGroup(owner.stack)}
     fi
   `,
   wanted: (spec, owner) => ({ declared: hashOf(textOf(spec, owner)), rules: "as declared", outsideOurGroup: [] }),

@@ -1,5 +1,4 @@
 /** What a server lets its tenants' devices do, as tables of nft. Pure. */
-import { deviceGroup } from "../../net/names";
 
 /**
  * Devices of the server's by which systems' packets come to it, which may all do the same. What is not said to be open is closed; so
@@ -8,6 +7,8 @@ import { deviceGroup } from "../../net/names";
 export interface GuardedDevices {
   /** Their names, or the beginning of the names of several and a star. */
   readonly devices: readonly string[];
+  /** Where their systems' addresses are from: what comes from elsewhere is not answered. */
+  readonly prefixes?: readonly string[];
   /** Addresses of the server that systems ask for and ping there: their gateways. */
   readonly gateways?: readonly string[];
   /** Addresses that the server has there as a member of the network: all of it is reached at them. */
@@ -18,6 +19,8 @@ export interface GuardedDevices {
   readonly reaches?: readonly string[];
   /** By any other device, too, but to none of the testbed's servers and networks. */
   readonly outside?: true;
+  /** Its own addresses there are on a wire, by which others come to them too. */
+  readonly isOnWire?: true;
   /** Somebody else makes them: they are not in our group. */
   readonly isOthers?: true;
   /** Nothing is looked at. */
@@ -28,13 +31,14 @@ export interface GuardSpec {
   readonly guarded: readonly GuardedDevices[];
   /** Ports of systems whose frames a filter looks into, which sees no further than a VLAN tag. */
   readonly untagged: readonly string[];
-  /** UDP ports by which tunnels come: to these addresses, over this device, from these others, and from nowhere else. */
+  /** UDP ports by which tunnels come: to these addresses, over the uplink, from these others, and from nowhere else. */
   readonly tunnels: {
     readonly ports: readonly number[];
     readonly to: readonly string[];
-    readonly by: string;
     readonly from: readonly string[];
   };
+  /** The server's NIC on the underlay. */
+  readonly uplink: string;
   /** Prefixes of the testbed's servers and networks. */
   readonly inside: readonly string[];
 }
@@ -76,12 +80,16 @@ const by = (addresses: readonly string[], field: "saddr" | "daddr", rest: (famil
 const isSeveral = (device: string): boolean => device.endsWith("*");
 
 /** Leads the packets of each device to the chain of its like: by one look-up for the names, and a rule for each that stands for several. */
-function dispatch(guarded: readonly GuardedDevices[], chain: (index: number) => string): string[] {
+function dispatch(guarded: readonly GuardedDevices[], chain: (index: number) => string, openTo = "accept"): string[] {
   const verdicts = guarded.flatMap(({ devices, open }, i) =>
-    devices.map((device) => [device, open === true ? "accept" : `goto ${chain(i)}`] as const),
+    devices.map((device) => [device, open === true ? openTo : `goto ${chain(i)}`] as const),
   );
   const named = verdicts.flatMap(([device, verdict]) => (isSeveral(device) ? [] : [`"${device}" : ${verdict}`]));
-  const several = verdicts.flatMap(([device, verdict]) => (isSeveral(device) ? [`iifname "${device}" ${verdict}`] : []));
+  // The longer beginning is the nearer.
+  const several = verdicts
+    .filter(([device]) => isSeveral(device))
+    .sort(([a], [b]) => b.length - a.length)
+    .map(([device, verdict]) => `iifname "${device}" ${verdict}`);
   return [...(named.length > 0 ? [`iifname vmap { ${named.join(", ")} }`] : []), ...several];
 }
 
@@ -101,23 +109,32 @@ const chainText = (name: string, rules: readonly string[]): string[] => [`chain 
 /** A device of ours of which nothing was said. */
 const untold: GuardedDevices = { devices: [] };
 
-const pingRequest = (family: 4 | 6): string => (family === 4 ? "icmp type echo-request accept" : "icmpv6 type echo-request accept");
+const pings = (family: 4 | 6): string =>
+  family === 4 ? "icmp type { echo-request, echo-reply } accept" : "icmpv6 type { echo-request, echo-reply } accept";
 
-/** Answers to what the server asks, and errors of what it sends. Nobody opens a connection by segments other than the first. */
-const answers = [
-  "tcp flags & (syn | ack) != syn accept",
-  "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept",
-  "icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem, nd-neighbor-solicit, nd-neighbor-advert } accept",
-];
+/** How neighbours are found, on each device by itself. */
+const neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
 
-/** What the server takes for itself. Without connection tracking, which would cost every packet that it forwards. */
-function inputRules({ gateways = [], own = [] }: GuardedDevices): string[] {
+/**
+ * What the server takes for itself. Without connection tracking, which would cost every packet that it forwards: the segments of TCP
+ * that open no connection are answers to what the server has opened, from its address there. Errors of ICMP are taken from nobody:
+ * they may tell of any other's packets.
+ */
+function inputRules({ gateways = [], own = [], prefixes = [] }: GuardedDevices): string[] {
+  const answered = ([4, 6] as const).flatMap((family) => {
+    const [to, from] = [gateways, prefixes].map((all) => all.filter((text) => isV6(text) === (family === 6)));
+    const ip = family === 4 ? "ip" : "ip6";
+    return to === undefined || from === undefined || to.length === 0 || from.length === 0
+      ? []
+      : [`${ip} daddr ${set(to)} ${ip} saddr ${set(from)} tcp flags & (syn | ack) != syn accept`];
+  });
   return [
     // Systems ask for routers when they start: nobody answers.
     "icmpv6 type nd-router-solicit drop",
     `icmpv6 type { nd-router-advert, nd-redirect } ${drop("advertised")}`,
-    ...answers,
-    ...by(gateways, "daddr", pingRequest),
+    neighbours,
+    ...by(gateways, "daddr", pings),
+    ...answered,
     ...by(own, "daddr", () => "accept"),
     // What every station says to all is no attempt at anything.
     "meta pkttype { broadcast, multicast } drop",
@@ -134,12 +151,21 @@ const outBy = (devices: readonly string[], verdict: string): string[] => {
   ];
 };
 
-function forwardRules({ devices, forwards = [], reaches = [], outside }: GuardedDevices, { tunnels, inside }: GuardSpec): string[] {
+function forwardRules({ devices, forwards = [], reaches = [], outside }: GuardedDevices, { tunnels, inside, uplink }: GuardSpec): string[] {
   // What stays on a bridge passes here too where bridged packets are filtered.
   const ways = [...new Set([...devices, ...forwards])];
   // Behind the server's own address it would be one of the servers'.
   const forged = outside === true && tunnels.ports.length > 0 ? [`udp dport ${set(tunnels.ports)} ${drop("tunnel")}`] : [];
-  const rest = outside === true ? by(inside, "daddr", () => drop("inside")) : [drop("forwarded")];
+  // Nor to what the server publishes of others, nor to another bridge on it: those are its own networks.
+  const rest =
+    outside === true
+      ? [
+          ...by(inside, "daddr", () => drop("inside")),
+          `ct status dnat ${drop("inside")}`,
+          `oifname "${uplink}" accept`,
+          `meta oifkind bridge ${drop("inside")}`,
+        ]
+      : [drop("forwarded")];
   return [...outBy(ways, "accept"), ...forged, ...by(reaches, "daddr", () => "accept"), ...rest];
 }
 
@@ -154,18 +180,22 @@ function pairs(guarded: readonly GuardedDevices[]): string[] {
 }
 
 /** Each expression costs every packet that the server forwards or takes: what passes most is asked first. */
-function inetTable(spec: GuardSpec): string[] {
-  const { ports, to, by: uplink, from } = spec.tunnels;
-  const { guarded } = spec;
-  const members = [...new Set(guarded.flatMap(({ gateways = [], own = [] }) => [...gateways, ...own]))];
+function inetTable(spec: GuardSpec, group: number): string[] {
+  const { ports, to, from } = spec.tunnels;
+  const { guarded, uplink } = spec;
+  const members = [
+    ...new Set(guarded.flatMap(({ gateways = [], own = [], isOnWire }) => [...gateways, ...(isOnWire === true ? [] : own)])),
+  ];
   const [into, out] = [(i: number) => `to-server-${i}`, (i: number) => `forwarded-${i}`];
   const hasTunnels = ports.length > 0 && to.length > 0;
   return [
     ...chainsOf(guarded, into, inputRules),
     ...chainsOf(guarded, out, (devices) => forwardRules(devices, spec)),
     ...(members.length > 0
-      ? chainText("to-member", ["iifname lo accept", ...answers, ...by(members, "daddr", pingRequest), drop("service")])
+      ? chainText("to-member", ["iifname lo accept", neighbours, ...by(members, "daddr", pings), drop("service")])
       : []),
+    // What is open forges no server's tunnels either.
+    ...(ports.length > 0 ? chainText("open", [`udp dport ${set(ports)} ${drop("tunnel")}`, "accept"]) : []),
     ...chainText("input-ours", [...dispatch(only(guarded, false), into), ...inputRules(untold)]),
     ...chainText("input", [
       "type filter hook input priority filter - 10; policy accept;",
@@ -176,16 +206,16 @@ function inetTable(spec: GuardSpec): string[] {
           ]
         : []),
       ...dispatch(only(guarded, true), into),
-      `iifgroup ${deviceGroup} goto input-ours`,
+      `iifgroup ${group} goto input-ours`,
       // What the server is to one network, it is to nobody else: other servers route their systems here.
       ...by(members, "daddr", () => "goto to-member"),
     ]),
     ...chainText("forward", [
       "type filter hook forward priority filter - 10; policy accept;",
       ...dispatch(only(guarded, true), out),
-      `iifgroup != ${deviceGroup} accept`,
+      `iifgroup != ${group} accept`,
       ...pairs(guarded),
-      ...dispatch(only(guarded, false), out),
+      ...dispatch(only(guarded, false), out, ports.length > 0 ? "goto open" : "accept"),
       drop("forwarded"),
     ]),
   ];
@@ -196,14 +226,14 @@ function arpRules({ gateways = [], own = [] }: GuardedDevices): string[] {
   return ["arp operation reply accept", ...(answered.length > 0 ? [`arp daddr ip ${set(answered)} accept`] : []), drop("asked")];
 }
 
-function arpTable({ guarded }: GuardSpec): string[] {
+function arpTable({ guarded }: GuardSpec, group: number): string[] {
   const chain = (i: number): string => `asked-${i}`;
   return [
     ...chainsOf(guarded, chain, arpRules),
     ...chainText("input", [
       "type filter hook input priority filter - 10; policy accept;",
       ...dispatch(only(guarded, true), chain),
-      `iifgroup != ${deviceGroup} accept`,
+      `iifgroup != ${group} accept`,
       ...dispatch(only(guarded, false), chain),
       ...arpRules(untold),
     ]),
@@ -223,7 +253,7 @@ export const familiesOf = ({ untagged }: GuardSpec): readonly GuardFamily[] =>
   guardFamilies.filter((family) => family !== "bridge" || untagged.length > 0);
 
 /** The whole table of a family. */
-export function tableText(spec: GuardSpec, family: GuardFamily, table: string): string[] {
-  const chains = { inet: inetTable, arp: arpTable, bridge: bridgeTable }[family](spec);
+export function tableText(spec: GuardSpec, family: GuardFamily, table: string, group: number): string[] {
+  const chains = { inet: inetTable, arp: arpTable, bridge: bridgeTable }[family](spec, group);
   return [`table ${family} ${table} {`, ...countersOf[family].map((reason) => `counter ${reason} { }`), ...chains, "}"];
 }

@@ -109,16 +109,20 @@ function guard(context: Context): NetworkGuard {
   const { network, server, members } = context;
   const device = bridgeDevice(network);
   const own = members.filter((member) => member.server === server.name);
-  const untagged = policyOf(context) === undefined ? [] : own.map(portName);
+  // Also what comes over a segment's wire.
+  const untagged = policyOf(context) === undefined ? [] : [...own.map(portName), ...(network.port === undefined ? [] : [network.port])];
+  const prefixes = Object.values(bridgePrefixes(network, server.name)).map(formatPrefix);
   const gateways = gatewayTexts(network, server.name).map((text) => text.split("/")[0] ?? "");
   switch (modeOf(network)) {
     case "l2":
       return { guarded: [{ devices: [device] }], untagged };
     case "routed":
-      return { guarded: [{ devices: [device], gateways, forwards: waysOf(context) }], untagged };
+      return { guarded: [{ devices: [device], prefixes, gateways, forwards: waysOf(context) }], untagged };
     case "nat":
       return {
-        guarded: [{ devices: [device], gateways, forwards: waysOf(context).filter((out) => out !== server.uplink), outside: true }],
+        guarded: [
+          { devices: [device], prefixes, gateways, forwards: waysOf(context).filter((out) => out !== server.uplink), outside: true },
+        ],
         untagged,
       };
     case "router":
@@ -126,7 +130,7 @@ function guard(context: Context): NetworkGuard {
       return {
         guarded: [
           { devices: [device] },
-          { devices: [transitDevice(network)], gateways: [transitServerAddress], forwards: waysOf(context) },
+          { devices: [transitDevice(network)], prefixes, gateways: [transitServerAddress], forwards: waysOf(context) },
         ],
         untagged,
       };
@@ -149,6 +153,9 @@ function filterObject(context: Context): HostObject {
     variant: filterVariant(network),
     device: serverDevice(network),
     inputs: waysOf(context),
+    sources: Object.fromEntries(
+      siblings(context).map((other) => [serverDevice(other), Object.values(bridgePrefixes(other, server.name)).map(formatPrefix)]),
+    ),
     decided: siblings(context)
       .filter((other) => filterVariant(other) === filterVariant(network))
       .map(serverDevice)
@@ -227,6 +234,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
         modeOf(network) === "routed" || modeOf(network) === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
     };
   },
+  reachesOutside: (network) => modeOf(network) === "nat",
   guard,
   policies: bridgeEnforcer,
   reaches,

@@ -1,5 +1,5 @@
 /** `kind: cilium`: the real Cilium on each server, without Kubernetes, with its docker plugin and the hub's etcd. */
-import { type Declaration, firstHub, linksOf, type ServerDeclaration, serversOf } from "../../config/declaration";
+import { type Declaration, firstHub, isGuarded, linksOf, type ServerDeclaration, serversOf } from "../../config/declaration";
 import type { CiliumNetwork } from "../../config/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
@@ -65,6 +65,8 @@ function agentContainer(context: Context): ContainerPlan {
     ? [
         ...["--routing-mode=native", "--auto-direct-node-routes=true", "--kube-proxy-replacement=true"],
         `--ipv4-native-routing-cidr=0.0.0.0/0`,
+        // Else packets go from a system to the wire past all that the server filters.
+        ...(isGuarded(declaration) ? ["--enable-host-legacy-routing=true"] : []),
       ]
     : ["--routing-mode=tunnel", "--tunnel-protocol=vxlan", "--kube-proxy-replacement=false"];
   // What Cilium hangs at a cgroup is hung at an empty one of ours, and not at the server's root.
@@ -179,13 +181,22 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   routesOnServer: true,
   needsHub: true,
   // Its devices are Cilium's own.
-  guard: ({ declaration, network, server }) => ({
+  tunnelPorts: (network) => (isNative(network) ? [] : [tunnelPort]),
+  guard: ({ declaration, server }) => ({
     guarded: [
-      { devices: [ciliumHost], open: true },
-      // Of its systems; Cilium names them.
-      { devices: ["lxc*"], isOthers: true, forwards: [ciliumHost], reaches: othersOf(declaration, server) },
+      // What came from another server and is no system's.
+      { devices: [ciliumHost], gateways: [gatewayText(declaration, server)], forwards: ["lxc*"] },
+      // Its systems' own: Cilium names them. LXC's bridge is somebody else's.
+      {
+        devices: ["lxc*"],
+        isOthers: true,
+        gateways: [gatewayText(declaration, server)],
+        prefixes: [rangeText(declaration, server)],
+        forwards: [ciliumHost],
+        reaches: othersOf(declaration, server),
+      },
+      { devices: ["lxcbr*"], isOthers: true, open: true },
     ],
-    tunnelPorts: isNative(network) ? [] : [tunnelPort],
   }),
   requires: () => requirements,
   secrets: [{ name: client, file: leafBundle(client) }],

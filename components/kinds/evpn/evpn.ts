@@ -153,7 +153,8 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   gateways,
   routesOnServer: false,
   needsHub: true,
-  guard: ({ network }) => ({ guarded: [{ devices: [bridgeDevice(network)] }], tunnelPorts: [vxlanPort] }),
+  tunnelPorts: () => [vxlanPort],
+  guard: ({ network }) => ({ guarded: [{ devices: [bridgeDevice(network)] }] }),
   requires: () => requirements,
   secrets: [{ name: passwordSecret, length: 32 }],
   // Frames from port to port would otherwise take the way through the server's iptables: a third of the throughput, and

@@ -100,13 +100,13 @@ function guard(context: Context): NetworkGuard {
   const { network, server } = context;
   const parent = parentOf(network);
   const own = Object.values(ownAddresses(network, server.name)).map(formatAddress);
+  const isWire = parent.sort === "uplink" || parent.sort === "nic";
   const heard = { local: [deviceName("mw-", network.name)], vlan: [parentDevice(network, server)], vxlan: [parentDevice(network, server)] };
   return {
     guarded: [
-      ...(parent.sort === "uplink" || parent.sort === "nic" ? [] : [{ devices: heard[parent.sort] }]),
-      ...(own.length === 0 ? [] : [{ devices: [deviceName("ms-", network.name)], own }]),
+      ...(isWire ? [] : [{ devices: heard[parent.sort] }]),
+      ...(own.length === 0 ? [] : [{ devices: [deviceName("ms-", network.name)], own, ...(isWire && { isOnWire: true as const }) }]),
     ],
-    ...(parent.sort === "vxlan" && { tunnelPorts: [vxlanPort] }),
   };
 }
 
@@ -158,6 +158,7 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
   ownAddresses,
   requires,
   nve: (context) => [...segmentObject(context), ...serverInterfaceObject(context)],
+  tunnelPorts: (network) => (parentOf(network).sort === "vxlan" ? [vxlanPort] : []),
   guard,
   shared: () => nothingShared,
   observations: () => [],

@@ -124,7 +124,8 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
   routesOnServer: false,
   needsHub: true,
   // Its systems have no way to the server: an overlay is internal.
-  guard: () => ({ guarded: [], tunnelPorts: [dataPort] }),
+  tunnelPorts: () => [dataPort],
+  guard: () => ({ guarded: [] }),
   requires: () => [
     { kernelOption: "CONFIG_VXLAN", why: "kind: swarm" },
     { noForeignSwarm: true, why: "kind: swarm" },
