@@ -5,8 +5,8 @@ import { sleep, tryRun, type Finished } from "../../support/process";
 import { stateFolder } from "../../support/project";
 import { Project } from "../../support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
-import { type Cell, cellsOf, judge } from "../support/leaks/cells";
-import { openWire } from "../support/leaks/wire";
+import { type Cell, cellsOf } from "../support/leaks/cells";
+import { openWire, tryCells } from "../support/leaks/wire";
 import { nameAsReal } from "../support/asReal";
 import { pulumisOf } from "../support/pulumis";
 import { serverSnapshot } from "../support/snapshot";
@@ -84,7 +84,7 @@ export class Walk {
     const some = ({ way, what }: Cell): boolean =>
       ["plain", "ping", "source of the target's network", "VLAN tag 0", "inside VXLAN, from another server"].includes(way) &&
       (what !== "its own network" || way === "plain");
-    const { leaks, lost, unsent } = judge(cells, wire.lab.stations, await wire.send(cells, some), some);
+    const { leaks, lost, unsent } = await tryCells(wire, cells, some);
     this.say(`  ${cells.filter(some).length} ways tried, ${leaks.length} open`);
     const [first] = leaks;
     if (first !== undefined)

@@ -63,9 +63,17 @@ export function ping(payload: Buffer = hostile): Buffer {
 export const ping6 = (from: string, to: string, payload: Buffer): Buffer =>
   summed6(from, to, 58, 2, bytes([128, 0, 0, 0, 0x77, 0x77, 0, 1], payload));
 
-/** The first segment of a connection, with data. */
-export const syn = (from: number, to: number, payload: Buffer): Buffer =>
-  bytes(u16(from), u16(to), [0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0], payload);
+const flags = { syn: 0x02, rst: 0x04, ack: 0x10 } as const;
+
+/** A segment of TCP, with data. */
+export const segment = (flag: keyof typeof flags, from: number, to: number, payload: Buffer): Buffer =>
+  bytes(u16(from), u16(to), [0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags[flag], 0xff, 0xff, 0, 0, 0, 0], payload);
+
+/** That a packet was too large for the rest of its way, which it quotes. */
+export function tooLarge(quoted: Buffer): Buffer {
+  const body = bytes([3, 4, 0, 0, 0, 0, ...u16(552)], quoted);
+  return bytes(body.subarray(0, 2), checksum(body.length % 2 === 0 ? body : bytes(body, [0])), body.subarray(4));
+}
 
 /** Without a checksum, as IPv4 allows. */
 export const udp = (from: number, to: number, payload: Buffer): Buffer =>

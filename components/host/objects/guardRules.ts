@@ -163,7 +163,7 @@ function forwardRules({ devices, forwards = [], reaches = [], outside }: Guarded
           ...by(inside, "daddr", () => drop("inside")),
           `ct status dnat ${drop("inside")}`,
           `oifname "${uplink}" accept`,
-          `meta oifkind bridge ${drop("inside")}`,
+          `meta oifkind "bridge" ${drop("inside")}`,
         ]
       : [drop("forwarded")];
   return [...outBy(ways, "accept"), ...forged, ...by(reaches, "daddr", () => "accept"), ...rest];

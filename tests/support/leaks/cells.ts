@@ -15,7 +15,8 @@ import {
   ping6,
   routerAdvertisement,
   summed6,
-  syn,
+  segment,
+  tooLarge,
   udp,
   vxlan,
 } from "../frames";
@@ -84,6 +85,9 @@ function neighbourOf(text: string): string {
 /** By the number of its cell, a frame is known wherever it arrives. */
 export const tagOf = (number: number): Buffer => Buffer.from(`ff!${number.toString(16).padStart(6, "0")}!`);
 
+/** The same number, of a cell that is an error by itself. */
+const errorOf = (tag: Buffer): Buffer => Buffer.from(tag.toString().replace("ff!", "fe!"));
+
 type Way = readonly [name: string, frames: (tag: Buffer) => Buffer[]];
 
 const datagram6 = (from: string, to: string, tag: Buffer): Buffer => summed6(from, to, 17, 6, udp(5555, 7777, tag));
@@ -115,7 +119,15 @@ function waysTo({ mac }: Station, own: string, to: string, nextHop: string, peer
   return [
     ...both,
     ["ping", by((tag) => ipv4(own, to, 1, ping(tag)))],
-    ["connection", by((tag) => ipv4(own, to, 6, syn(5555, 22, tag)))],
+    ["connection", by((tag) => ipv4(own, to, 6, segment("syn", 5555, 22, tag)))],
+    ["segment of no connection", by((tag) => ipv4(own, to, 6, segment("ack", 22, 5555, tag)))],
+    ...(peer === undefined
+      ? []
+      : [
+          ["another server's reset", by((tag) => ipv4(peer, to, 6, segment("rst", 179, 5555, tag)))] as Way,
+          // Its own tag: others' errors quote what they could not deliver.
+          ["error of a server's packet", by((tag) => ipv4(own, to, 1, tooLarge(ipv4(to, peer, 17, udp(4789, 4789, errorOf(tag))))))] as Way,
+        ]),
     [
       "fragments",
       (tag) => {
@@ -137,6 +149,8 @@ const isJoined = (a: Station, b: Station): boolean => {
   const words = ({ joined, joinedHere }: TriedNetwork): (string | undefined)[] => [joined, ...(a.server === b.server ? [joinedHere] : [])];
   return a.network.tenant === b.network.tenant && words(a.network).some((word) => word !== undefined && words(b.network).includes(word));
 };
+
+const forgedSources = ["source of the target's network", "source of another server", "another server's reset"];
 
 /** Whether a packet of one gets to the other when nothing is wrong with it. */
 const reaches = (a: Station, b: Station): boolean => isJoined(a, b) && (a.server === b.server || (a.network.spans && b.network.spans));
@@ -173,7 +187,8 @@ export function cellsOf(lab: Lab): Cell[] {
               what: relation,
               way,
               frames: frames(tagOf(cells.length)),
-              mayReach: isJoined(from, target) && !target.isShut ? [target.name] : [],
+              // A source is that of its network.
+              mayReach: isJoined(from, target) && !target.isShut && !forgedSources.includes(way) ? [target.name] : [],
               ...(way === "plain" &&
                 !target.isShut &&
                 reaches(from, target) &&
@@ -198,7 +213,8 @@ export function cellsOf(lab: Lab): Cell[] {
         );
         for (const nextHop of hopsOf(from)) {
           for (const [way, frames] of waysTo(from, source, to, nextHop, peerOf(to))) {
-            const isAnswered = (isOwnGateway || isTheirs) && way === "ping";
+            // A segment that opens no connection may be an answer to its server.
+            const isAnswered = ((isOwnGateway || isTheirs) && way === "ping") || (isOwnGateway && way === "segment of no connection");
             cells.push({
               from,
               place: placeOf(from, server),
@@ -216,6 +232,7 @@ export function cellsOf(lab: Lab): Cell[] {
               frames: frames(tagOf(cells.length)),
               mayReach: isAnswered ? [from.server, server] : isMember ? [server] : [],
               ...(isAnswered &&
+                way === "ping" &&
                 isOwnGateway &&
                 server === from.server &&
                 from.network.hasGateway === true &&

@@ -50,17 +50,20 @@ const split = (n: number): string =>
 const whole = (n: number): string => `subnet: 10.${n + 100}.0.0/24`;
 const whole6 = (n: number): string => `${whole(n)}, subnet6: "fd66:${n}::/64"`;
 
+/** One tenant's is another one's than the other's. */
+const filterOf = (n: number): string => (n % 2 === 0 ? "filter: nft, " : "");
+
 /** A kind that is not here is no kind: the compiler says so. */
 export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
   bridge: [
     { name: "routed", declare: (n) => `mode: routed, ${split(n)}`, spans: true, joined: "routed", hasGateway: true, policed: true },
     {
       name: "router",
-      declare: (n) => `mode: router, subnets: { flip: 10.${n + 100}.1.0/24, flap: 10.${n + 100}.2.0/24 }`,
+      declare: (n) => `mode: router, ${filterOf(n)}subnets: { flip: 10.${n + 100}.1.0/24, flap: 10.${n + 100}.2.0/24 }`,
       spans: true,
       joined: "routed",
     },
-    { name: "nat", declare: (n) => `mode: nat, ${whole(n)}`, spans: false, joinedHere: "routed", hasGateway: true },
+    { name: "nat", declare: (n) => `mode: nat, ${filterOf(n)}${whole(n)}`, spans: false, joinedHere: "routed", hasGateway: true },
     { name: "l2", declare: (n) => `mode: l2, ${whole6(n)}`, servers: ["flip"], spans: false },
   ],
   cilium: [
@@ -84,7 +87,7 @@ export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
       tenants: ["red"],
       spans: false,
     },
-    { name: "vxlan", declare: (n) => `parent: vxlan ${n + 600}, ${whole6(n)}`, spans: true },
+    { name: "vxlan", declare: (n) => `parent: ${n % 2 === 0 ? "vxlan" : "vlan"} ${n + 600}, ${whole6(n)}`, spans: true },
   ],
   netns: [
     { name: "netns", declare: (n) => whole6(n), servers: ["flip"], spans: false, unpromised: "a bare baseline is open by declaration" },

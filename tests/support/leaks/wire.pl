@@ -51,12 +51,15 @@ sub is_error { my ($f, $s) = @_; my $kind = $is_host{$s};
   return 0;
 }
 my $end = 0;
+# Raw sockets hear all that the server hears: there may never be silence.
 while (my @ready = $select->can_read($end ? 0.5 : undef)) {
+  last if $end && time() > $end + 5;
   for my $s (@ready) {
-    if ($s == \*STDIN) { if (!sysread(STDIN, my $more, 100)) { $select->remove($s); $end = 1; } next; }
+    if ($s == \*STDIN) { if (!sysread(STDIN, my $more, 100)) { $select->remove($s); $end = time(); } next; }
     my $from = recv($s, my $f, 9100, 0x40); next unless defined $from;
-    my @ids = $f =~ /ff!([0-9a-f]{6})!/g or next;
-    next if is_error($f, $s);
+    # An error that is a cell by itself has a tag of its own.
+    my @ids = $f =~ /f[ef]!([0-9a-f]{6})!/g or next;
+    next if $f !~ /fe!/ && is_error($f, $s);
     my $how = !$is_host{$s} && unpack("x10C", $from) == 4 ? " sent" : "";
     $seen{"$name{$s}$how"}{$_} = 1 for @ids;
   }
