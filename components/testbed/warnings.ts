@@ -24,7 +24,7 @@ function openWarnings({ testbed }: Declaration): Fault[] {
 
 /** A guard tells servers by their addresses. */
 function nameWarnings({ testbed, servers }: Declaration): Fault[] {
-  const named = servers.filter(({ address }) => parseAddress(address) === undefined);
+  const named = servers.filter(({ address }) => address !== "" && parseAddress(address) === undefined);
   const nat = testbed.networks.find((network) => kindOf(network).reachesOutside?.(network) === true);
   return nat === undefined
     ? []

@@ -120,13 +120,14 @@ function waysTo({ mac }: Station, own: string, to: string, nextHop: string, peer
     ...both,
     ["ping", by((tag) => ipv4(own, to, 1, ping(tag)))],
     ["connection", by((tag) => ipv4(own, to, 6, segment("syn", 5555, 22, tag)))],
-    ["segment of no connection", by((tag) => ipv4(own, to, 6, segment("ack", 22, 5555, tag)))],
+    // By ports of its own: none is an answer to what another cell has sent.
+    ["segment of no connection", by((tag) => ipv4(own, to, 6, segment("ack", 6001, 6002, tag)))],
     ...(peer === undefined
       ? []
       : [
-          ["another server's reset", by((tag) => ipv4(peer, to, 6, segment("rst", 179, 5555, tag)))] as Way,
+          ["another server's reset", by((tag) => ipv4(peer, to, 6, segment("rst", 179, 6003, tag)))] as Way,
           // Its own tag: others' errors quote what they could not deliver.
-          ["error of a server's packet", by((tag) => ipv4(own, to, 1, tooLarge(ipv4(to, peer, 17, udp(4789, 4789, errorOf(tag))))))] as Way,
+          ["error of a server's packet", by((tag) => ipv4(own, to, 1, tooLarge(ipv4(to, peer, 17, udp(4789, 6004, errorOf(tag))))))] as Way,
         ]),
     [
       "fragments",
@@ -159,7 +160,8 @@ export function cellsOf(lab: Lab): Cell[] {
   const cells: Cell[] = [];
   const placeOf = (from: Station, server: string): Cell["place"] => (from.server === server ? "same server" : "other server");
   for (const from of lab.stations) {
-    if (from.network.unpromised !== undefined) continue;
+    // Whom it has sent something may answer a system that a policy shuts: those send nothing.
+    if (from.network.unpromised !== undefined || from.isShut) continue;
     const ownOf = (to: string): string | undefined => from.addresses.find((text) => isV6(text) === isV6(to));
     const peerOf = (to: string): string | undefined =>
       lab.hosts.find(({ server }) => server !== from.server)?.underlay.find((text) => isV6(text) === isV6(to));

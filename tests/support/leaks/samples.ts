@@ -87,7 +87,7 @@ export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
       tenants: ["red"],
       spans: false,
     },
-    { name: "vxlan", declare: (n) => `parent: ${n % 2 === 0 ? "vxlan" : "vlan"} ${n + 600}, ${whole6(n)}`, spans: true },
+    { name: "vxlan", declare: (n) => `parent: vxlan ${n + 600}, ${whole6(n)}`, spans: true },
   ],
   netns: [
     { name: "netns", declare: (n) => whole6(n), servers: ["flip"], spans: false, unpromised: "a bare baseline is open by declaration" },

@@ -35,6 +35,9 @@ while (my $line = <STDIN>) {
 $| = 1; print "ready\n";
 my ($ports, $mark) = ($ARGV[1], $ARGV[2]);
 my %tunnel = map { $_ => 1 } split /,/, $ports;
+# Servers' own tunnels carry what systems may say to one another.
+sub is_carried { my ($f, $s) = @_;
+  return $is_host{$s} eq "4" && ord(substr($f, 9, 1)) == 17 && $tunnel{unpack("n", substr($f, 22, 2))} && ord(substr($f, 35, 1)) != $mark; }
 sub is_error { my ($f, $s) = @_; my $kind = $is_host{$s};
   if (!$kind) {
     my $type = unpack("n", substr($f, 12, 2));
@@ -43,10 +46,7 @@ sub is_error { my ($f, $s) = @_; my $kind = $is_host{$s};
     return 0;
   }
   if ($kind eq "4") { my $p = ord(substr($f, 9, 1));
-    return 1 if $p == 1 && ord(substr($f, 20, 1)) =~ /^(0|3|11|12)$/;
-    # Servers' own tunnels carry what systems may say to one another.
-    return 1 if $p == 17 && $tunnel{unpack("n", substr($f, 22, 2))} && ord(substr($f, 35, 1)) != $mark;
-    return 0; }
+    return $p == 1 && ord(substr($f, 20, 1)) =~ /^(0|3|11|12)$/; }
   return 1 if $kind eq "6.58" && ord(substr($f, 0, 1)) =~ /^(1|2|3|4|129)$/;
   return 0;
 }
@@ -59,7 +59,7 @@ while (my @ready = $select->can_read($end ? 0.5 : undef)) {
     my $from = recv($s, my $f, 9100, 0x40); next unless defined $from;
     # An error that is a cell by itself has a tag of its own.
     my @ids = $f =~ /f[ef]!([0-9a-f]{6})!/g or next;
-    next if $f !~ /fe!/ && is_error($f, $s);
+    next if is_carried($f, $s) || ($f !~ /fe!/ && is_error($f, $s));
     my $how = !$is_host{$s} && unpack("x10C", $from) == 4 ? " sent" : "";
     $seen{"$name{$s}$how"}{$_} = 1 for @ids;
   }
