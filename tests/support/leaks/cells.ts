@@ -151,6 +151,7 @@ const isJoined = (a: Station, b: Station): boolean => {
   return a.network.tenant === b.network.tenant && words(a.network).some((word) => word !== undefined && words(b.network).includes(word));
 };
 
+const isRelated = (way: string, { network }: Station): boolean => way === "error of a server's packet" && network.relatesErrors === true;
 const forgedSources = ["source of the target's network", "source of another server", "another server's reset"];
 
 /** Whether a packet of one gets to the other when nothing is wrong with it. */
@@ -190,7 +191,8 @@ export function cellsOf(lab: Lab): Cell[] {
               way,
               frames: frames(tagOf(cells.length)),
               // A source is that of its network.
-              mayReach: isJoined(from, target) && !target.isShut && !forgedSources.includes(way) ? [target.name] : [],
+              mayReach:
+                isJoined(from, target) && (!target.isShut || isRelated(way, target)) && !forgedSources.includes(way) ? [target.name] : [],
               ...(way === "plain" &&
                 !target.isShut &&
                 reaches(from, target) &&

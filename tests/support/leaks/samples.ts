@@ -12,6 +12,8 @@ export interface Promises {
   readonly joined?: string;
   /** It is joined to those networks on its own server alone. */
   readonly joinedHere?: string;
+  /** Policies let errors in from whom a system has spoken with, whatever they quote (Cilium 1.18). */
+  readonly relatesErrors?: true;
   /** The server answers pings to its gateway. */
   readonly hasGateway?: true;
   /** Why nothing is promised of its systems: they are others' victims alone. */
@@ -73,6 +75,7 @@ export const samples: Readonly<Record<Network["kind"], readonly Sample[]>> = {
       tenants: ["red"],
       spans: true,
       policed: true,
+      relatesErrors: true,
     },
   ],
   evpn: [{ name: "evpn", declare: (n) => `vn: ${n + 100}, ${whole6(n)}`, spans: true }],
@@ -125,10 +128,11 @@ export function matrixTestbed(policies: string): string {
   const networks = sampleNetworks.map(
     ({ kind, tenant, network, declare }, i) => `  - { name: ${network}, tenant: ${tenant}, kind: ${kind}, ${declare(i)} }`,
   );
+  // Each with a label of its own: Cilium (1.18) may give one label two identities where two servers meet it at once.
   const systems = sampleNetworks.flatMap((one) =>
     one.systems.map(
       ({ name, server, isShut }) =>
-        `  - { name: ${name}, tenant: ${one.tenant}, server: ${server}, ${isShut === true ? "labels: { id: shut }, " : ""}networks: [{ name: ${one.network} }] }`,
+        `  - { name: ${name}, tenant: ${one.tenant}, server: ${server}, labels: { id: ${isShut === true ? "shut" : name} }, networks: [{ name: ${one.network} }] }`,
     ),
   );
   return [
