@@ -103,6 +103,8 @@ describe("the guard", () => {
     for (const what of ["another tenant", "an address of a server", "a server's underlay address", "a tunnel's port"])
       expect([what, leaks.some((text) => text.includes(`(${what};`))]).toEqual([what, true]);
     for (const [what, attack] of attacks) expect([what, await attack(wire)]).toEqual([what, true]);
+    // What they believe of the way between them.
+    for (const server of servers) await onServer(server, "ip route flush cache; ip -6 route flush cache");
   });
 
   it("is known to drift and mended by repair", async () => {
