@@ -11,7 +11,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { bringUp, changesOfAnotherUp, onServer, inSystem, reaches, wrong, readStatus, pinging, captured } = onLab(project);
+const { bringUp, changesOfAnotherUp, onServer, inSystem, reaches, wrong, readStatus, pinging, captured, destroyAll } = onLab(project);
 
 const mac = "02:da:46:13:7e:7d";
 
@@ -414,7 +414,7 @@ describe("kind evpn", () => {
   });
 
   it("gives both servers back as they were", async () => {
-    for (const server of [...servers].reverse()) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
+    await destroyAll(servers);
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
     project.use("bridge");
     project.write(file, Project.original(file));

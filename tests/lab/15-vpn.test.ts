@@ -9,7 +9,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { bringUp, changesOfAnotherUp, inSystem, onServer, pinging, readStatus, wrong } = onLab(project);
+const { bringUp, changesOfAnotherUp, inSystem, onServer, pinging, readStatus, wrong, destroyAll } = onLab(project);
 const serverOf = (system: string): string => (["internet", "gw-a", "a1"].includes(system) ? "flip" : "flap");
 
 /** Neighbours find one another in the clear, and do no more; reports of multicast have a header more before ICMP. */
@@ -281,7 +281,7 @@ describe("sites and tunnels", () => {
   });
 
   it("gives both servers back as they were", async () => {
-    for (const server of [...servers].reverse()) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
+    await destroyAll(servers);
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
     project.write("testbeds/vpn.yaml", Project.original("testbeds/vpn.yaml"));
     project.use("bridge");

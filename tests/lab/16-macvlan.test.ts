@@ -8,7 +8,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { bringUp, changesOfAnotherUp, inSystem, onServer, reaches, readStatus, wrong } = onLab(project);
+const { bringUp, changesOfAnotherUp, inSystem, onServer, reaches, readStatus, wrong, destroyAll } = onLab(project);
 
 describe("kind macvlan", () => {
   let status: Status;
@@ -324,7 +324,7 @@ describe("kind macvlan", () => {
   });
 
   it("gives both servers back as they were", async () => {
-    for (const server of servers) succeeded(await project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
+    await destroyAll(servers);
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
     project.use("bridge");
   });

@@ -14,7 +14,7 @@ import { eventually, onLab } from "../support/onLab";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
-const { bringUp, onServer, passes, inSystem, changesOfAnotherUp } = onLab(project);
+const { bringUp, onServer, passes, inSystem, changesOfAnotherUp, destroyAll } = onLab(project);
 const tables = (server: string): string => `flipflap-${server}`;
 
 /** What tells by more than where a frame arrives whether an attack succeeds. */
@@ -169,7 +169,7 @@ ip netns exec untold ping -c 2 -i 0.3 -W 1 10.99.0.1 >/dev/null && echo answered
   });
 
   it("gives both servers back", async () => {
-    for (const stack of [...servers].reverse()) succeeded(await project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview"));
+    await destroyAll(servers);
     for (const server of servers) expect(await serverSnapshot(project.root, server)).toBe(before.get(server));
     project.use("bridge");
   });

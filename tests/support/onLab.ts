@@ -76,6 +76,11 @@ export function onLab(project: Project) {
       const again = parseChanges(succeeded(await project.pulumi("up", "-s", server, "--yes", "--skip-preview")));
       return [again.created, again.updated, again.deleted, again.replaced].map((n) => n ?? 0);
     },
+    /** All stacks at once, as `down` does. */
+    destroyAll: async (servers: readonly string[]): Promise<void> => {
+      const destroyed = servers.map((server) => project.pulumi("destroy", "-s", server, "--yes", "--skip-preview"));
+      for (const one of await Promise.all(destroyed)) succeeded(one);
+    },
     onServer,
     inSystem,
     captured,
