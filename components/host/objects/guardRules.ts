@@ -221,9 +221,15 @@ function inetTable(spec: GuardSpec, group: number): string[] {
   ];
 }
 
+/** Stations of a segment ask one another, and all hear it: that is not counted. */
 function arpRules({ gateways = [], own = [] }: GuardedDevices): string[] {
   const answered = [...gateways, ...own].filter((text) => !isV6(text));
-  return ["arp operation reply accept", ...(answered.length > 0 ? [`arp daddr ip ${set(answered)} accept`] : []), drop("asked")];
+  return [
+    "arp operation reply accept",
+    ...(answered.length > 0 ? [`arp daddr ip ${set(answered)} accept`] : []),
+    "meta pkttype broadcast drop",
+    drop("asked"),
+  ];
 }
 
 function arpTable({ guarded }: GuardSpec, group: number): string[] {
