@@ -10,7 +10,7 @@ programs="$programs /usr/sbin/nft /usr/sbin/swanctl /usr/sbin/charon-systemd"
 # strongSwan's own libraries and plugins, and what it reads: they keep their places.
 whole="usr/lib/ipsec etc/strongswan.conf etc/strongswan.d etc/swanctl usr/lib/x86_64-linux-gnu/ossl-modules"
 modules="veth ila sch_ingress cls_bpf act_bpf macvlan ipvlan 8021q"
-modules="$modules tun esp4 esp6 xfrm_user gcm ctr seqiv drbg sha512_generic ghash-generic nf_tables nft_reject_inet nft_ct nft_chain_nat nft_masq"
+modules="$modules tun esp4 esp6 xfrm_user gcm ctr seqiv drbg sha512_generic ghash-generic nf_tables nft_reject_inet nft_ct nft_chain_nat nft_masq nft_objref"
 mkdir -p "$out"
 work=$(mktemp -d "${TMPDIR:-/tmp}/flipflap-guest-XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
