@@ -140,7 +140,17 @@ func (a *agent) static(ctx context.Context, pids, registry string) error {
 	if err := a.ila.Configure(ctx); err != nil {
 		return err
 	}
-	<-a.reconcileAll(ctx)
+	// A list of the kernel's may be cut short by what another system's attach changes meanwhile: it is tried again.
+	for tries := 1; ; tries++ {
+		<-a.reconcileAll(ctx)
+		err := a.firstFailure()
+		if err == nil || tries == patientTries {
+			return err
+		}
+	}
+}
+
+func (a *agent) firstFailure() error {
 	for _, status := range a.allTried() {
 		if status.Error != "" {
 			return fmt.Errorf("%s: %s", status.System, status.Error)

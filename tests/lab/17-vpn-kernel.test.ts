@@ -127,7 +127,7 @@ async function makeJob(folder: string): Promise<void> {
     ),
     ...gateways.flatMap(gatewayLines),
     // The start script makes the folder of what it has seen; a tunnel takes a second or two by this emulation.
-    `for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do ip netns exec a1 ping -n -q -c 1 -W 1 10.4.2.10 >/dev/null 2>&1 && break; done`,
+    `for i in $(seq 60); do if ip netns exec a1 ping -n -q -c 1 -W 1 10.4.2.10 >/dev/null 2>&1; then break; fi; sleep 0.5; done`,
     ...atRouter(
       "wire",
       ping("ipv4", "a1", "10.4.2.10"),
