@@ -64,7 +64,7 @@ const addressIn = (declaration: Declaration, system: string): string => {
 
 const prelude = `${guestPrelude(["ila", "veth"])}
 # -vv tells of checksums, as they are for the addresses on the wire.
-seen() { on flap timeout 3 tcpdump -Z root -n -vv -l -c 2 -i up0 "ip6 and dst net 2001:db8:a::/48 and $1" 2>/dev/null | tr -d '\\n' | sed 's/  */ /g'; echo; }
+seen() { on flap timeout 15 tcpdump -Z root -n -vv -l -c 2 -i up0 "ip6 and dst net 2001:db8:a::/48 and $1" 2>/dev/null | tr -d '\\n' | sed 's/  */ /g'; echo; }
 `;
 
 function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, declaration: Declaration): string {
@@ -79,7 +79,7 @@ function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, decla
       // The sender computes checksums itself: what is seen is what a NIC would send.
       `ip netns exec ${from} ethtool -K eth0 tx off >/dev/null 2>&1 || :`,
       `ip netns exec ${to} iperf3 -s -1 -D; sleep 0.2`,
-      `seen "tcp dst port 5201" >/run/seen & tap=$!; sleep 0.5`,
+      `seen "tcp dst port 5201" >/run/seen & tap=$!; sleep 1`,
       `echo "=== ${network} tcp"; ip netns exec ${from} iperf3 -c ${address} -t 1 -f m --connect-timeout 2000 2>&1 | grep -E 'receiver|error' || :`,
       `wait $tap; echo "=== ${network} wire"; cat /run/seen`,
     );
