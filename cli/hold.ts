@@ -85,11 +85,13 @@ async function tryHold(
   }
   const beat = setInterval(() => child.stdin.write("\n"), beatSeconds * 1000);
   // What is held keeps no process from its end.
-  for (const one of [beat, child, child.stdin, child.stdout, child.stderr] as { unref?: () => void }[]) one.unref?.();
+  const handles = [child, child.stdin, child.stdout, child.stderr] as { ref?: () => void; unref?: () => void }[];
+  for (const one of [beat, ...handles]) one.unref?.();
   const holding: Holding = {
     end: async () => {
       isReleased = true;
-      child.ref();
+      // All of them: a process whose last handle is closed ends there, with whatever it was about to say.
+      for (const one of handles) one.ref?.();
       child.stdin.end();
       await ended;
     },

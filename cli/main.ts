@@ -46,6 +46,8 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+// Until it is known: a process that ends before its verb does has not done it.
+process.exitCode = 1;
 void main(process.argv.slice(2)).then((code) => {
   process.exitCode = code;
 });
