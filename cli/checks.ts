@@ -19,12 +19,10 @@ export interface Checked {
   readonly error?: string;
 }
 
-/** The check of an object; undefined where another version of flipflap deployed it with a declaration that this one does not read. */
-function checkText(object: DeployedObject, owner: Owner): string | undefined {
+/** Undefined where another version of flipflap deployed an object with a declaration that this one does not read. */
+function ifRead<T>(read: () => T): T | undefined {
   try {
-    const type = objectType(object.type);
-    type.wanted(object.spec, owner);
-    return type.check(object.spec, owner, object.name).text;
+    return read();
   } catch {
     return undefined;
   }
@@ -34,7 +32,7 @@ function checkText(object: DeployedObject, owner: Owner): string | undefined {
 function checksOf(objects: readonly DeployedObject[], owner: Owner): { texts: string[]; indexOf: number[] } {
   const indexes = new Map<string, number>();
   const indexOf = objects.map((object) => {
-    const text = checkText(object, owner);
+    const text = ifRead(() => objectType(object.type).check(object.spec, owner, object.name).text);
     if (text === undefined) return outdated;
     const index = indexes.get(text) ?? indexes.size;
     indexes.set(text, index);
@@ -79,14 +77,15 @@ export function readChecks(server: string, objects: readonly DeployedObject[], p
   const { indexOf } = checksOf(objects, { stack: server });
   return objects.map((object, i): Checked => {
     const base = { server, type: object.type, name: object.name };
-    if (indexOf[i] === outdated) return { ...base, result: "outdated", differences: [] };
+    const wanted = ifRead(() => objectType(object.type).wanted(object.spec, { stack: server }));
+    if (indexOf[i] === outdated || wanted === undefined) return { ...base, result: "outdated", differences: [] };
     const output = outputs.get(indexOf[i] ?? -1);
     if (output === undefined || output.code !== 0) {
       return { ...base, result: "failed", differences: [], error: output?.text.trim() || "the check gave no answer" };
     }
     const type = objectType(object.type);
     try {
-      const differences = compare(type.wanted(object.spec, { stack: server }), type.found(output.text, object.spec));
+      const differences = compare(wanted, type.found(output.text, object.spec));
       if (differences === "missing") return { ...base, result: "missing", differences: [] };
       return { ...base, result: differences.length === 0 ? "ok" : "different", differences };
     } catch (error) {

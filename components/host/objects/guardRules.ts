@@ -68,12 +68,15 @@ const countersOf: Readonly<Record<GuardFamily, readonly DropReason[]>> = {
 const drop = (reason: DropReason): string => `counter name "${reason}" drop`;
 const isV6 = (text: string): boolean => text.includes(":");
 const set = (items: readonly (string | number)[]): string => `{ ${items.join(", ")} }`;
+const ofFamily = (texts: readonly string[], family: 4 | 6): string[] => texts.filter((text) => isV6(text) === (family === 6));
+/** Frames with a tag: another one's, too. */
+export const tagged = "ether type { 8021q, 8021ad, 0x9100 }";
 const quoted = (names: readonly string[]): string => set(names.map((name) => `"${name}"`));
 
 /** One rule a family that has any of the addresses. */
 const by = (addresses: readonly string[], field: "saddr" | "daddr", rest: (family: 4 | 6) => string): string[] =>
   ([4, 6] as const).flatMap((family) => {
-    const own = addresses.filter((text) => isV6(text) === (family === 6));
+    const own = ofFamily(addresses, family);
     return own.length === 0 ? [] : [`${family === 4 ? "ip" : "ip6"} ${field} ${set(own)} ${rest(family)}`];
   });
 
@@ -121,13 +124,11 @@ const neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } acce
  * they may tell of any other's packets.
  */
 function inputRules({ gateways = [], own = [], prefixes = [] }: GuardedDevices): string[] {
-  const answered = ([4, 6] as const).flatMap((family) => {
-    const [to, from] = [gateways, prefixes].map((all) => all.filter((text) => isV6(text) === (family === 6)));
-    const ip = family === 4 ? "ip" : "ip6";
-    return to === undefined || from === undefined || to.length === 0 || from.length === 0
-      ? []
-      : [`${ip} daddr ${set(to)} ${ip} saddr ${set(from)} tcp flags & (syn | ack) != syn accept`];
-  });
+  const answered = ([4, 6] as const).flatMap((family) =>
+    by(ofFamily(gateways, family), "daddr", () => "").flatMap((to) =>
+      by(ofFamily(prefixes, family), "saddr", () => "tcp flags & (syn | ack) != syn accept").map((from) => `${to}${from}`),
+    ),
+  );
   return [
     // Systems ask for routers when they start: nobody answers.
     "icmpv6 type nd-router-solicit drop",
@@ -223,7 +224,7 @@ function inetTable(spec: GuardSpec, group: number): string[] {
 
 /** Stations of a segment ask one another, and all hear it: that is not counted. */
 function arpRules({ gateways = [], own = [] }: GuardedDevices): string[] {
-  const answered = [...gateways, ...own].filter((text) => !isV6(text));
+  const answered = ofFamily([...gateways, ...own], 4);
   return [
     "arp operation reply accept",
     ...(answered.length > 0 ? [`arp daddr ip ${set(answered)} accept`] : []),
@@ -250,7 +251,7 @@ function arpTable({ guarded }: GuardSpec, group: number): string[] {
 function bridgeTable({ untagged }: GuardSpec): string[] {
   return chainText("prerouting", [
     "type filter hook prerouting priority dstnat - 10; policy accept;",
-    ...(untagged.length > 0 ? [`iifname ${quoted(untagged)} ether type { 8021q, 8021ad, 0x9100 } ${drop("tagged")}`] : []),
+    ...(untagged.length > 0 ? [`iifname ${quoted(untagged)} ${tagged} ${drop("tagged")}`] : []),
   ]);
 }
 

@@ -7,6 +7,7 @@ import { type NetfilterPolicy, setsText } from "../../net/policy/netfilter";
 import { sections } from "../json";
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { nothing, type Script, sh } from "../sh";
+import { tagged } from "./guardRules";
 import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 import { dropSets, foundSets, listSets, putSets, wantedSets } from "./policySets";
 import { guardLeaf, overlayNamespace } from "./swarm";
@@ -63,10 +64,8 @@ const openTable = ["*filter", ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":
 /** Rules see no further than a VLAN tag, and nobody's systems need one: one table in the overlay's own namespace. */
 const taggedTable = "bridge flipflap";
 const noTags = [
-  `add table ${taggedTable}`,
-  `delete table ${taggedTable}`,
   `table ${taggedTable} {`,
-  "chain prerouting { type filter hook prerouting priority dstnat - 10; policy accept; ether type { 8021q, 8021ad, 0x9100 } drop; }",
+  `chain prerouting { type filter hook prerouting priority dstnat - 10; policy accept; ${tagged} drop; }`,
   "}",
 ].join("\n");
 

@@ -9,7 +9,7 @@ import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { deviceName, macFor, portName } from "../../net/names";
 import { announce } from "../announce";
 import { type Member, type NetworkContext, type NetworkGuard, type NetworkKind, nothingShared, type Requirement } from "../kind";
-import { bridgeDevice, bridgeEnforcer, filterChain, policyOf } from "./policies";
+import { bridgeDevice, bridgeEnforcer, filterChain, filterVariant, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
 
@@ -88,8 +88,6 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
   );
 }
 
-const filterVariant = ({ filter }: BridgeNetwork): NonNullable<BridgeNetwork["filter"]> => filter ?? "iptables";
-
 /** The devices by which the tenant's packets come to a network from its others, and go there. */
 function waysOf(context: Context): string[] {
   return [context.server.uplink, ...siblings(context).map(serverDevice).sort()];
@@ -141,6 +139,7 @@ function filterObject(context: Context): HostObject {
   const { declaration, network, server } = context;
   const policy = policyOf(context);
   const routed = routedPrefixes(declaration);
+  const others = siblings(context);
   const family = (number: 4 | 6, own: Prefix | undefined) => ({
     own: own === undefined ? null : formatPrefix(own),
     tenant: prefixTexts(routed, number, (r) => r.network.tenant === network.tenant),
@@ -154,9 +153,9 @@ function filterObject(context: Context): HostObject {
     device: serverDevice(network),
     inputs: waysOf(context),
     sources: Object.fromEntries(
-      siblings(context).map((other) => [serverDevice(other), Object.values(bridgePrefixes(other, server.name)).map(formatPrefix)]),
+      others.map((other) => [serverDevice(other), Object.values(bridgePrefixes(other, server.name)).map(formatPrefix)]),
     ),
-    decided: siblings(context)
+    decided: others
       .filter((other) => filterVariant(other) === filterVariant(network))
       .map(serverDevice)
       .sort(),

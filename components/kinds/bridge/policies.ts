@@ -19,7 +19,9 @@ export function policyOf(context: NetworkContext<BridgeNetwork>): Record<Family,
   return ipv4 === undefined || ipv6 === undefined ? undefined : { ipv4, ipv6 };
 }
 
-const toolOf = ({ filter }: BridgeNetwork, family: Family): string => filterTool(filter ?? "iptables", family);
+export const filterVariant = ({ filter }: BridgeNetwork): NonNullable<BridgeNetwork["filter"]> => filter ?? "iptables";
+
+const toolOf = (network: BridgeNetwork, family: Family): string => filterTool(filterVariant(network), family);
 
 export const bridgeEnforcer: PolicyEnforcer<BridgeNetwork> = {
   name: "iptables on the bridge",

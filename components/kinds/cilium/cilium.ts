@@ -180,7 +180,6 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   docker: { interface: "cilium0", mac: () => "" },
   routesOnServer: true,
   needsHub: true,
-  // Its devices are Cilium's own.
   tunnelPorts: (network) => (isNative(network) ? [] : [tunnelPort]),
   guard: ({ declaration, server }) => ({
     guarded: [

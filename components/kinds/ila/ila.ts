@@ -109,8 +109,7 @@ function shared(context: KindContext<IlaNetwork>): SharedParts {
   };
 }
 
-/** What systems may send is the programs' at their ports; here they get no further than the network leads. */
-/** The ports of all networks of the kind: which of them a packet may go to is the programs' to say, at each. */
+/** The ports of all networks of the kind: what systems may send, and to which port, is the programs' to say, at each. */
 function guard({ declaration, server }: NetworkContext<IlaNetwork>): NetworkGuard {
   const networks = new Set(declaration.testbed.networks.filter(isIla).map(({ name }) => name));
   const ports = declaration.testbed.systems.flatMap((system) =>

@@ -123,9 +123,8 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
   },
   routesOnServer: false,
   needsHub: true,
-  // Its systems have no way to the server: an overlay is internal.
+  // No guard of its own: its systems have no way to the server, an overlay is internal.
   tunnelPorts: () => [dataPort],
-  guard: () => ({ guarded: [] }),
   requires: () => [
     { kernelOption: "CONFIG_VXLAN", why: "kind: swarm" },
     { noForeignSwarm: true, why: "kind: swarm" },

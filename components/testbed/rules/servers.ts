@@ -1,5 +1,5 @@
 /** Servers, their addresses and the links between them. */
-import { type Declaration, firstHub, linkDevice, linkName } from "../../config/declaration";
+import { type Declaration, firstHub, isGuarded, linkDevice, linkName } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import { kindOf } from "../../kinds/registry";
 import { contains, formatAddress, isHostOf, parseInterfaceAddress } from "../../net/cidr";
@@ -24,9 +24,10 @@ const mtu: Rule<Declaration> = {
 /** Nobody is kept from nobody where there is one tenant. */
 const guardOff: Rule<Declaration> = {
   id: "guard-off",
-  check: ({ testbed }, report) => {
+  check: (declaration, report) => {
+    const { testbed } = declaration;
     const tenants = [...new Set(testbed.networks.map(({ tenant }) => tenant))];
-    if (testbed.tuning?.guard === "off" && tenants.length > 1)
+    if (!isGuarded(declaration) && tenants.length > 1)
       report(
         "tuning.guard",
         `is off, with ${tenants.length} tenants (${tenants.join(", ")}) that would reach one another and the servers`,

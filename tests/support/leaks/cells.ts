@@ -235,8 +235,7 @@ export function cellsOf(lab: Lab): Cell[] {
               way,
               frames: frames(tagOf(cells.length)),
               mayReach: isAnswered ? [from.server, server] : isMember ? [server] : [],
-              ...(isAnswered &&
-                way === "ping" &&
+              ...(way === "ping" &&
                 isOwnGateway &&
                 server === from.server &&
                 from.network.hasGateway === true &&

@@ -21,19 +21,14 @@ const devicePrefixes = ["br-", "mw-", "mv-", "ms-", "rt-"];
 
 export interface Wire {
   readonly lab: Lab;
-  /** The namespace of each station, and the number of its interface there. */
-  readonly places: ReadonlyMap<string, { readonly namespace: string; readonly index: number }>;
   /** Numbers are those of all cells, whichever are sent. */
   send(cells: readonly Cell[], some: (cell: Cell) => boolean): Promise<Seen>;
 }
 
-interface Found {
-  readonly name: string;
+/** The namespace of a station, and the number of its interface there. */
+interface Place {
   readonly namespace: string;
   readonly index: number;
-  readonly mac: string;
-  readonly addresses: readonly string[];
-  readonly nextHops: readonly string[];
 }
 
 const words = (line: string, name: string): string[] =>
@@ -69,10 +64,10 @@ echo "addresses=$(ip -o addr show | awk '$4 !~ /^(127|fe80|::1)/ { sub("/.*", ""
 }
 
 export async function openWire(root: string, status: Status, networks: readonly TriedNetwork[]): Promise<Wire> {
-  const ssh = (server: string): string[] => ["ssh", "-F", join(root, ".flipflap/ssh/config"), server];
+  const ssh = (server: string): string[] => ["-F", join(root, ".flipflap/ssh/config"), server];
   const { declaration } = loadDeclaration(root, readLabState(root), true);
   if (declaration === undefined) throw new Error("the matrix' testbed has faults");
-  const [stations, hosts, gateways, places] = [[] as Station[], [] as Host[], new Map<string, string[]>(), new Map<string, Found>()];
+  const [stations, hosts, gateways, places] = [[] as Station[], [] as Host[], new Map<string, string[]>(), new Map<string, Place>()];
   const served = new Map<string, string[]>();
   const vnis = new Set<number>();
   for (const server of declaration.servers) {
@@ -84,7 +79,7 @@ export async function openWire(root: string, status: Status, networks: readonly 
           return { name, network, isShut, device };
         }),
     );
-    const said = await run([...ssh(server.name), "sh -s"], {
+    const said = await run(["ssh", ...ssh(server.name), "sh -s"], {
       stdin: factsOf(own.map((one) => ({ ...one, network: one.network.network }))),
     });
     for (const line of said.split("\n")) {
@@ -93,7 +88,7 @@ export async function openWire(root: string, status: Status, networks: readonly 
       const one = own.find((system) => system.name === name);
       if (one !== undefined) {
         const [[namespace = ""], [index = ""], [mac = ""]] = [words(line, "namespace"), words(line, "index"), words(line, "mac")];
-        places.set(name, { name, namespace, index: Number(index), mac, addresses, nextHops });
+        places.set(name, { namespace, index: Number(index) });
         stations.push({ name, network: one.network, isShut: one.isShut, server: server.name, mac, addresses, nextHops });
       } else if (addresses.length > 0) {
         const underlay = [server.underlay.ipv4, server.underlay.ipv6].flatMap((text) => text?.split("/")[0] ?? []);
@@ -112,8 +107,7 @@ export async function openWire(root: string, status: Status, networks: readonly 
   const lab: Lab = { stations, hosts, gateways, served, vnis: [...vnis].sort((a, b) => a - b) };
 
   async function listen(server: string): Promise<{ end(): Promise<string> }> {
-    const [, ...args] = [...ssh(server), `perl -e ${quote(program)} listen ${tunnelPorts.join(",")} ${forgedTunnelByte}`];
-    const child = spawn("ssh", args);
+    const child = spawn("ssh", [...ssh(server), `perl -e ${quote(program)} listen ${tunnelPorts.join(",")} ${forgedTunnelByte}`]);
     let [said, complaint] = ["", ""];
     const isReady = new Promise<void>((resolve) => {
       child.stdout.on("data", (data: Buffer) => {
@@ -152,7 +146,7 @@ export async function openWire(root: string, status: Status, networks: readonly 
             if (frames.length === 0) return [];
             return [`at ${place?.namespace ?? ""} ${place?.index ?? 0}`, ...frames.map((frame) => frame.toString("hex"))];
           });
-        if (lines.length > 0) await run([...ssh(server), `perl -e ${quote(program)} send`], { stdin: lines.join("\n") + "\n" });
+        if (lines.length > 0) await run(["ssh", ...ssh(server), `perl -e ${quote(program)} send`], { stdin: lines.join("\n") + "\n" });
       }),
     );
     for (const ear of ears) {
@@ -166,7 +160,7 @@ export async function openWire(root: string, status: Status, networks: readonly 
     }
     return seen;
   }
-  return { lab, places, send };
+  return { lab, send };
 }
 
 /** Sends the cells and judges; what must arrive is sent once more before it is lost, since one packet may be. */
