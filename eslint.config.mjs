@@ -28,6 +28,12 @@ export default typescript.config(
       ],
     },
   },
+  {
+    // They run before there is anything that understands TypeScript.
+    files: ["**/*.cjs"],
+    languageOptions: { sourceType: "commonjs", globals: { __dirname: "readonly", process: "readonly", setTimeout: "readonly" } },
+    rules: { "@typescript-eslint/no-require-imports": "off" },
+  },
   forbid(
     ["components/net/**/*.ts"],
     [

@@ -29,6 +29,7 @@ export default defineConfig({
           name: "lab",
           include: ["tests/lab/**/*.test.ts"],
           globalSetup: "tests/lab/globalSetup.ts",
+          setupFiles: "tests/support/times.ts",
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 300_000,

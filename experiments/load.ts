@@ -1,15 +1,12 @@
 /** Reading experiments: those of the project, and those that are shipped. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import Ajv from "ajv";
 import { ConfigError, type Fault } from "../components/config/faults";
 import { readYaml } from "../components/config/sources";
 import { nearest, schemaFaults } from "../components/config/validate";
 import { codeRoot } from "../support/project";
-import schema from "./schema.json";
 import type { Experiment } from "./types.gen";
-
-const validate = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true }).compile<Experiment>(schema);
+import * as validators from "./validators";
 
 /** The project's own come first. */
 const folders = (root: string): string[] => [...new Set([join(root, "experiments"), join(codeRoot, "experiments")])];
@@ -35,7 +32,7 @@ export function loadExperiment(root: string, name: string): Experiment {
     throw new ConfigError([{ rule: "experiment-file", path: shown, what: "there is no such experiment", fix }]);
   }
   const data = readYaml(path, shown, faults);
-  if (faults.length === 0) faults.push(...schemaFaults(validate, data, `${shown}: `));
+  if (faults.length === 0) faults.push(...schemaFaults(validators.experiment, data, `${shown}: `));
   if (faults.length > 0) throw new ConfigError(faults);
   return data as Experiment;
 }

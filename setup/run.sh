@@ -20,5 +20,5 @@ case $verb in
   test) exec node_modules/.bin/tsx tests/main.ts "$@" ;;
   soak) exec node_modules/.bin/tsx tests/soak/main.ts "$@" ;;
   bench) exec node_modules/.bin/tsx experiments/benches/main.ts "$@" ;;
-  *) exec node cli/start.mjs "$verb" "$@" ;;
+  *) exec node cli/start.cjs "$verb" "$@" ;;
 esac

@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { build } from "esbuild";
 import { run, tryRun } from "../support/process";
 import { cacheFolder, codeRoot } from "../support/project";
 import { say, step, StepError } from "../support/progress";
@@ -171,28 +170,20 @@ async function ensureCli(): Promise<void> {
   await useOwnToolchain();
 }
 
-/** The offline plugins, bundled into one file so that they start fast. */
-async function ensurePlugins(): Promise<void> {
-  mkdirSync(binFolder, { recursive: true });
-  const bundle = join(binFolder, "plugins.js");
-  await build({
-    entryPoints: [join(codeRoot, "toolchain", "plugins", "main.ts")],
-    bundle: true,
-    platform: "node",
-    target: "node20",
-    outfile: bundle,
-    logLevel: "error",
-  });
+/** The offline plugins. */
+function ensurePlugins(): void {
+  const start = join(codeRoot, "toolchain", "plugins", "start.cjs");
   for (const [name, version] of Object.entries(pluginVersions)) {
     // Installed as Pulumi itself installs plugins: found without a look at PATH, and without a warning.
     const folder = join(pulumiHome, "plugins", `resource-${name}-v${version}`);
     rmSync(folder, { recursive: true, force: true });
     if (onPath(`pulumi-resource-${name}`) !== undefined) continue;
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, `pulumi-resource-${name}`), `#!/bin/sh\nexec node "${bundle}" ${name} "$@"\n`, { mode: 0o755 });
+    writeFileSync(join(folder, `pulumi-resource-${name}`), `#!/bin/sh\nexec node "${start}" ${name} "$@"\n`, { mode: 0o755 });
   }
 }
 
 export async function ensureToolchain(): Promise<void> {
-  await Promise.all([ensureCli(), ensurePlugins()]);
+  ensurePlugins();
+  await ensureCli();
 }

@@ -10,6 +10,9 @@ import { codeRoot } from "./project";
 const links = ["index.ts", "components", "images", "lab", "support", "setup", "cli", "node_modules", "package.json", "tsconfig.json"];
 
 export class Project {
+  /** Hears what each command took. */
+  static onFinished: (words: readonly string[], seconds: number) => void = () => undefined;
+
   constructor(readonly root: string) {}
 
   /** The folder is the same in every run, so that what a killed run left behind is found. */
@@ -54,7 +57,7 @@ export class Project {
   }
 
   flipflap(...words: string[]): Promise<Finished> {
-    return tryRun([join(codeRoot, "bin", "flipflap"), ...words], { cwd: this.root, env: this.environment });
+    return this.timed(["flipflap", ...words], [join(codeRoot, "bin", "flipflap"), ...words]);
   }
 
   /** One that goes on beside the test, to be disturbed. */
@@ -64,7 +67,14 @@ export class Project {
   }
 
   pulumi(...words: string[]): Promise<Finished> {
-    return tryRun(["pulumi", ...words, "--non-interactive", "--color", "never"], { cwd: this.root, env: this.environment });
+    return this.timed(["pulumi", ...words], ["pulumi", ...words, "--non-interactive", "--color", "never"]);
+  }
+
+  private async timed(words: readonly string[], command: readonly string[]): Promise<Finished> {
+    const begin = performance.now();
+    const finished = await tryRun(command, { cwd: this.root, env: this.environment });
+    Project.onFinished(words, (performance.now() - begin) / 1000);
+    return finished;
   }
 
   remove(): void {

@@ -1,16 +1,11 @@
 /** Reading a testbed's policy files, with every fault of their form. */
 import { existsSync, readFileSync } from "node:fs";
-import Ajv from "ajv";
 import type { Fault } from "./faults";
 import { insideProject, outside } from "./sources";
 import { schemaFaults } from "./validate";
 import type { PolicyFile } from "../net/policy/resolve";
-import schema from "../net/policy/schema.json";
 import type { Policies } from "../net/policy/types.gen";
-
-const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true });
-ajv.addVocabulary(["x-instead"]);
-const validate = ajv.compile<Policies>(schema);
+import * as validators from "./validators";
 
 export function readPolicyFile(root: string, path: string, faults: Fault[]): PolicyFile | undefined {
   const full = insideProject(root, path);
@@ -40,7 +35,7 @@ export function readPolicyFile(root: string, path: string, faults: Fault[]): Pol
   }
   // Cilium's examples have one policy without a list, too.
   const list = Array.isArray(data) ? data : [data];
-  const own = schemaFaults(validate, list, path);
+  const own = schemaFaults(validators.policies, list, path);
   faults.push(...own);
   return own.length > 0 ? undefined : { path, policies: list as Policies };
 }

@@ -1,18 +1,8 @@
 /** The schema's faults in the words of faults.ts. */
-import Ajv, { type ErrorObject, type ValidateFunction } from "ajv";
+import type { ErrorObject, ValidateFunction } from "ajv";
 import type { Fault } from "./faults";
 import schema from "./schema.json";
-import type { StackFile, Testbed } from "./types.gen";
-
-const ajv = new Ajv({ allErrors: true, verbose: true, discriminator: true, allowUnionTypes: true });
-// What to write in the place of what other kinds have.
-ajv.addVocabulary(["x-instead"]);
-ajv.addSchema(schema, "testbed");
-
-const validators = {
-  testbed: ajv.getSchema("testbed") as ValidateFunction<Testbed>,
-  stackFile: ajv.getSchema("testbed#/definitions/StackFile") as ValidateFunction<StackFile>,
-};
+import * as validators from "./validators";
 
 /** "/networks/0/mtuBytes" -> "networks.red-net.mtuBytes": a thing that has a name is called by it. */
 export function namedPath(root: unknown, pointer: string): string {
