@@ -5,6 +5,7 @@ import { defaultUplink } from "../components/config/declaration";
 import { formatPrefix } from "../components/net/cidr";
 import { run, tryRun } from "../support/process";
 import { codeRoot, stateFolder } from "../support/project";
+import { layDisk, preparedDisk } from "./disk";
 import { type LabNames, labNames, labsFolder } from "./names";
 import { findOverlaps, type LabRanges, type MachineRoute, managementAddresses, rangesOfSlot, slotsOf, underlayAddresses } from "./ranges";
 import * as servers from "./server";
@@ -172,9 +173,13 @@ export async function start(plan: LabPlan): Promise<LabState> {
   const publicKey = await makeKey(userKey, `flipflap lab ${plan.name}`);
   const facts: Record<string, LabServerFacts> = {};
   const list = serversOf(plan, ranges);
+  const folderOf = (server: servers.LabServer): string => servers.serverFolder(names, server.name);
+  const isNew = list.some((server) => !existsSync(join(folderOf(server), "docker")));
+  const disk = isNew ? await preparedDisk() : undefined;
   for (const server of list) {
-    const folder = servers.serverFolder(names, server.name);
+    const folder = folderOf(server);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (disk !== undefined) await layDisk(disk, folder);
     writeFileSync(join(folder, "number"), String(server.index));
     writeFileSync(join(folder, "authorized_keys"), `${publicKey}\n`);
     const hostKey = await makeKey(join(folder, "host_key"), server.name);

@@ -3,7 +3,7 @@ import { powerCut, powerOn, start, status, stop } from "../../lab/lab";
 import { projectLab } from "../../lab/plan";
 import { readLabState } from "../../lab/state";
 import { runInForeground } from "../../support/process";
-import { codeRoot, projectRoot } from "../../support/project";
+import { cacheFolder, codeRoot, projectRoot } from "../../support/project";
 import { table } from "../table";
 import { jsonOption, UsageError, type Verb } from "../verb";
 
@@ -12,6 +12,8 @@ async function asRootAgain(words: readonly string[]): Promise<number> {
   const keep = ["FLIPFLAP_ROOT", "FLIPFLAP_LAB", "FLIPFLAP_LAB_SLOT"].flatMap((name) =>
     process.env[name] ? [`${name}=${process.env[name]}`] : [],
   );
+  // The images are the user's.
+  keep.push(`XDG_CACHE_HOME=${dirname(cacheFolder())}`);
   // sudo's own PATH may know no node, or an old one.
   keep.push(`PATH=${dirname(process.execPath)}:${process.env.PATH ?? ""}`);
   return runInForeground(["sudo", "-n", "env", ...keep, `${codeRoot}/bin/flipflap`, "lab", ...words], { cwd: projectRoot() });

@@ -1,16 +1,16 @@
 /** The shipped testbed, from nothing and back: up, reach, must-not-reach, up again, break, check, mend, destroy, snapshot equal. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { Checked } from "../../cli/checks";
 import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
+import { onLab } from "../support/onLab";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
 const before = new Map<string, string>();
-const onServer = (server: string, command: string): Promise<string> =>
-  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+const { destroyAll, onServer, withoutImages } = onLab(project);
 
 async function ping(from: string, to: string): Promise<boolean> {
   return (await project.flipflap("exec", from, "--", "ping", "-n", "-c", "1", "-W", "1", to)).code === 0;
@@ -30,8 +30,11 @@ describe("the shipped testbed", () => {
     succeeded(await project.flipflap("lab", "start"));
     // status writes the ssh configuration; nothing is deployed yet, so it is not healthy.
     await project.flipflap("status");
+    await withoutImages("flap");
     for (const server of ["flip", "flap"]) before.set(server, await serverSnapshot(project.root, server));
   });
+
+  afterAll(() => project.flipflap("lab", "stop"));
 
   let status: Status;
   const addressOf = (system: string, family: 4 | 6 = 4): string => {
@@ -91,14 +94,13 @@ describe("the shipped testbed", () => {
     expect(parseChanges(succeeded(await project.pulumi("preview", "-s", "flip"))).same).toBe(38);
   });
 
-  it("attaches a container again after a restart, and within 50 ms of its start", async () => {
+  it("attaches a container again after a restart, at the first try", async () => {
     await onServer("flip", "docker restart -t 0 ff-red-web >/dev/null; sleep 1");
     expect(await ping("red-web", addressOf("red-db"))).toBe(true);
     expect(await wrong()).toEqual([]);
-    const figures = await onServer("flip", "cat /run/flipflap/flip/*.json");
-    const attachedMs = [...figures.matchAll(/"attachedMs":(\d+)/g)].map((match) => Number(match[1])).sort((a, b) => a - b);
-    expect(attachedMs.length).toBe(3);
-    expect(attachedMs[1]).toBeLessThan(50);
+    const figures = await onServer("flip", "cat /run/flipflap/flip/red-web.json");
+    // A second one comes after a second; how fast the first is, the container-start bench says.
+    expect(Number(/"attachedMs":(\d+)/.exec(figures)?.[1])).toBeLessThan(900);
   });
 
   it("works on without its agent, and the agent catches up", async () => {
@@ -280,7 +282,7 @@ describe("the shipped testbed", () => {
   });
 
   it("gives both servers back as they were", async () => {
-    for (const stack of ["flip", "flap"]) succeeded(await project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview"));
+    await destroyAll(["flip", "flap"]);
     for (const [server, snapshot] of before) expect(await serverSnapshot(project.root, server)).toBe(snapshot);
   });
 });

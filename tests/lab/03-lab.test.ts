@@ -36,6 +36,28 @@ describe("the lab", () => {
     expect((await onServer("flip", "hostname")).trim()).toBe("flip");
   });
 
+  it("gives each server our images, and what one does with them is not seen on the other", async () => {
+    // The first may be without: the files before this one prune there.
+    succeeded(await project.flipflap("lab", "stop"));
+    succeeded(await project.flipflap("lab", "start"));
+    await project.flipflap("status");
+    const tools = "$(docker images -q flipflap/tools)";
+    const digest = `docker run --rm --network none ${tools} sha256sum /bin/ping`;
+    const first = await onServer("flap", digest);
+    expect(first).toMatch(/^[0-9a-f]{64}/);
+    await onServer(
+      "flip",
+      `docker run --name writes --network none ${tools} sh -c 'echo none >/bin/ping; chmod 777 /bin/tar; rm /bin/ls'; docker rm writes; docker image rm ${tools}`,
+    );
+    expect((await onServer("flip", "docker images -q flipflap/tools")).trim()).toBe("");
+    expect(await onServer("flap", digest)).toBe(first);
+    expect(await onServer("flap", `docker run --rm --network none ${tools} sh -c 'ls -l /bin/tar'`)).toMatch(/^-rwxr-xr-x/);
+    succeeded(await project.flipflap("lab", "stop"));
+    succeeded(await project.flipflap("lab", "start"));
+    await project.flipflap("status");
+    expect(await onServer("flip", digest)).toBe(first);
+  });
+
   it("accepts keys only, and shows each server's own host key", async () => {
     const ssh = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"];
     const refused = await tryRun([...ssh, "-o", "PubkeyAuthentication=no", `root@${(await addresses()).flip}`, "true"]);

@@ -47,6 +47,7 @@ describe("what is somebody else's", () => {
     await onServer(
       "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.up0.forwarding=1 net.ipv6.conf.up0.forwarding=1",
     );
+    await onServer("docker image rm $(docker images -q flipflap/tools) >/dev/null");
     before = await serverSnapshot(project.root, "flip");
     succeeded(await project.flipflap("up"));
   });
@@ -159,7 +160,6 @@ describe("what is somebody else's", () => {
     succeeded(await up());
     succeeded(await project.pulumi("destroy", "-s", "flip", "--yes", "--skip-preview"));
     expect(await serverSnapshot(project.root, "flip")).toBe(theirs);
-    await onServer("docker image rm $(docker images -q flipflap/tools) >/dev/null");
     project.use("bridge");
   });
 });

@@ -10,7 +10,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"];
 const before = new Map<string, string>();
-const { onServer } = onLab(project);
+const { onServer, withoutImages } = onLab(project);
 
 const expectAsBefore = async (): Promise<void> => {
   for (const server of servers) expect(await serverSnapshot(project.root, server)).toBe(before.get(server));
@@ -50,8 +50,12 @@ describe("a power cut", () => {
     project.use("bridge");
     succeeded(await project.flipflap("lab", "start"));
     await project.flipflap("status");
-    for (const server of servers) before.set(server, await serverSnapshot(project.root, server));
+    for (const server of servers) {
+      await withoutImages(server);
+      before.set(server, await serverSnapshot(project.root, server));
+    }
   });
+  afterAll(() => project.flipflap("lab", "stop"));
   afterAll(() => project.use("bridge"));
 
   it.each(cuts.map((cut, i) => [i + 1, cut.of, cut.server, cut.part] as const))(

@@ -1,4 +1,5 @@
 /** What the offline plugins have in common: a set of resources with a closed set of inputs. */
+import { connect } from "node:net";
 import * as grpc from "@grpc/grpc-js";
 import * as provider from "@pulumi/pulumi/provider";
 
@@ -145,10 +146,16 @@ export async function serve(plugin: Plugin, args: string[]): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => void Promise.resolve(plugin.stop?.()).finally(() => process.exit(0)));
   }
+  const end = (): void => void process.kill(process.pid, "SIGTERM");
   const engine = process.ppid;
   // An engine that is killed says nothing: what it had begun would go on, unseen by the next one.
   setInterval(() => {
-    if (process.ppid !== engine) process.kill(process.pid, "SIGTERM");
+    if (process.ppid !== engine) end();
   }, 100).unref();
+  // One that was killed before we knew who it is does not answer.
+  const [host = "", port] = args[0]?.split(":") ?? [];
+  if (port !== undefined) {
+    const asked = connect({ host, port: Number(port) }, () => asked.destroy()).on("error", end);
+  }
   await provider.main(asProvider(plugin), args);
 }
