@@ -1,7 +1,44 @@
-/** The closing line that CI reads, and the reasons of what was skipped. */
+/** The closing line that CI reads, the reasons of what was skipped, and where the time went. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import type { Reporter, TestModule } from "vitest/node";
+import { table } from "../cli/table";
+import type { CommandTime } from "./support/times";
+
+/** What a command is for; `flipflap lab start` is a start of servers, `pulumi destroy` takes away as `flipflap down` does. */
+const causes: readonly (readonly [cause: string, words: RegExp])[] = [
+  ["up", /^(flipflap|pulumi) (up|preview|refresh)/],
+  ["down", /^(flipflap down|pulumi destroy)/],
+  ["repair", /^flipflap repair/],
+  ["move", /^flipflap move/],
+  ["drift", /^flipflap (drift|check|status)/],
+  ["exec", /^flipflap exec/],
+  ["lab", /^flipflap lab/],
+  ["experiment", /^flipflap (experiment|policy|report)/],
+];
+
+/** Commands that ran at once count each: a row can come to more than its file took. */
+function timesTable(times: readonly CommandTime[], fileSeconds: ReadonlyMap<string, number>): string {
+  const rows = [...fileSeconds].map(([file, whole]) => {
+    const own = times.filter((time) => time.file === file);
+    const of = (words: RegExp): number => own.reduce((sum, time) => sum + (words.test(time.words.join(" ")) ? time.seconds : 0), 0);
+    const seconds = causes.map(([, words]) => of(words));
+    const rest = whole - seconds.reduce((sum, one) => sum + one, 0);
+    return [file, ...[whole, ...seconds, rest].map((one) => (Math.round(one) === 0 ? "" : one.toFixed(0)))];
+  });
+  const sums = ["all", ...rows[0]!.slice(1).map((_, i) => String(rows.reduce((sum, row) => sum + Number(row[i + 1]), 0)))];
+  return table(["FILE", "ALL", ...causes.map(([cause]) => cause.toUpperCase()), "REST"], [...rows, sums]);
+}
 
 export default class CountingReporter implements Reporter {
+  private readonly folder = mkdtempSync(join(tmpdir(), "flipflap-test-times-"));
+  private readonly notes = join(this.folder, "times");
+
+  onInit(): void {
+    process.env.FLIPFLAP_TEST_TIMES = this.notes;
+  }
+
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
     let [passed, failed, skipped] = [0, unhandled.length, 0];
     for (const module of modules) {
@@ -21,6 +58,14 @@ export default class CountingReporter implements Reporter {
         }
       }
     }
+    if (existsSync(this.notes)) {
+      const lines = readFileSync(this.notes, "utf8").trim().split("\n");
+      const times = lines.map((line) => JSON.parse(line) as CommandTime);
+      const inLab = modules.filter(({ moduleId }) => moduleId.includes("/tests/lab/"));
+      const fileSeconds = new Map(inLab.map((module) => [basename(module.moduleId), module.diagnostic().duration / 1000]));
+      if (fileSeconds.size > 0) console.log(`\n${timesTable(times, fileSeconds)}`);
+    }
+    rmSync(this.folder, { recursive: true, force: true });
     console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
   }
 }

@@ -1,11 +1,18 @@
-/** Where the time of lab tests goes: what each command took, kept a line each for the table at the end. */
+/** Where the time of lab tests goes: each command that a test ran, a line each in the file that the reporter names. */
 import { appendFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import { expect } from "vitest";
 import { Project } from "../../support/scratchProject";
 
-Project.onFinished = (words, seconds) => {
-  const file = basename(expect.getState().testPath ?? "");
-  appendFileSync(process.env.FF_TIMES ?? join(tmpdir(), "flipflap-test-times"), `${JSON.stringify({ file, words, seconds })}\n`);
-};
+export interface CommandTime {
+  readonly file: string;
+  readonly words: readonly string[];
+  readonly seconds: number;
+}
+
+const notes = process.env.FLIPFLAP_TEST_TIMES;
+if (notes !== undefined)
+  Project.onFinished = (words, seconds) => {
+    const time: CommandTime = { file: basename(expect.getState().testPath ?? ""), words, seconds };
+    appendFileSync(notes, `${JSON.stringify(time)}\n`);
+  };
