@@ -31,7 +31,10 @@ export default typescript.config(
   {
     // They run before there is anything that understands TypeScript.
     files: ["**/*.cjs"],
-    languageOptions: { sourceType: "commonjs", globals: { __dirname: "readonly", process: "readonly", setTimeout: "readonly" } },
+    languageOptions: {
+      sourceType: "commonjs",
+      globals: { __dirname: "readonly", Buffer: "readonly", process: "readonly", setTimeout: "readonly" },
+    },
     rules: { "@typescript-eslint/no-require-imports": "off" },
   },
   forbid(

@@ -25,7 +25,7 @@ func alias(stack, system, network string) string {
 func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) error {
 	return a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
 		a.dropLeases(s.System, s.Interfaces)
-		if err := a.detachOthers(s, inside); err != nil {
+		if err := a.detachOthers(s, ns, inside); err != nil {
 			return err
 		}
 		if err := a.settleNftables(s, ns); err != nil {
@@ -33,6 +33,9 @@ func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) e
 		}
 		// After what is ours and of another plan is gone: docker (20.10) takes a network for joined whose address met a route in its way.
 		if err := a.joinDocker(ctx, s, c); err != nil {
+			return err
+		}
+		if err := addressList.mustBeFew(ns); err != nil {
 			return err
 		}
 		var waiting error
@@ -61,7 +64,7 @@ func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) e
 
 // detachOthers takes away interfaces that were ours for this system and are not declared any more, or
 // are declared under another name: two that change names would stand in each other's way.
-func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
+func (a *agent) detachOthers(s *spec, ns netns.NsHandle, inside *netlink.Handle) error {
 	wanted, onParents := map[string]string{}, map[string]string{}
 	for _, iface := range s.Interfaces {
 		if iface.Parent != nil {
@@ -70,7 +73,7 @@ func (a *agent) detachOthers(s *spec, inside *netlink.Handle) error {
 			wanted[iface.HostName] = iface.Name
 		}
 	}
-	if err := a.detachFromParents(s, inside, onParents); err != nil {
+	if err := a.detachFromParents(s, ns, inside, onParents); err != nil {
 		return err
 	}
 	links, err := netlink.LinkList()

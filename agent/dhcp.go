@@ -229,6 +229,9 @@ func (a *agent) askOnce(ctx context.Context, l *lease) (wait time.Duration, err 
 		return 0, errNotOurs
 	}
 	err = a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		if err := addressList.mustBeFew(ns); err != nil {
+			return err
+		}
 		link, err := inside.LinkByIndex(l.of.index)
 		if err != nil {
 			return errNotOurs // the next one has a lease of its own

@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"flipflap.local/agent/ila"
-	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/safchain/ethtool"
@@ -106,6 +105,9 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 	}
 	found := &looked{Interfaces: map[string]lookedIface{}, Sysctls: map[string]string{}, Processes: c.processes()}
 	return found, a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		if err := addressList.mustBeFew(ns); err != nil {
+			return err
+		}
 		for _, want := range s.Interfaces {
 			iface, err := a.lookAtInterface(want, inside)
 			if err != nil {
@@ -165,8 +167,7 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 			found.Addresses = append(found.Addresses, address.IPNet.String())
 		}
 	}
-	filter := &netlink.Route{LinkIndex: at.Index, Protocol: kernel.RouteProtocol}
-	routes, err := inside.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
+	routes, err := ourRoutes(inside, device)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,10 @@ func (a *agent) followLinks(ctx context.Context, links <-chan netlink.LinkUpdate
 
 // detachFromParents takes away what sits on devices of the server and is ours, but for what the plan has under the same name
 // in the same network: marks by names.
-func (a *agent) detachFromParents(s *spec, inside *netlink.Handle, keep map[string]string) error {
+func (a *agent) detachFromParents(s *spec, ns netns.NsHandle, inside *netlink.Handle, keep map[string]string) error {
+	if err := linkList.mustBeFew(ns); err != nil {
+		return err
+	}
 	links, err := inside.LinkList()
 	if err != nil {
 		return err
@@ -188,7 +191,7 @@ func (a *agent) detachRunning(s *spec) error {
 	if err != nil || c == nil || !c.State.Running {
 		return nil
 	}
-	err = a.inContainer(c, func(_ netns.NsHandle, inside *netlink.Handle) error { return a.detachFromParents(s, inside, nil) })
+	err = a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error { return a.detachFromParents(s, ns, inside, nil) })
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it went meanwhile
 	}

@@ -92,8 +92,7 @@ func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec, ke
 			return fmt.Errorf("route %s via %s: %w", want.To, want.Via, err)
 		}
 	}
-	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: kernel.RouteProtocol}
-	present, err := inside.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
+	present, err := ourRoutes(inside, link)
 	if err != nil {
 		return err
 	}

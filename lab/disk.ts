@@ -1,13 +1,13 @@
 /**
  * What a new server's dockerd has on its disk: all images that are built here, loaded once and shared by hard links, since
- * dockerd writes to no file of a layer. A server that is handed over with images keeps them.
+ * dockerd changes no content of a layer's file. A server that is handed over with images keeps them.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type BuiltImage, builtImage } from "../images/cache";
 import { type ImageName, images } from "../images/images";
-import { run, tryRun } from "../support/process";
+import { run } from "../support/process";
 import { cacheFolder, codeRoot } from "../support/project";
 import { say, step } from "../support/progress";
 
@@ -15,6 +15,7 @@ const disksFolder = (): string => join(cacheFolder(), "lab-disks");
 
 /** Of dockerd's folder: nothing that belongs to one server. */
 const parts = ["image", "overlay2"];
+const dayMilliseconds = 24 * 3600 * 1000;
 
 function idsOf(disk: string): string[] {
   return readFileSync(join(disk, "ids"), "utf8").trim().split("\n");
@@ -26,33 +27,32 @@ function wholeDisks(): string[] {
   return readdirSync(disksFolder()).flatMap((name) => {
     const [key, pid] = name.split(".");
     if (pid === undefined) return [key ?? ""];
-    if (!existsSync(`/proc/${pid}`)) rmSync(join(disksFolder(), name), { recursive: true, force: true });
+    if (pid !== "refused" && !existsSync(`/proc/${pid}`)) rmSync(join(disksFolder(), name), { recursive: true, force: true });
     return [];
   });
 }
 
-/** Hard links where the file system is the same. */
-async function share(from: string, to: string): Promise<void> {
-  if ((await tryRun(["cp", "-al", from, to])).code === 0) return;
-  rmSync(to, { recursive: true, force: true });
-  await run(["cp", "-a", "--reflink=auto", from, to]);
-}
+const share = (from: string, to: string): Promise<string> => run(["cp", "-al", from, to]);
 
 async function makeDisk(disk: string, wanted: readonly BuiltImage[], older: string | undefined): Promise<void> {
   const folder = `${disk}.${process.pid}`;
-  rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeFileSync(join(folder, "ids"), `${wanted.map(({ id }) => id).join("\n")}\n`);
   const had = older === undefined ? [] : idsOf(older);
   if (older !== undefined) await share(join(older, "docker"), join(folder, "docker"));
   const missing = wanted.filter(({ id }) => !had.includes(id)).map(({ archive }) => archive);
-  await run([
-    ...["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"],
-    ...["sh", join(codeRoot, "lab", "disk.sh"), folder, ...missing],
-  ]);
+  await run(
+    [
+      // Its dockerd ends when we do.
+      ...["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"],
+      ...["sh", join(codeRoot, "lab", "disk.sh"), folder, ...missing],
+    ],
+    // Of nobody else's dockerd, whatever the user's own environment and docker's contexts say.
+    { env: { PATH: process.env.PATH, DOCKER_HOST: "unix:///run/docker.sock" } },
+  );
   for (const name of readdirSync(join(folder, "docker")))
     if (!parts.includes(name)) rmSync(join(folder, "docker", name), { recursive: true, force: true });
-  rmSync(join(folder, "dockerd.log"));
+  for (const name of ["dockerd.log", "etc", "work"]) rmSync(join(folder, name), { recursive: true, force: true });
   if (!parts.every((part) => existsSync(join(folder, "docker", part)))) throw new Error("this dockerd keeps its images elsewhere");
   renameSync(folder, disk);
 }
@@ -67,22 +67,33 @@ export async function preparedDisk(): Promise<string | undefined> {
     .digest("hex")
     .slice(0, 12);
   const disk = join(disksFolder(), key);
-  const whole = wholeDisks();
-  if (whole.includes(key)) return disk;
-  const older = whole.map((name) => join(disksFolder(), name)).find((other) => existsSync(join(other, "ids")));
+  const refused = `${disk}.refused`;
   try {
-    await step("disk with images for new servers", () => makeDisk(disk, wanted, older));
-  } catch (error) {
-    if (!existsSync(disk)) {
-      say(`  -- servers come without images, which are loaded as on real servers: ${(error as Error).message}`);
-      return undefined;
+    const whole = wholeDisks();
+    if (whole.includes(key)) {
+      utimesSync(disk, new Date(), new Date());
+      return disk;
     }
-    // Another lab was faster.
+    if (existsSync(refused)) throw new Error(readFileSync(refused, "utf8"));
+    const older = whole.map((name) => join(disksFolder(), name)).find((other) => existsSync(join(other, "ids")));
+    await step("disk with images for new servers", () => makeDisk(disk, wanted, older));
+    // Another checkout's, with other images, stays while it is in use.
+    for (const other of whole.map((name) => join(disksFolder(), name))) {
+      if (Date.now() - statSync(other).mtimeMs < dayMilliseconds) continue;
+      renameSync(other, `${other}.${process.pid}`);
+      rmSync(`${other}.${process.pid}`, { recursive: true, force: true });
+    }
+    return disk;
+  } catch (error) {
+    if (existsSync(disk)) return disk; // another lab was faster
+    const why = (error as Error).message;
+    // Not again at each start: it takes its time.
+    if (existsSync(disksFolder())) writeFileSync(refused, why);
+    say(`  -- servers come without images, which are loaded as on real servers: ${why} (to try again, remove ${refused})`);
+    return undefined;
   } finally {
     rmSync(`${disk}.${process.pid}`, { recursive: true, force: true });
   }
-  for (const other of whole) rmSync(join(disksFolder(), other), { recursive: true, force: true });
-  return disk;
 }
 
 /** Gives a new server its disk. */

@@ -185,5 +185,9 @@ function ensurePlugins(): void {
 
 export async function ensureToolchain(): Promise<void> {
   ensurePlugins();
-  await ensureCli();
+  const bundle = join(codeRoot, "support", "start", "bundle.cjs");
+  const bundled = ["plugins", "program"].map((name) =>
+    run([process.execPath, "-e", "require(process.argv[1]).bundled(process.argv[2])", bundle, name]),
+  );
+  await Promise.all([ensureCli(), ...bundled]);
 }

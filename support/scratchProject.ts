@@ -15,9 +15,13 @@ export class Project {
 
   constructor(readonly root: string) {}
 
-  /** The folder is the same in every run, so that what a killed run left behind is found. */
+  /** The same in every run, so that what a killed run left behind is found. */
+  static folder(name: string): string {
+    return join(tmpdir(), `flipflap-test-${name}`);
+  }
+
   static make(name: string): Project {
-    const root = join(tmpdir(), `flipflap-test-${name}`);
+    const root = Project.folder(name);
     rmSync(root, { recursive: true, force: true });
     mkdirSync(root, { recursive: true });
     for (const entry of links) symlinkSync(join(codeRoot, entry), join(root, entry));

@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { powerCut, powerOn, start, status, stop } from "../../lab/lab";
 import { projectLab } from "../../lab/plan";
 import { readLabState } from "../../lab/state";
@@ -13,7 +13,7 @@ async function asRootAgain(words: readonly string[]): Promise<number> {
     process.env[name] ? [`${name}=${process.env[name]}`] : [],
   );
   // The images are the user's.
-  keep.push(`XDG_CACHE_HOME=${dirname(cacheFolder())}`);
+  keep.push(`XDG_CACHE_HOME=${resolve(dirname(cacheFolder()))}`);
   // sudo's own PATH may know no node, or an old one.
   keep.push(`PATH=${dirname(process.execPath)}:${process.env.PATH ?? ""}`);
   return runInForeground(["sudo", "-n", "env", ...keep, `${codeRoot}/bin/flipflap`, "lab", ...words], { cwd: projectRoot() });

@@ -1,10 +1,11 @@
 /**
  * Runs a program of ours as one bundled file that V8 has compiled before: from its sources the CLI starts in two seconds,
- * bundled in one, compiled in a few tenths. What an edit makes stale is made anew before it runs.
+ * bundled in one, compiled in a few tenths. An edit of a source counts at the next start. (A new file that stands in the place
+ * of another, as verbs.ts in that of verbs/index.ts, counts when a source is edited.)
  */
 const { spawnSync } = require("node:child_process");
 const { createHash } = require("node:crypto");
-const { readFileSync, renameSync, statSync, writeFileSync } = require("node:fs");
+const { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeFileSync } = require("node:fs");
 const { createRequire } = require("node:module");
 const { join } = require("node:path");
 const { Script } = require("node:vm");
@@ -15,14 +16,21 @@ const folder = join(root, ".flipflap");
 
 /** A source's name and what it looked like. */
 function stamp(file) {
-  const { mtimeMs, size } = statSync(join(root, file));
-  return `${mtimeMs} ${size} ${file}`;
+  const { ctimeMs, mtimeMs, size } = statSync(join(root, file));
+  return `${ctimeMs} ${mtimeMs} ${size} ${file}`;
 }
 
-/** Several may write a file at once, and one may be killed: each puts it in place whole. */
+const digestOf = (content) => createHash("sha256").update(content).digest("hex");
+const digestLength = 64;
+
+/** Several may write a file at once, and one may be killed or lose its power: each puts it in place whole. */
 function put(file, content) {
-  writeFileSync(`${file}.${process.pid}`, content);
-  renameSync(`${file}.${process.pid}`, file);
+  const half = `${file}.${process.pid}`;
+  writeFileSync(half, content);
+  const fd = openSync(half, "r");
+  fsyncSync(fd);
+  closeSync(fd);
+  renameSync(half, file);
 }
 
 function readIf(file) {
@@ -33,40 +41,54 @@ function readIf(file) {
   }
 }
 
+/** A bundle is called by its content: one that is cut off would be a program that declares nothing. */
+const nameOf = (name, content) => `${name}-${digestOf(content).slice(0, 12)}.js`;
+
 /** What was bundled last, where no source has changed since. */
 function fresh(name) {
   const notes = readIf(join(folder, `${name}.sources`));
   if (notes === undefined) return undefined;
   const [file, ...stamps] = notes.toString().split("\n");
   try {
-    if (!stamps.every((line) => stamp(line.split(" ").slice(2).join(" ")) === line)) return undefined;
+    if (stamps.length === 0 || !stamps.every((line) => stamp(line.split(" ").slice(3).join(" ")) === line)) return undefined;
   } catch {
     return undefined; // a source is gone
   }
-  const text = readIf(join(folder, file));
-  return text === undefined ? undefined : { file, text: text.toString() };
+  const content = readIf(join(folder, file));
+  return content === undefined || nameOf(name, content) !== file ? undefined : { file, text: content.toString() };
 }
 
 function bundled(name) {
+  let made;
+  // Another one that bundles meanwhile may take ours away, once.
+  for (let tries = 0; tries < 3; tries++) {
+    const found = fresh(name);
+    if (found !== undefined) return found;
+    // A process of its own: esbuild's plugins do not work while another program is being loaded.
+    made = spawnSync(process.execPath, [join(__dirname, "makeBundle.mjs"), name], { encoding: "utf8" });
+    if (made.status !== 0) break;
+  }
   const found = fresh(name);
   if (found !== undefined) return found;
-  // A process of its own: esbuild's plugins do not work while another program is being loaded.
-  const made = spawnSync(process.execPath, [join(__dirname, "makeBundle.mjs"), name], { encoding: "utf8" });
-  const now = made.status === 0 ? fresh(name) : undefined;
-  if (now === undefined) {
-    const failure = new Error(`${name}: could not be bundled\n${made.error ?? made.stderr}`);
-    failure.stack = failure.message; // the source's line is what matters
-    throw failure;
-  }
-  return now;
+  const failure = new Error(`${name}: could not be bundled\n${made.error ?? (made.stderr || "its sources change all the time")}`);
+  failure.stack = failure.message; // the source's line is what matters
+  throw failure;
 }
 
-/** When the functions that are needed are compiled: at the end, or after a while where somebody else ends the process. */
+/** The compiled code of a file; V8 (11.3) looks at its beginning alone, and dies of what is broken behind. */
+function readCompiled(file) {
+  const content = readIf(file);
+  const code = content?.subarray(digestLength);
+  return code !== undefined && digestOf(code) === content.subarray(0, digestLength).toString() ? code : undefined;
+}
+
+/** At the exit, when the functions in use are compiled; after a second where a signal may end us. */
 function keepCompiled(script, file) {
   const keep = () => {
     process.removeListener("exit", keep);
     try {
-      put(file, script.createCachedData());
+      const code = script.createCachedData();
+      put(file, Buffer.concat([Buffer.from(digestOf(code)), code]));
     } catch {
       // The next one compiles it again.
     }
@@ -77,7 +99,7 @@ function keepCompiled(script, file) {
 
 /** Runs a bundle's text, and gives what it exports. */
 function evaluate(text, filename, compiled) {
-  const cachedData = compiled === undefined ? undefined : readIf(compiled);
+  const cachedData = compiled === undefined ? undefined : readCompiled(compiled);
   const script = new Script(`(function (exports, require, module, __filename, __dirname) {${text}\n})`, { filename, cachedData });
   if (compiled !== undefined && (cachedData === undefined || script.cachedDataRejected === true)) keepCompiled(script, compiled);
   const module = { exports: {} };
@@ -89,11 +111,8 @@ function evaluate(text, filename, compiled) {
 function load(name) {
   const { file, text } = bundled(name);
   // What V8 takes depends on its version and flags too.
-  const engine = createHash("sha256")
-    .update([process.version, process.arch, ...process.execArgv].join(" "))
-    .digest("hex")
-    .slice(0, 8);
+  const engine = digestOf([process.version, process.arch, process.env.NODE_OPTIONS ?? "", ...process.execArgv].join(" ")).slice(0, 8);
   return evaluate(text, join(folder, file), join(folder, `${file}.${engine}.v8`));
 }
 
-module.exports = { evaluate, folder, load, put, root, stamp };
+module.exports = { bundled, evaluate, folder, load, nameOf, put, root, stamp };

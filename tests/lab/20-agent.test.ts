@@ -5,7 +5,7 @@ import { Project, succeeded } from "../../support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
 
 const project = new Project(inject("root"));
-const { changesOfAnotherUp, onServer, inSystem } = onLab(project);
+const { changesOfAnotherUp, destroyAll, onServer, inSystem } = onLab(project);
 
 const bad = "command: [sh, -c, 'ip link add eth0 type bridge; exec sleep 1d'], ";
 const testbed = (systems: string): string => `
@@ -57,7 +57,7 @@ describe("the agent", () => {
     alone = await medianStart();
   });
   afterAll(async () => {
-    for (const stack of ["flap", "flip"]) succeeded(await project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview"));
+    await destroyAll(["flap", "flip"]);
     await restartDocker("rm /etc/docker/daemon.json");
     project.use("bridge");
   });
@@ -69,6 +69,16 @@ describe("the agent", () => {
     await onServer("flip", "docker update --pids-limit 4000 ff-good >/dev/null");
     expect((await project.flipflap("drift")).stdout).toContain("processes: wanted 24, found 4000");
     succeeded(await project.flipflap("repair"));
+    expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+  });
+
+  it("does not read a network that its tenant has filled, and says so", async () => {
+    const fill = "seq 5000 | awk '{ printf \"addr add 10.77.%d.%d/32 dev lo\\n\", $1 / 256, $1 % 256 }' | ip -batch -";
+    succeeded(await inSystem("other", "sh", "-c", fill));
+    expect((await project.flipflap("drift")).stdout).toMatch(/other-attach .*its network holds more than 4096 addresses: take them away/);
+    await onServer("flip", "docker restart -t 0 ff-good >/dev/null");
+    expect(await eventually(async () => (await inSystem("good", "ip", "link", "show", "dev", "eth0")).code === 0)).toBe(true);
+    succeeded(await inSystem("other", "ip", "addr", "flush", "dev", "lo", "to", "10.77.0.0/16"));
     expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
   });
 

@@ -1,20 +1,17 @@
 /** The beginning of one random walk (npm run soak -- --seed 1165): what is declared, done and broken in it ends as declared. */
 import { afterAll, beforeAll, describe, it } from "vitest";
-import { Project } from "../../support/scratchProject";
 import { drawSteps, stepText } from "../soak/world";
 import { Walk } from "../soak/walk";
 
 const steps = drawSteps(1165, 8);
 
 describe("a walk", () => {
-  const project = Project.make("walk");
-  const walk = new Walk(project, () => undefined);
-  beforeAll(() => walk.begin());
-  afterAll(async () => {
-    await project.flipflap("down");
-    await project.flipflap("lab", "stop");
-    project.remove();
+  let walk: Walk;
+  beforeAll(async () => {
+    walk = await Walk.open("walk", () => undefined);
+    await walk.begin();
   });
+  afterAll(() => walk.close());
 
   it.each(steps.map((step, i) => [i + 1, stepText(step), step] as const))("step %i: %s", async (_, __, step) => walk.take(step));
 

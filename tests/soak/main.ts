@@ -6,7 +6,6 @@
 import { parseArgs } from "node:util";
 import { ensureToolchain } from "../../setup/toolchain";
 import { allImages, ensureImages } from "../../setup/images";
-import { Project } from "../../support/scratchProject";
 import { changed, drawSteps, type Step, stepText } from "./world";
 import { Walk } from "./walk";
 
@@ -14,8 +13,7 @@ const say = (line: string): void => console.log(`${new Date().toISOString().slic
 
 /** The error with which a walk of these steps ends; undefined where it does not. */
 async function faultOf(steps: readonly Step[], from = 0): Promise<string | undefined> {
-  const project = Project.make("soak");
-  const walk = new Walk(project, say);
+  const walk = await Walk.open("soak", say);
   try {
     await walk.begin();
     for (const [i, step] of steps.entries()) {
@@ -30,9 +28,7 @@ async function faultOf(steps: readonly Step[], from = 0): Promise<string | undef
   } catch (error) {
     return (error as Error).message;
   } finally {
-    await project.flipflap("down");
-    await project.flipflap("lab", "stop");
-    project.remove();
+    await walk.close();
   }
 }
 

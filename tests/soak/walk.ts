@@ -1,5 +1,5 @@
 /** Takes the steps of a walk on a lab: after each all is as declared, or an error says what gets there, and does. */
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { sleep, tryRun, type Finished } from "../../support/process";
 import { stateFolder } from "../../support/project";
@@ -18,14 +18,34 @@ const testbed = "soak";
 /** What an up takes, roughly: where a fault falls in it. */
 const upMilliseconds = 7_000;
 
+const stateDisk = (root: string): string => join(stateFolder(root), "state");
+
 export class Walk {
   world: World = firstWorld;
   private readonly before = new Map<string, string>();
 
-  constructor(
+  private constructor(
     readonly project: Project,
     private readonly say: (line: string) => void,
   ) {}
+
+  /** Its stacks' states have a small disk of their own, which can be full. */
+  static async open(name: string, say: (line: string) => void): Promise<Walk> {
+    // Of one that was killed.
+    await tryRun(["umount", stateDisk(Project.folder(name))]);
+    const walk = new Walk(Project.make(name), say);
+    const disk = stateDisk(walk.project.root);
+    mkdirSync(disk, { recursive: true });
+    await walk.must("a disk", tryRun(["mount", "-t", "tmpfs", "-o", "size=64m", "flipflap-test", disk]));
+    return walk;
+  }
+
+  async close(): Promise<void> {
+    await this.project.flipflap("down");
+    await this.project.flipflap("lab", "stop");
+    await tryRun(["umount", stateDisk(this.project.root)]);
+    this.project.remove();
+  }
 
   private async must(what: string, finished: Promise<Finished>): Promise<string> {
     const { code, stdout, stderr } = await finished;
@@ -128,13 +148,10 @@ export class Walk {
         await this.onServer(server, "ip link set up0 down");
         return undefined;
       case "disk-full": {
-        // Of the machine that deploys: a disk just as large as the stacks' state is now.
-        const state = join(stateFolder(project.root), "state");
-        const fill =
-          'mkdir "$0.full" && mount -t tmpfs -o size=$(($(du -sk "$0" | cut -f1) + 8))k flipflap-test "$0.full" && cp -a "$0/." "$0.full/" && mount --bind "$0.full" "$0" && umount "$0.full"';
-        await this.must("a full disk", tryRun(["sh", "-c", fill, state]));
-        return async () =>
-          this.must("the disk", tryRun(["sh", "-c", 'cp -a "$0/." "$0.full/" && umount "$0" && rm -rf "$0" && mv "$0.full" "$0"', state]));
+        // Of the machine that deploys: two blocks are left.
+        const fill = 'fallocate -l $(($(df --output=avail -k "$0" | tail -n 1) - 8))k "$0/filler"';
+        await this.must("a full disk", tryRun(["sh", "-c", fill, stateDisk(project.root)]));
+        return async () => rmSync(`${stateDisk(project.root)}/filler`);
       }
       case "second-project": {
         const other = Project.make("soak-second");

@@ -1,9 +1,9 @@
 /** Programs start from one bundled, compiled file: an edit counts at once, and a broken file of ours harms nobody. */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { run } from "../../support/process";
+import { run, sleep } from "../../support/process";
 import { codeRoot } from "../../support/project";
 
 const start = "support/start";
@@ -16,7 +16,11 @@ symlinkSync(join(codeRoot, "node_modules"), join(root, "node_modules"));
 const write = (file: string, text: string): void => writeFileSync(join(root, file), text);
 const say = async (): Promise<string> =>
   (await run(["node", "-e", 'require("./support/start/bundle.cjs").load("cli")'], { cwd: root })).trim();
-const made = (end: string): string[] => readdirSync(join(root, ".flipflap")).filter((file) => file.endsWith(end));
+const newest = (end: string): string =>
+  readdirSync(join(root, ".flipflap"))
+    .filter((file) => file.endsWith(end))
+    .map((file) => join(root, ".flipflap", file))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0] ?? "";
 
 describe("a program of ours", () => {
   it("is what its sources are now, with its schemas compiled", async () => {
@@ -32,23 +36,42 @@ describe("a program of ours", () => {
     );
     expect(await say()).toBe("one false");
     expect(await say()).toBe("one false");
-    expect([made(".js").length, made(".v8").length]).toEqual([1, 1]);
     write("cli/word.ts", 'export const word: string = "three";');
     expect(await say()).toBe("three true");
     write("components/config/schema.json", '{ "type": "string", "minLength": 9 }');
     expect(await say()).toBe("three false");
-    expect([made(".js").length, made(".v8").length]).toEqual([1, 1]);
   });
 
-  it("starts when several start at once, and with a compiled file that is cut off, or another's", async () => {
+  it("takes in an edit that is made while it is bundled", async () => {
+    for (const [i, milliseconds] of [50, 150, 250, 350].entries()) {
+      write("cli/word.ts", `export const word: string = "before ${i}";`);
+      const during = say();
+      await sleep(milliseconds);
+      write("cli/word.ts", `export const word: string = "after ${i}";`);
+      await during;
+      expect(await say()).toBe(`after ${i} false`);
+    }
+  });
+
+  it("starts when several start at once", async () => {
     write("cli/word.ts", 'export const word: string = "four";');
     expect(await Promise.all([say(), say(), say()])).toEqual(["four false", "four false", "four false"]);
-    const [compiled = ""] = made(".v8");
-    truncateSync(join(root, ".flipflap", compiled), 100);
-    expect(await say()).toBe("four false");
-    write(`.flipflap/${compiled}`, "no code");
-    expect(await say()).toBe("four false");
-    expect(made(".v8")).toEqual([compiled]);
+  });
+
+  it("is made anew where its file is cut off, and compiled anew where that file is broken anywhere", async () => {
+    write("cli/word.ts", 'export const word: string = "five";');
+    expect(await say()).toBe("five false");
+    const files = [".js", ".v8"].map((end) => newest(end));
+    for (const file of files) {
+      const whole = readFileSync(file);
+      const middle = Buffer.from(whole);
+      for (let i = 0; i < 64; i++) middle[Math.floor(whole.length / 2) + i]! ^= 0xff;
+      for (const broken of [Buffer.alloc(0), whole.subarray(0, 100), whole.subarray(0, whole.length / 2), middle, Buffer.from("no code")]) {
+        writeFileSync(file, broken);
+        expect(await say()).toBe("five false");
+        expect(readFileSync(file).length).toBeGreaterThan(whole.length / 2);
+      }
+    }
   });
 
   it("names the line where its sources cannot be bundled", async () => {

@@ -146,14 +146,17 @@ export async function serve(plugin: Plugin, args: string[]): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => void Promise.resolve(plugin.stop?.()).finally(() => process.exit(0)));
   }
-  const end = (): void => void process.kill(process.pid, "SIGTERM");
   const engine = process.ppid;
+  const end = (): void => {
+    clearInterval(looking);
+    process.kill(process.pid, "SIGTERM");
+  };
   // An engine that is killed says nothing: what it had begun would go on, unseen by the next one.
-  setInterval(() => {
+  const looking = setInterval(() => {
     if (process.ppid !== engine) end();
   }, 100).unref();
   // One that was killed before we knew who it is does not answer.
-  const [host = "", port] = args[0]?.split(":") ?? [];
+  const [host = "", port] = args.at(-1)?.split(":") ?? [];
   if (port !== undefined) {
     const asked = connect({ host, port: Number(port) }, () => asked.destroy()).on("error", end);
   }
