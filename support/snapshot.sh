@@ -31,7 +31,7 @@ done
 command -v nft >/dev/null && nft list tables 2>/dev/null | sort | while read -r table; do nft -s list $table 2>/dev/null; done
 command -v ipset >/dev/null && ipset list -n 2>/dev/null
 section offloads
-for device in $(ls /sys/class/net); do echo "$device"; ethtool -k "$device" 2>/dev/null; done
+for device in $(ls /sys/class/net); do ethtool -k "$device" 2>/dev/null | sed "s/^/$device /"; done
 section sysctls
 sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'nf_conntrack_count|tcp_mem|udp_mem|\.(stable_secret|max_dgram_qlen)|route\.flush|neigh\.[^.]*\.(gc|base_reachable)|nf_log|tcp_fastopen_key|rt_cache' | sort
 section bpf
@@ -54,5 +54,12 @@ ls -A /var/lib/flipflap /run/flipflap 2>/dev/null
 [ "${1:-}" = server ] || ls -A /srv/flipflap-lab 2>/dev/null
 ls -A /etc /var/lib 2>/dev/null | grep -vE '\.lock$|^mtab|-$'
 section processes
-ps -e -o comm= | grep -xE 'sshd|dockerd|containerd|containerd-shim.*|agent|tini|docker-init|charon|bgpd|zebra|gobgpd|etcd' | sort
+# Those of a lab's servers have namespaces of their own: of them the machine sees which lab's they are.
+labs=${2:-}
+own=$(readlink /proc/self/ns/pid)
+ps -e -o pid=,comm= | while read -r pid name; do
+  if [ -z "$labs" ] || [ "$(readlink "/proc/$pid/ns/pid")" = "$own" ]; then echo "$name"
+  else tr '\0' '\n' <"/proc/$pid/cmdline" | grep -F "$labs/" | sed "s|^|$name |"
+  fi
+done 2>/dev/null | grep -E '^(sshd|dockerd|containerd|containerd-shim.*|agent|tini|docker-init|charon|bgpd|zebra|gobgpd|etcd)( |$)' | sort
 exit 0

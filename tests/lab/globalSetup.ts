@@ -2,13 +2,13 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
-import { machineSnapshot } from "../support/snapshot";
+import { type MachineSnapshot, machineSnapshot } from "../support/snapshot";
 import { Project, succeeded } from "../../support/scratchProject";
 
 declare module "vitest" {
   export interface ProvidedContext {
     root: string;
-    machineBefore: string;
+    machineBefore: MachineSnapshot;
   }
 }
 
@@ -16,11 +16,11 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
   // Another name for another run beside this one.
   const project = Project.make(`lab${process.env.FLIPFLAP_TEST_LAB ?? ""}`);
   succeeded(await project.flipflap("lab", "stop"));
-  const machineBefore = await machineSnapshot();
+  const machineBefore = await machineSnapshot(project.root);
   provide("root", project.root);
   provide("machineBefore", machineBefore);
   mkdirSync(join(project.root, ".flipflap"), { recursive: true });
-  writeFileSync(join(project.root, ".flipflap", "machine-before"), machineBefore);
+  writeFileSync(join(project.root, ".flipflap", "machine-before"), machineBefore.lines.join("\n"));
   return async () => {
     await project.flipflap("down");
     await project.flipflap("lab", "stop");
