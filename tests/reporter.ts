@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import type { Reporter, TestModule } from "vitest/node";
+import type { Reporter, TestCase, TestModule } from "vitest/node";
 import { table } from "../cli/table";
 import type { CommandTime } from "./support/times";
 
@@ -37,6 +37,12 @@ export default class CountingReporter implements Reporter {
 
   onInit(): void {
     process.env.FLIPFLAP_TEST_TIMES = this.notes;
+  }
+
+  /** At once: what a run says at its end is lost where it is ended. */
+  onTestCaseResult(test: TestCase): void {
+    const { state, errors = [] } = test.result();
+    if (state === "failed") for (const { message, diff } of errors) console.log(`failed: ${test.fullName}: ${message}\n${diff ?? ""}`);
   }
 
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
