@@ -29,14 +29,14 @@ export class Walk {
     private readonly say: (line: string) => void,
   ) {}
 
-  /** Its stacks' states have a small disk of their own, which can be full. */
+  /** Its stacks' states have a disk of their own, which can be full; Pulumi keeps a copy of each update there. */
   static async open(name: string, say: (line: string) => void): Promise<Walk> {
     // Of one that was killed.
     await tryRun(["umount", stateDisk(Project.folder(name))]);
     const walk = new Walk(Project.make(name), say);
     const disk = stateDisk(walk.project.root);
     mkdirSync(disk, { recursive: true });
-    await walk.must("a disk", tryRun(["mount", "-t", "tmpfs", "-o", "size=64m", "flipflap-test", disk]));
+    await walk.must("a disk", tryRun(["mount", "-t", "tmpfs", "-o", "size=1g", "flipflap-test", disk]));
     return walk;
   }
 
