@@ -1,7 +1,6 @@
 /** Before and after must be equal: support/snapshot.sh, here and on servers. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect } from "vitest";
 import { formatPrefix } from "../../components/net/cidr";
 import { labNameOf, labNames, labsFolder, shortHash } from "../../lab/names";
 import { rangesOfSlot } from "../../lab/ranges";
@@ -33,10 +32,12 @@ export async function machineSnapshot(root: string): Promise<MachineSnapshot> {
   return { lines: text.split("\n").filter((line) => !marks.some((mark) => line.includes(mark))), hasOthers: others.length > 0 };
 }
 
-export function expectMachineAsBefore(before: MachineSnapshot, now: MachineSnapshot): void {
-  const withoutFolder = (lines: readonly string[]): string =>
-    lines.filter((line) => !(before.hasOthers || now.hasOthers) || !/^\/run\/netns\b|^\.made-run-netns$/.test(line)).join("\n");
-  expect(withoutFolder(now.lines)).toBe(withoutFolder(before.lines));
+/** Both as they can be compared. */
+export function comparable(before: MachineSnapshot, now: MachineSnapshot): { before: string; now: string } {
+  const isLabs = (line: string): boolean => /^\/run\/netns\b|^\.made-run-netns$/.test(line);
+  const text = ({ lines }: MachineSnapshot): string =>
+    lines.filter((line) => !(before.hasOthers || now.hasOthers) || !isLabs(line)).join("\n");
+  return { before: text(before), now: text(now) };
 }
 
 export function serverSnapshot(root: string, server: string): Promise<string> {
