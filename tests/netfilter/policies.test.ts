@@ -30,8 +30,11 @@ let folder: string;
 let agent: string;
 
 const asScript = (script: string): Promise<string> => run(asRoot(["sh", "-s"]), { stdin: `set -eu\n${script}\n` });
-const inRouter = (script: string, ...words: string[]): Promise<string> =>
-  run(asRoot(["ip", "netns", "exec", router, "sh", "-s", ...words]), { stdin: script });
+/** With a /var/lib of its own: over the machine's lie those of labs that run. */
+const inRouter = (script: string, ...words: string[]): Promise<string> => {
+  const alone = ["sh", "-c", 'mkdir -p "$0" && mount --bind "$0" /var/lib && exec sh -s "$@"', join(folder, "lib")];
+  return run(asRoot(["ip", "netns", "exec", router, ...alone, ...words]), { stdin: script });
+};
 
 const places = [...systems, stranger];
 const macOf = (i: number): string => `02:ff:99:00:00:${(i + 1).toString(16).padStart(2, "0")}`;
