@@ -37,8 +37,9 @@ sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'nf_conntrack_count|tcp_mem|
 section bpf
 find /sys/fs/bpf -mindepth 1 2>/dev/null | sort
 section mounts
-# A server of a lab has those of the machine, also what others mount in its temporary folder for a while.
-awk '{print $2, $3}' /proc/mounts | grep -vE '/(overlay2|containers|netns)/|/docker/netns|^/tmp/' | sort
+# A server of a lab has those of the machine at its start; walks and builds of images mount some there for a while.
+[ "${1:-}" = server ] && passing='^/tmp/flipflap-(test|image)-' || passing='^$'
+awk '{print $2, $3}' /proc/mounts | grep -vE '/(overlay2|containers|netns)/|/docker/netns' | grep -vE "$passing" | sort
 section cgroups
 # A lab's server sees those of the whole machine: they are the lab's, and go with it.
 [ "${1:-}" = server ] || find /sys/fs/cgroup -maxdepth 2 -name 'flipflap*' 2>/dev/null | sort
