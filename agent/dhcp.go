@@ -248,7 +248,10 @@ func (a *agent) askOnce(ctx context.Context, l *lease) (wait time.Duration, err 
 		if held == nil {
 			by, err = client.Request(ctx, askRenewal)
 		} else {
-			by, err = client.Renew(ctx, held.by, askRenewal)
+			// No longer than the address is ours: at its end another is asked for at once.
+			until, end := context.WithDeadline(ctx, held.until)
+			by, err = client.Renew(until, held.by, askRenewal)
+			end()
 		}
 		var told *toldAddress
 		if err == nil {
