@@ -20,6 +20,9 @@ export function ownerMark(owner: Owner, name: string): string {
 /** Whose a container is: its value is the stack's name. */
 export const stackLabel = "flipflap.stack";
 
+/** Whose a container is that a host object makes, of which no state knows the ID. */
+export const objectLabel = "flipflap.object";
+
 /** Something on a server that can be looked at. */
 export interface CheckableType<S> {
   readonly type: string;

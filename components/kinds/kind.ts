@@ -95,9 +95,10 @@ export interface Requirement {
 /** Text with secrets in it, by their names. */
 export type SecretText = readonly (string | { readonly secret: string })[];
 
-/** A container of a kind's own, in the server's network namespace or in a network of docker's. */
+/** A container of a kind's own, in the server's network namespace. */
 export interface ContainerPlan {
   readonly container: string;
+  /** Or in this overlay of docker's, to hold it there: without files, folders and capabilities. */
   readonly dockerNetwork?: string;
   readonly image: ImageName;
   readonly command: readonly string[];

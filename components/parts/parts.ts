@@ -2,7 +2,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type ContainerFile, fileMode, renderContainer } from "../host/container";
 import { renderObject, type Site } from "../host/hostObject";
-import { ownerFolder } from "../host/objectType";
+import { objectTypes } from "../host/objects";
+import { declare, type HostObject, ownerFolder } from "../host/objectType";
 import { type ContainerPlan, isContainer, type Part, type SecretText } from "../kinds/kind";
 import type { Server } from "../server";
 
@@ -31,17 +32,23 @@ export const fileOf = ({ path, content }: { readonly path: string; readonly cont
   mode: fileMode(content.some((piece) => typeof piece !== "string")),
 });
 
-function renderPlannedContainer(name: string, plan: ContainerPlan, site: PartsSite, options: PartsOptions): pulumi.Resource {
+function renderPlannedContainer(prefix: string, name: string, plan: ContainerPlan, site: PartsSite, options: PartsOptions): pulumi.Resource {
   const { source, resource } = site.host.image(plan.image);
+  const after = { parent: options.parent, dependsOn: [...options.dependsOn, resource] };
+  const { container, dockerNetwork, command } = plan;
+  if (dockerNetwork !== undefined) {
+    const holder = declare(objectTypes.overlayHolder, "holder", { container, dockerNetwork, command, imageId: source.id });
+    return renderObject(prefix, holder as HostObject, site, after);
+  }
   return renderContainer(
     name,
     {
-      container: plan.container,
+      container,
       image: source,
-      command: plan.command,
+      command,
       labels: {},
       capabilities: plan.capabilities,
-      networkMode: plan.dockerNetwork ?? "host",
+      networkMode: "host",
       files: plan.files.map((file) => fileOf(file, site)),
       ...(plan.folders.length > 0 && {
         folders: plan.folders.map((folder) => ({
@@ -54,7 +61,7 @@ function renderPlannedContainer(name: string, plan: ContainerPlan, site: PartsSi
     },
     site.host.docker,
     site,
-    { parent: options.parent, dependsOn: [...options.dependsOn, resource] },
+    after,
   );
 }
 
@@ -68,7 +75,7 @@ export function renderParts(prefix: string, parts: readonly Part[], site: PartsS
     // A second container has a name of its own.
     const name = isContainer(part) && hasContainer ? `${prefix}-${part.container}` : `${prefix}-container`;
     hasContainer ||= isContainer(part);
-    const resource = isContainer(part) ? renderPlannedContainer(name, part, site, next) : renderObject(prefix, part, site, next);
+    const resource = isContainer(part) ? renderPlannedContainer(prefix, name, part, site, next) : renderObject(prefix, part, site, next);
     made.push(resource);
     before = [resource];
   }

@@ -114,6 +114,7 @@ function objects(name: string): HostObject[] {
     declare(t.overlay, name, { dockerNetwork: name, variant: "iptables", setPrefix: name, offloads: {} }),
     declare(t.swarmManager, name, { address: name, dataPort: 4788 }),
     declare(t.swarmNetwork, name, { dockerNetwork: name, subnet: name, ownRange: name, mtuBytes: 8950 }),
+    declare(t.overlayHolder, name, { container: name, dockerNetwork: name, command: [name], imageId: name }),
     declare(t.swarmNode, name, { manager: name, address: name }),
     declare(t.swarmJoined, name, {}),
     declare(t.ciliumSite, name, { uplink: name, gateway: name, others: [name] }),

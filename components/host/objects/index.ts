@@ -26,6 +26,7 @@ import { neighbours } from "./neighbours";
 import { nic } from "./nic";
 import { offloads } from "./offloads";
 import { overlay } from "./overlay";
+import { overlayHolder } from "./overlayHolder";
 import { route } from "./route";
 import { router } from "./router";
 import { secretFile } from "./secretFile";
@@ -73,6 +74,7 @@ export const objectTypes = {
   nic,
   offloads,
   overlay,
+  overlayHolder,
   route,
   router,
   secretFile,
