@@ -91,7 +91,9 @@ export function operate(
     ...(verb === "up" ? ["--suppress-outputs"] : []),
   ];
   return new Promise((resolve, reject) => {
-    const child = spawn("pulumi", args, { cwd: root, env: pulumiEnvironment(root), stdio: ["ignore", "pipe", "pipe"] });
+    // Written at the end alone: it takes half the time. What is cut off meanwhile is known by what stands on the server.
+    const env = { ...pulumiEnvironment(root), PULUMI_SKIP_CHECKPOINTS: "true" };
+    const child = spawn("pulumi", args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
     const file = createWriteStream(log);
     let output = "";
     const take = (data: Buffer): void => {

@@ -7,25 +7,15 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import type { ServerDeclaration } from "../components/config/declaration";
 import { stackLabel } from "../components/host/objectType";
-import { refuseOthers } from "../components/host/objects/claim";
-import { removeExperimentRules } from "../components/host/objects/experimentRules";
-import { lockedScript } from "../components/host/script";
-import { sh } from "../components/host/sh";
 import { run, sleep, tryRun } from "../support/process";
-import { projectName, stacksFolder, stateFolder } from "../support/project";
+import { stacksFolder, stateFolder } from "../support/project";
 import { say, StepError, step } from "../support/progress";
-import { type Context, runScript, sshCommand } from "./context";
+import { type Context, sshCommand } from "./context";
+import { keepOwed, readNoted, takeAwayUnknown } from "./generation";
+import { markCommands } from "./remake";
+import { removeStrays, settle } from "./strays";
 import { leaseServers } from "./turn";
-import {
-  deployedStack,
-  exportStack,
-  type ExportedStack,
-  failureMark,
-  forgetPending,
-  type PendingOperation,
-  pulumiEnvironment,
-  urnName,
-} from "./pulumi";
+import { exportStack, type ExportedStack, failureMark, forgetPending, type PendingOperation, pulumiEnvironment, urnName } from "./pulumi";
 
 interface Lock {
   readonly file: string;
@@ -102,6 +92,12 @@ function dropCutAttributes(root: string): void {
     const file = join(folder, leaf);
     if (leaf.endsWith(".attrs") && statSync(file).size === 0) rmSync(file, { force: true });
   }
+}
+
+/** Without asking Pulumi, which takes half a second. */
+function hasResources(root: string, stack: string): boolean {
+  const file = join(stacksFolder(root), `${stack}.json`);
+  return existsSync(file) && /"resources":\s*\[\s*\{/.test(readFileSync(file, "utf8"));
 }
 
 /** Without asking Pulumi, which takes half a second; another backend than the project's folder is asked by `repair` only. */
@@ -187,39 +183,6 @@ async function takeAway(context: Context, server: ServerDeclaration, pending: Pe
   }
 }
 
-/** Scripts that go on on the server although their Pulumi is gone: what they make is not there yet. */
-const settleScript = sh`
-  left=300
-  while pgrep -f '^(sudo -n )?sh -s (first|ensure|remove)$' >/dev/null && [ "$left" -gt 0 ]; do
-    left=$((left - 1))
-    sleep 0.1
-  done
-`;
-
-/** Waits for scripts that go on on the server; fails where the server holds another project's stack of this name. */
-async function settle(context: Context, server: ServerDeclaration, script = ""): Promise<string> {
-  const owner = { stack: server.name };
-  const text = `(\nset -e\n${refuseOthers(projectName(context.root), owner).text}\n)\n[ $? = 0 ] || exit 1\n${settleScript.text}\n${script}`;
-  const finished = await runScript(context, server, text);
-  if (finished.code !== 0) throw new StepError(server.name, finished.stderr.trim(), "Mend it and run this again.");
-  return finished.stdout;
-}
-
-/** Containers of the stack by their label, with the ids that its state knows. */
-async function removeStrays(context: Context, server: ServerDeclaration, state: ExportedStack): Promise<string[]> {
-  const known = deployedStack(server.name, state).resources.flatMap(({ id }) => id ?? []);
-  const script = sh`
-    for id in $(docker ps -a -q --no-trunc --filter label=${`${stackLabel}=${server.name}`}); do
-      case " "${known.join(" ")}" " in *" $id "*) continue ;; esac
-      docker inspect -f '{{.Name}}' "$id"
-      docker rm -f -v "$id" >/dev/null
-    done
-  `;
-  const rules = lockedScript({ stack: server.name }, removeExperimentRules);
-  const printed = await settle(context, server, `${script.text}\n(\n${rules})\n`);
-  return printed.split("\n").flatMap((line) => (line.trim() === "" ? [] : [line.trim().replace(/^\//, "")]));
-}
-
 function refuseAlive(stack: string, lock: Lock | undefined): void {
   if (lock === undefined || (lock.hostname === hostname() && !isPulumi(lock.pid))) return;
   throw new StepError(
@@ -229,7 +192,10 @@ function refuseAlive(stack: string, lock: Lock | undefined): void {
   );
 }
 
-async function recoverStack(context: Context, server: ServerDeclaration, thorough: boolean): Promise<void> {
+/** What comes after the recovery: it decides what becomes of what no state knows of. */
+export type Purpose = "up" | "repair" | "down";
+
+async function recoverStack(context: Context, server: ServerDeclaration, purpose: Purpose): Promise<void> {
   const { root } = context;
   const stack = server.name;
   const isElsewhere = process.env.FLIPFLAP_BACKEND_URL !== undefined;
@@ -237,48 +203,55 @@ async function recoverStack(context: Context, server: ServerDeclaration, thoroug
   for (const lock of locks) refuseAlive(stack, lock);
   const wasCut = !isElsewhere && restoreState(root, stack);
   const hasFailed = existsSync(failureMark(root, stack));
-  if (!thorough && !hasFailed && !wasCut && locks.length === 0 && !hasPending(root, stack)) return;
+  const isQuiet = purpose === "up" && !hasFailed && !wasCut && locks.length === 0;
+  if (isQuiet && isElsewhere) return;
+  if (isQuiet && !hasPending(root, stack) && (hasResources(root, stack) || (await readNoted(context, server)).length === 0)) return;
+  const state = await exportStack(root, stack);
+  if (state === undefined) return purpose === "down" ? takeAwayUnknown(context, server) : undefined;
   await endOrphans(root);
   for (const { file } of locks) rmSync(file, { force: true });
-  const state = await exportStack(root, stack);
-  if (state === undefined) return;
   const lock = isElsewhere ? await askBackend(root, stack, state) : undefined;
   refuseAlive(stack, lock);
   if (lock !== undefined)
     await run(["pulumi", "cancel", "--stack", stack, "--yes", "--non-interactive"], { cwd: root, env: pulumiEnvironment(root) });
   const pending = (state.deployment?.pending_operations ?? []).filter(({ type }) => type === "creating");
-  const strays = async (): Promise<string[]> => {
+  const wasKilled = locks.length > 0 || lock !== undefined || wasCut;
+  const work = async (): Promise<string[]> => {
     await settle(context, server);
     for (const one of pending) await takeAway(context, server, one);
     const removed = await removeStrays(context, server, state);
     if ((state.deployment?.pending_operations ?? []).length > 0) await forgetPending(root, stack, state);
-    return removed;
+    if (purpose === "up") await keepOwed(context, server);
+    else await takeAwayUnknown(context, server);
+    // Of what a Pulumi did that was killed, its state says nothing: all is made again by the next up, from wherever it stands.
+    if (wasKilled && purpose !== "down") await markCommands(root, stack);
+    return [...pending.map(({ resource }) => urnName(resource.urn)), ...removed];
   };
-  if (locks.length === 0 && pending.length === 0) {
-    for (const name of await removeStrays(context, server, state)) console.log(`${stack}  ${name}: removed; no state knows of it`);
+  if (!wasKilled && pending.length === 0) {
+    for (const name of await work()) console.log(`${stack}  ${name}: removed; no state knows of it`);
     return;
   }
-  await step(`${stack}: what a killed pulumi left`, strays, (removed) => {
-    const names = pending.map(({ resource }) => urnName(resource.urn));
-    return [...names, ...removed].join(", ") || "its lock";
-  });
+  await step(`${stack}: what a killed pulumi left`, work, (names) => names.join(", ") || "its lock");
 }
 
 /** Whether the stack has, or may have, anything on its server. */
-export async function hasTraces(root: string, stack: string): Promise<boolean> {
+export async function hasTraces(context: Context, server: ServerDeclaration): Promise<boolean> {
+  const { root } = context;
+  const stack = server.name;
   if ((await locksOf(root, stack)).length > 0) return true;
   if (process.env.FLIPFLAP_BACKEND_URL === undefined) restoreState(root, stack);
   const { resources = [], pending_operations: pending = [] } = (await exportStack(root, stack))?.deployment ?? {};
   // Of a stack that a claim refused there are only its components and passwords.
-  return pending.length > 0 || resources.some(({ type }) => /^(command|docker):/.test(type));
+  if (pending.length > 0 || resources.some(({ type }) => /^(command|docker):/.test(type))) return true;
+  return (await readNoted(context, server).catch(() => [])).length > 0;
 }
 
 /**
- * For `up` and `down`: costs nothing where the last Pulumi ended well. Thorough (`repair`): looks at the servers whatever the
- * locks say. The servers are leased before.
+ * Before an `up` it costs nothing where the last Pulumi ended well; `repair` and `down` look at the servers whatever the locks
+ * say. The servers are leased before.
  */
-export async function recover(context: Context, servers: readonly ServerDeclaration[], thorough = false): Promise<void> {
+export async function recover(context: Context, servers: readonly ServerDeclaration[], purpose: Purpose): Promise<void> {
   dropCutAttributes(context.root);
   await leaseServers(context, servers);
-  await Promise.all(servers.map((server) => recoverStack(context, server, thorough)));
+  await Promise.all(servers.map((server) => recoverStack(context, server, purpose)));
 }

@@ -4,28 +4,31 @@
  */
 import type { ServerDeclaration } from "../components/config/declaration";
 import type { ContainerSpec } from "../components/host/objects/container";
+import { generation } from "../components/host/objects/generation";
 import { sh } from "../components/host/sh";
 import { run } from "../support/process";
 import { step } from "../support/progress";
 import { type Checked, checkServer } from "./checks";
 import { type Context, runScript } from "./context";
+import { keepOwed } from "./generation";
 import { exportStack, importStack, pulumiEnvironment, readStack, urnName } from "./pulumi";
+import { removeStrays } from "./strays";
 
 /** Behind the command that made an object: a change of that runs the object's `ensure`, and leaves how it is deleted as it is. */
 const mark = " # not as deployed";
 
 const isCommand = (type: string): boolean => type === "command:remote:Command" || type === "command:local:Command";
 
-/** Marks commands in the state: the next `up` of Pulumi runs them again. */
-export async function markCommands(root: string, stack: string, names: ReadonlySet<string>): Promise<void> {
+/** Marks commands in the state, all where no names are given: the next `up` of Pulumi runs them again. */
+export async function markCommands(root: string, stack: string, names?: ReadonlySet<string>): Promise<void> {
   const state = await exportStack(root, stack);
-  if (state === undefined || names.size === 0) return;
+  if (state?.deployment?.resources === undefined || names?.size === 0) return;
   const marked = <T extends Readonly<Record<string, unknown>> | undefined>(properties: T): T =>
     typeof properties?.create !== "string" || properties.create.endsWith(mark)
       ? properties
       : { ...properties, create: `${properties.create}${mark}` };
   const resources = (state.deployment?.resources ?? []).map((resource) =>
-    isCommand(resource.type) && names.has(urnName(resource.urn))
+    isCommand(resource.type) && names?.has(urnName(resource.urn)) !== false
       ? { ...resource, inputs: marked(resource.inputs), outputs: marked(resource.outputs) }
       : resource,
   );
@@ -63,9 +66,16 @@ async function remakeOn(context: Context, server: ServerDeclaration): Promise<re
   const checks = await checkServer(context, server);
   const wrong = checks.filter(({ type, result }) => type !== "server" && ["missing", "different", "failed", "outdated"].includes(result));
   if (wrong.length === 0) return [];
+  const isUnknown = wrong.some(({ type, result }) => type === generation.type && result === "different");
   const title = `${server.name}: ${wrong.length} of ${checks.length} objects are not as deployed, and are made again`;
   const work = async (): Promise<void> => {
-    await markCommands(context.root, server.name, namesOf(wrong, false));
+    const state = isUnknown ? await exportStack(context.root, server.name) : undefined;
+    if (state !== undefined) {
+      // A later up than the state's was here: one that was cut off and its lock taken away by hand, or the state is an old copy.
+      await removeStrays(context, server, state);
+      await keepOwed(context, server);
+    }
+    await markCommands(context.root, server.name, isUnknown ? undefined : namesOf(wrong, false));
     const started = await startStopped(context, server, wrong);
     // A check that failed says nothing of a container: dockerd may be gone, and the containers not.
     const known = wrong.filter(({ name, result }) => result !== "failed" && !started.has(name));

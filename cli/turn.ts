@@ -40,12 +40,18 @@ const leased = new Set<string>();
  * Before a verb changes servers: each is this process's alone until the verb's end. Refused where another project holds the
  * stack's name there, so that no verb touches what is that one's.
  */
-export async function leaseServers(context: Context, servers: readonly ServerDeclaration[]): Promise<void> {
+export async function leaseServers(
+  context: Context,
+  servers: readonly ServerDeclaration[],
+  /** For the verbs that take over, or give back, what is another project's. */
+  { isAnyProjects = false } = {},
+): Promise<void> {
   const { root } = context;
   const project = projectName(root);
   const lease = async (server: ServerDeclaration): Promise<void> => {
     if (leased.has(server.name)) return;
-    const script = `${refuseOthers(project, { stack: server.name }).text}\n${holdScript(leaseFile, `${holderWords()} of project ${project}`).text}\n`;
+    const refusal = isAnyProjects ? "" : refuseOthers(project, { stack: server.name }).text;
+    const script = `${refusal}\n${holdScript(leaseFile, `${holderWords()} of project ${project}`).text}\n`;
     const refused = await hold(sshCommand(server, shellCommand(server, "")), script, {
       cwd: root,
       onLost: () => say(`  !! ${server.name}: the connection that reserves this server ended; another machine may work on it now`),

@@ -30,10 +30,12 @@ held is gone with it, and its stack's state is forgotten.`,
     if (readLabState(root) !== undefined || plan.servers.length === 0) {
       const declaration = checkedDeclaration(root, readLabState(root), true);
       gone = await departed(root, declaration);
-      const traced = await Promise.all(declaration.servers.map((server) => hasTraces(root, server.name)));
-      const mine = declaration.servers.filter((server, i) => traced[i] === true && !off.includes(server.name));
+      const traced = await Promise.all(
+        declaration.servers.map(async (server) => !off.includes(server.name) && hasTraces({ root, declaration }, server)),
+      );
+      const mine = declaration.servers.filter((_, i) => traced[i] === true);
       // Thoroughly: what a killed experiment left goes too.
-      await recover({ root, declaration }, mine, true);
+      await recover({ root, declaration }, mine, "down");
       const deployed = await Promise.all(declaration.servers.map((server) => readStack(root, server.name)));
       const there = deployed
         .filter((stack) => stack !== undefined && stack.resources.length > 0 && !off.includes(stack.stack))

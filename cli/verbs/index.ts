@@ -1,5 +1,6 @@
 /** The verbs, in the order in which the help shows them. */
 import type { Verb } from "../verb";
+import { adopt } from "./adopt";
 import { capture } from "./capture";
 import { check } from "./check";
 import { doctor } from "./doctor";
@@ -11,6 +12,7 @@ import { graph } from "./graph";
 import { lab } from "./lab";
 import { move } from "./move";
 import { policy } from "./policy";
+import { reclaim } from "./reclaim";
 import { repair } from "./repair";
 import { report } from "./report";
 import { routes } from "./routes";
@@ -28,6 +30,8 @@ export const allVerbs: readonly Verb[] = [
   graph,
   drift,
   repair,
+  reclaim,
+  adopt,
   check,
   move,
   routes,

@@ -2,11 +2,13 @@ import type { ServerDeclaration } from "../../components/config/declaration";
 import { objectType } from "../../components/host/objects";
 import { type DeployedObject, type ObjectType } from "../../components/host/objectType";
 import { objectScript } from "../../components/host/script";
+import { generation } from "../../components/host/objects/generation";
 import { step } from "../../support/progress";
 import { run } from "../../support/process";
 import { type Checked, checkServer } from "../checks";
 import { batchScript, readBatch } from "../batch";
 import { type Context, openContext, runScript } from "../context";
+import { restoreNote } from "../generation";
 import { pulumiEnvironment, readStack, type StackResource, urnName } from "../pulumi";
 import { markCommands, refreshContainers, startStopped } from "../remake";
 import { recover } from "../recovery";
@@ -66,8 +68,9 @@ async function repairServer(context: Context, server: ServerDeclaration, wrong: 
   const objects = deployed.objects.filter(({ name }) => names.has(name));
   await startStopped(context, server, wrong);
   const isPulumis = ({ type }: DeployedObject): boolean => type === "container" || type === "image";
+  if (objects.some(({ type }) => type === generation.type)) await restoreNote(context, server);
   // A secret's new content goes to the other stacks too: an `up` of all hands it out.
-  const scripts = objects.filter((object) => !isPulumis(object) && object.type !== "secretFile");
+  const scripts = objects.filter((object) => "ensure" in objectType(object.type) && object.type !== "secretFile");
   const waits = ({ type }: DeployedObject): boolean => (objectType(type) as ObjectType<unknown>).waits === true;
   await ensureAgain(
     context,
@@ -99,7 +102,7 @@ Exit code 0: all is as deployed afterwards, of stacks that are whole; 3: somethi
     const { servers } = context.declaration;
     const wrongOn = async (server: ServerDeclaration): Promise<Checked[]> =>
       (await checkServer(context, server)).filter((checked) => checked.result !== "ok");
-    await recover(context, servers, true);
+    await recover(context, servers, "repair");
     const before = await Promise.all(servers.map(wrongOn));
     // In a stack that is half made or half destroyed nothing can be as it should be yet.
     const halves = new Set(before.flat().flatMap(({ result, server }) => (result === "unmade" ? [server] : [])));

@@ -5,8 +5,11 @@ import type { AgentStatus } from "../../components/host/objects/attached";
 import { networkMtuBytes } from "../../components/testbed/mtu";
 import { ownContainers, systemContainer } from "../../components/net/names";
 import { planServer, type ServerPlan } from "../../components/testbed/plan";
+import { generation } from "../../components/host/objects/generation";
 import { sh } from "../../components/host/sh";
 import { type Context, openContext, runScript } from "../context";
+import { knownHash } from "../generation";
+import { exportStack } from "../pulumi";
 import { type Observed, observe, observedTables } from "../observations";
 import { kindOf } from "../../components/kinds/registry";
 import { planProbes, type ProbeResult, runProbes } from "../probes";
@@ -21,6 +24,8 @@ interface ServerStatus {
   readonly kernel: string;
   readonly docker: string;
   readonly agent: string;
+  /** An up began here and did not end: the stack's state does not know of it. */
+  readonly isUnfinished: boolean;
   readonly error?: string;
 }
 
@@ -84,7 +89,10 @@ async function serverFacts(
     context.declaration.servers.map(async (server): Promise<ServerStatus> => {
       const plan = plans.get(server.name);
       const own = plan === undefined ? "" : toldScript(plan);
-      const finished = await runScript(context, server, `${factsScript}${attachScript(server)}\n${own}\n`, 20);
+      const owner = { stack: server.name };
+      const noted = sh`printf 'noted %s\n' "$(${generation.check({ hash: "" }, owner, "")})"`.text;
+      const script = `${factsScript}${attachScript(server)}\n${own}\n${noted}\n`;
+      const [finished, state] = await Promise.all([runScript(context, server, script, 20), exportStack(context.root, server.name)]);
       const lines = finished.stdout.split("\n").map((line) => line.split(" "));
       const value = (key: string): string => lines.find(([first]) => first === key)?.[1] ?? "";
       for (const [first, name = "", state = "", address = ""] of lines) {
@@ -97,7 +105,9 @@ async function serverFacts(
         if (trouble !== undefined) troubles.set(system, trouble);
       }
       const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
-      const base = { server: server.name, address: server.address, hub: server.hub };
+      const hash = value("noted");
+      const isUnfinished = hash !== "" && hash !== knownHash(state, server.name);
+      const base = { server: server.name, address: server.address, hub: server.hub, isUnfinished };
       if (finished.code !== 0) return { ...base, state: "no answer", kernel: "", docker: "", agent: "", error: finished.stderr.trim() };
       return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
     }),
@@ -167,7 +177,11 @@ export function statusText(status: Status): string {
       ),
     ),
   ];
-  for (const server of status.servers) if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
+  for (const server of status.servers) {
+    if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
+    if (server.isUnfinished)
+      parts.push(`${server.server}: an up began here and was cut off; flipflap up makes what is declared, flipflap repair goes back`);
+  }
   for (const { server, name, error } of status.systems)
     if (error !== undefined) parts.push(`${server}: ${name} is not attached as declared: ${error}`);
   for (const { server, problems } of status.observed) for (const problem of problems) parts.push(`${server}: ${problem}`);

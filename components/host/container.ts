@@ -5,6 +5,7 @@ import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 import type { ContainerSpec } from "./objects/container";
 import { stackLabel } from "./objectType";
+import { type Script, sh } from "./sh";
 
 interface Folder {
   readonly server: string;
@@ -73,6 +74,12 @@ function foldersOf(folders: readonly Folder[]): Pick<docker.ContainerArgs, "volu
   };
 }
 
+const removal = (container: string, { owner }: Site): Script => sh`
+  if [ "$(docker inspect -f '{{index .Config.Labels "${stackLabel}"}}' ${container} 2>/dev/null)" = ${owner.stack} ]; then
+    docker rm -f -v ${container} >/dev/null
+  fi
+`;
+
 export function renderContainer(
   name: string,
   args: ContainerArgs,
@@ -80,7 +87,7 @@ export function renderContainer(
   site: Site,
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): docker.Container {
-  site.deployed.add({ type: "container", name, spec: containerSpec(args) });
+  site.deployed.add({ type: "container", name, spec: containerSpec(args), identity: [], remove: removal(args.container, site) });
   const labels = { ...args.labels, [stackLabel]: site.owner.stack };
   return new docker.Container(
     name,

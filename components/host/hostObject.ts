@@ -3,7 +3,8 @@ import { remote } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ServerDeclaration } from "../config/declaration";
 import { sshConnection } from "./connection";
-import type { HostObject, Owner } from "./objectType";
+import type { DeployedObject, HostObject, Owner } from "./objectType";
+import type { GenerationEntry } from "./objects/generation";
 import { objectScript, shellCommand } from "./script";
 
 /** Where a component's objects go: the server, its owner mark, and what was made so far, for the stack's outputs. */
@@ -13,8 +14,10 @@ export interface Site {
   readonly deployed: DeployedList;
 }
 
+export type Deployed = DeployedObject & GenerationEntry;
+
 export interface DeployedList {
-  add(object: { readonly type: string; readonly name: string; readonly spec: unknown }): void;
+  add(object: Deployed): void;
 }
 
 /** One resource for one kernel object or atomic table. */
@@ -28,7 +31,8 @@ export function renderObject(
 ): remote.Command {
   const name = `${prefix}-${object.name}`;
   const named = { ...object, name };
-  site.deployed.add({ type: object.type.type, name, spec: object.spec });
+  const remove = object.type.remove(object.spec, site.owner, name);
+  site.deployed.add({ type: object.type.type, name, spec: object.spec, identity: object.type.identity(object.spec), remove });
   return new remote.Command(
     name,
     {

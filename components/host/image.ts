@@ -4,7 +4,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 import { lockedScript, shellCommand } from "./script";
-import { sh } from "./sh";
+import { type Script, sh } from "./sh";
 import { sshConfigPath } from "./sshConfig";
 
 /** Notes that the image is ours, before it comes: one that was there already is somebody's, and stays. */
@@ -13,19 +13,14 @@ function markScript(image: ImageSource, { owner }: Site): string {
 }
 
 /** Takes away our name for it, and with the last name the image. */
-function removeScript(image: ImageSource, { owner }: Site): string {
-  return lockedScript(
-    owner,
-    sh`
-      if [ -e "$folder/saved/"${saved(image)} ]; then
-        if docker image inspect ${image.id} >/dev/null 2>&1 && [ -z "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
-          docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
-        fi
-        forget ${saved(image)}
-      fi
-    `,
-  );
-}
+const removal = (image: ImageSource): Script => sh`
+  if [ -e "$folder/saved/"${saved(image)} ]; then
+    if docker image inspect ${image.id} >/dev/null 2>&1 && [ -z "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
+      docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
+    fi
+    forget ${saved(image)}
+  fi
+`;
 
 const saved = (image: ImageSource): string => `image.${image.id.replace("sha256:", "").slice(0, 12)}`;
 
@@ -45,7 +40,7 @@ export function renderImage(
   const load = sh`${ssh} docker load -q`;
   const onServer = (script: string) => sh`printf %s ${script} | ${ssh} ${shellCommand(site.server, "")}`;
   const name = `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`;
-  site.deployed.add({ type: "image", name, spec: { imageId: image.id } });
+  site.deployed.add({ type: "image", name, spec: { imageId: image.id }, identity: [image.id], remove: removal(image) });
   return new local.Command(
     name,
     {
@@ -53,7 +48,7 @@ export function renderImage(
         // Whole where a layer that is left out is missed after all: another docker may keep its layers otherwise.
         sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || { ${onServer(markScript(image, site))} && { ${archive} $(${ssh} ${layers}) | ${load} 2>/dev/null || ${archive} | ${load}; }; }`
           .text,
-      delete: onServer(removeScript(image, site)).text,
+      delete: onServer(lockedScript(site.owner, removal(image))).text,
       triggers: [image.id],
       addPreviousOutputInEnv: false,
     },

@@ -148,12 +148,12 @@ if [ "$code" != 0 ]; then (remove); exit "$code"; fi
  * Objects of a server are made and removed in parallel, and share the folder of saved values. Every Linux has this folder, only
  * root can open it, so nobody else can keep us waiting, and the kernel's lock on it leaves no file.
  */
-const lock =
+export const takeLock =
   "exec 9</proc/1/fd; flock -w 180 9 || { echo 'another script of flipflap has held the lock of this server for three minutes (/proc/locks names its PID): end it, and run this again' >&2; exit 1; }";
 
 /** A script of its own, which no object is made by. */
 export function lockedScript(owner: Owner, { text }: Script): string {
-  return [prelude(owner, text).text, lock, text, ""].join("\n");
+  return [prelude(owner, text).text, takeLock, text, ""].join("\n");
 }
 
 function body(name: string, text: Script): string {
@@ -167,8 +167,13 @@ function body(name: string, text: Script): string {
  */
 export function objectScript<S>(object: HostObject<S>, owner: Owner): string {
   const { type, spec, name } = object;
-  const [ensure, remove] = [body("ensure", type.ensure(spec, owner, name)), body("remove", type.remove(spec, owner, name))];
-  return [ensure, remove, prelude(owner, ensure, remove).text, firstVerb, type.waits === true ? "" : lock, '"$1"', ""].join("\n");
+  return verbScript(type.ensure(spec, owner, name), type.remove(spec, owner, name), owner, type.waits === true ? "" : takeLock);
+}
+
+/** A script that is called with the verb: first, ensure or remove. */
+export function verbScript(toEnsure: Script, toRemove: Script, owner: Owner, lock = takeLock): string {
+  const [ensure, remove] = [body("ensure", toEnsure), body("remove", toRemove)];
+  return [ensure, remove, prelude(owner, ensure, remove).text, firstVerb, lock, '"$1"', ""].join("\n");
 }
 
 /** A script's stdin is the script; the command names the verb. A user that is not root needs passwordless sudo. */

@@ -32,7 +32,13 @@ export const fileOf = ({ path, content }: { readonly path: string; readonly cont
   mode: fileMode(content.some((piece) => typeof piece !== "string")),
 });
 
-function renderPlannedContainer(prefix: string, name: string, plan: ContainerPlan, site: PartsSite, options: PartsOptions): pulumi.Resource {
+function renderPlannedContainer(
+  prefix: string,
+  name: string,
+  plan: ContainerPlan,
+  site: PartsSite,
+  options: PartsOptions,
+): pulumi.Resource {
   const { source, resource } = site.host.image(plan.image);
   const after = { parent: options.parent, dependsOn: [...options.dependsOn, resource] };
   const { container, dockerNetwork, command } = plan;

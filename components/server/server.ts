@@ -3,6 +3,7 @@ import { remote } from "@pulumi/command";
 import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { dockerProvider, sshConnection } from "../host/connection";
+import type { Generation } from "../host/generation";
 import { renderObject, type Site } from "../host/hostObject";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
@@ -18,6 +19,7 @@ export interface ServerArgs {
   readonly project: string;
   readonly plan: ServerPlan;
   readonly site: Site;
+  readonly generation: Generation;
 }
 
 export class Server extends pulumi.ComponentResource {
@@ -32,6 +34,7 @@ export class Server extends pulumi.ComponentResource {
     super("flipflap:server:Server", name, {}, options);
     const { plan, site } = args;
     const claim = renderObject(name, declare(objectTypes.claim, "claim", { project: args.project }) as HostObject, site, { parent: this });
+    const noted = args.generation.render({ parent: this, dependsOn: [claim] });
     const facts = new remote.Command(
       `${name}-facts`,
       {
@@ -40,7 +43,7 @@ export class Server extends pulumi.ComponentResource {
         stdin: factsScript(plan.requirements, plan.routing, site.owner),
         addPreviousOutputInEnv: false,
       },
-      { parent: this, dependsOn: [claim] },
+      { parent: this, dependsOn: [noted] },
     );
     this.facts = facts.stdout.apply((text) => JSON.parse(text) as unknown);
     this.docker = dockerProvider(site.server, this);

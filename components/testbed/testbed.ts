@@ -2,8 +2,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Agent } from "../agent";
 import { type Declaration, declarationHash, findServer, firstHub } from "../config/declaration";
+import { Generation } from "../host/generation";
 import { renderObject, type Site } from "../host/hostObject";
-import type { DeployedObject } from "../host/objectType";
 import { Nva } from "../nva";
 import { Nve } from "../nve";
 import type { PartsSite } from "../parts";
@@ -32,15 +32,16 @@ export class Testbed extends pulumi.ComponentResource {
     const declared = findServer(declaration, stack);
     if (declared === undefined) throw new Error(`stack ${stack} has no file Pulumi.${stack}.yaml`);
     const plan = planServer(declaration, declared);
-    const objects: DeployedObject[] = [];
-    const site: Site = { server: declared, owner: { stack }, deployed: { add: (object) => objects.push(object) } };
+    const owner = { stack };
+    const generation = new Generation(declared, owner);
+    const site: Site = { server: declared, owner, deployed: generation };
     const parent = { parent: this };
 
     const all = secretsOf(declaration);
     const secrets = new Secrets(`${stack}-secrets`, { declaration, server: declared, all, used: plan.secrets }, parent);
     const secret = (name: string): pulumi.Output<string> => secrets.values[name] ?? pulumi.output("");
 
-    const server = new Server(stack, { root, project, plan, site }, parent);
+    const server = new Server(stack, { root, project, plan, site, generation }, parent);
     const partsSite = { ...site, host: server, secret };
     const authorities = this.authorities(plan, partsSite, server.ready);
     const made = [...authorities.values()].flat();
@@ -54,12 +55,18 @@ export class Testbed extends pulumi.ComponentResource {
     });
     const attached = renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
     for (const { vpn } of systems) vpn?.establish([attached]);
+    generation.seal();
 
     this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.interfaces.flatMap((i) => i.addresses)]));
     this.secrets =
       firstHub(declaration) === declared && Object.keys(secrets.values).length > 0 ? pulumi.secret(pulumi.all(secrets.values)) : undefined;
     // For the CLI, which reads the state: a stack's own outputs are for people.
-    this.registerOutputs({ objects, testbed: declaration.name, declaration: declarationHash(declaration), isLab: declared.isLab });
+    this.registerOutputs({
+      objects: generation.objects,
+      testbed: declaration.name,
+      declaration: declarationHash(declaration),
+      isLab: declared.isLab,
+    });
   }
 
   /** What the edges wait for, by their kinds. */

@@ -106,6 +106,65 @@ describe("after a crash", () => {
     );
   };
 
+  /** Kills an `up` the moment a command on a server prints something. */
+  async function killedWhen(command: string): Promise<void> {
+    const work = up();
+    while ((await onServer("flip", `${command} || true`)).trim() === "") await sleep(50);
+    for (const pid of pulumis()) process.kill(pid, "SIGKILL");
+    expect((await work).code).not.toBe(0);
+  }
+  const declare = (network: string, subnet: string, secret: string): void =>
+    project.write(
+      "testbeds/crash.yaml",
+      testbed
+        .replace(
+          "systems:\n",
+          `  - { name: ${network}, tenant: blue, kind: bridge, mode: router, subnets: { flip: ${subnet}.1.0/24, flap: ${subnet}.2.0/24 } }\nsystems:\n`,
+        )
+        .replace(
+          "secrets: [",
+          ["flip", "flap"]
+            .map(
+              (server) =>
+                `  - { name: on-${server}, tenant: blue, server: ${server}, networks: [{ name: ${network} }], files: [{ path: /etc/more, secret: ${secret} }] }\n`,
+            )
+            .join("") + `secrets: [{ name: ${secret}, length: 20 }, `,
+        ),
+    );
+  const devices = (): Promise<string> => onServer("flip", "ip -br link; ls /var/lib/flipflap/flip/saved; iptables-save");
+  const expectWhole = async (): Promise<void> => expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+
+  it("goes on from a killed up that nobody declares any more: with another declaration, with what was before, and down", async () => {
+    project.write("testbeds/crash.yaml", testbed);
+    succeeded(await up());
+    declare("lost", "10.23", "first");
+    await killedWhen("docker ps -q -f name=ff-on-flip");
+    expect(await devices()).toMatch(/br-lost[\s\S]*10\.23\.1/);
+    expect((await project.flipflap("status")).stdout).toMatch(/^flip: an up began here and was cut off/m);
+    expect((await project.flipflap("drift")).stdout).toMatch(/flip {2}flip-generation \(generation\): different/);
+    declare("found", "10.24", "second");
+    succeeded(await up());
+    await expectWhole();
+    expect(await devices()).not.toMatch(/lost|10\.23/);
+    const [one, other] = await Promise.all(servers.map((server) => onServer(server, `docker exec ff-on-${server} cat /etc/more`)));
+    expect([one, one?.length]).toEqual([other, 20]);
+    // Its addresses only: what has a name of before is another thing under it.
+    declare("found", "10.25", "third");
+    await killedWhen("iptables-save | grep 10.25");
+    expect(succeeded(await project.flipflap("repair"))).toContain(" 0 left");
+    await expectWhole();
+    expect(await devices()).not.toContain("10.25");
+    declare("found", "10.24", "second");
+    succeeded(await up());
+    await expectWhole();
+    declare("last", "10.26", "second");
+    await killedWhen("ls -d /sys/class/net/br-last");
+    project.write("testbeds/crash.yaml", testbed);
+    succeeded(await project.flipflap("repair"));
+    expect(isDone(await destroy())).toBe(true);
+    await expectAsBefore();
+  });
+
   it("goes on after the connection was cut", async () => {
     const work = up();
     while (pulumis().length === 0) await sleep(5);
@@ -236,6 +295,57 @@ describe("after a crash", () => {
       expect((await onServer("flip", "ls /run/flipflap.lease 2>&1 || true")).trim()).toContain("No such file");
     } finally {
       other.remove();
+    }
+  });
+
+  it("gives a server back, and takes one over, where the project and its state are gone for ever", async () => {
+    expect(isDone(await destroy())).toBe(true);
+    const [lost, finder] = [Project.make("second-project"), Project.make("third-project")];
+    for (const one of [lost, finder]) {
+      one.write("testbeds/crash.yaml", testbed);
+      nameAsReal(one, project, "crash");
+    }
+    try {
+      succeeded(await lost.flipflap("up"));
+      const id = lost.read(".flipflap/project").split(" ")[0] ?? "";
+      lost.remove();
+      const containers = await onServer("flip", "docker ps -q");
+      const reclaim = (...words: string[]) => finder.flipflap("reclaim", "--server", "flip", ...words);
+      const shown = await reclaim();
+      expect([shown.code, shown.stdout]).toEqual([
+        3,
+        expect.stringMatching(new RegExp(`flip +flip +${id}[\\s\\S]*2 bridge[\\s\\S]*--project ${id}`)),
+      ]);
+      expect((await reclaim("--project", "nobody")).stderr).toContain("there is no stack of project nobody on flip");
+      // Somebody works there.
+      const lease = onServer("flip", "exec 8>>/run/flipflap.lease; flock 8; echo somebody >&8; sleep 4; rm /run/flipflap.lease");
+      await sleep(1500);
+      expect((await reclaim("--project", id)).stderr).toContain("somebody works on this server");
+      await lease;
+      // Somebody wrote into what root would run.
+      const note = "/var/lib/flipflap/flip/generation";
+      await onServer("flip", `cp -p ${note} /run/kept; sed -i 's/^o1() {/o1() { touch \\/run\\/evil/' ${note}`);
+      expect((await reclaim("--project", id)).stderr).toContain("it is cut off, or was changed; nothing of it is run");
+      await onServer("flip", `cat /run/kept >${note}; rm /run/kept; [ ! -e /run/evil ]`);
+      expect(await onServer("flip", "docker ps -q")).toBe(containers);
+      succeeded(await reclaim("--project", id));
+      expect(await serverSnapshot(project.root, "flip")).toBe(before.get("flip"));
+      // The other server is taken over by a second clone of the project's files, and the first is brought up beside it.
+      expect((await finder.flipflap("up")).stderr).toContain("of another project");
+      const bridge = "cat /sys/class/net/br-near/ifindex";
+      const index = await onServer("flap", bridge);
+      const adopted = await finder.flipflap("adopt", "--project", id);
+      expect([adopted.code, adopted.stdout, adopted.stderr]).toEqual([
+        0,
+        expect.stringContaining("there"),
+        expect.stringContaining("are made anew: token"),
+      ]);
+      expect(await onServer("flap", bridge)).toBe(index);
+      expect((await finder.flipflap("drift")).stdout).toContain(" 0 not as deployed");
+      succeeded(await finder.flipflap("down"));
+      await expectAsBefore();
+    } finally {
+      for (const one of [lost, finder]) one.remove();
     }
   });
 

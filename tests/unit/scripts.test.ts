@@ -218,7 +218,7 @@ function objects(name: string): HostObject[] {
 describe("scripts of host objects", () => {
   it("cover every type", () => {
     const covered = new Set(objects("x").map((object) => object.type.type));
-    expect(Object.keys(objectTypes).filter((type) => !covered.has(type))).toEqual(["container", "image"]);
+    expect(Object.keys(objectTypes).filter((type) => !covered.has(type))).toEqual(["container", "generation", "image"]);
   });
 
   it.each(hostile)("are well-formed with %j", (name) => {

@@ -16,6 +16,7 @@ import { claim } from "./claim";
 import { container } from "./container";
 import { filter } from "./filter";
 import { folder } from "./folder";
+import { generation } from "./generation";
 import { guard } from "./guard";
 import { ilaRegistered } from "./ilaRegistered";
 import { ilaSite } from "./ilaSite";
@@ -64,6 +65,7 @@ export const objectTypes = {
   container,
   filter,
   folder,
+  generation,
   guard,
   ilaRegistered,
   ilaSite,

@@ -1,0 +1,44 @@
+/** What goes on on a server although its Pulumi is gone, and containers of which no state knows. */
+import type { ServerDeclaration } from "../components/config/declaration";
+import { stackLabel } from "../components/host/objectType";
+import { refuseOthers } from "../components/host/objects/claim";
+import { removeExperimentRules } from "../components/host/objects/experimentRules";
+import { lockedScript } from "../components/host/script";
+import { sh } from "../components/host/sh";
+import { projectName } from "../support/project";
+import { StepError } from "../support/progress";
+import { type Context, runScript } from "./context";
+import { deployedStack, type ExportedStack } from "./pulumi";
+
+/** Scripts that go on on the server although their Pulumi is gone: what they make is not there yet. */
+const settleScript = sh`
+  left=300
+  while pgrep -f '^(sudo -n )?sh -s (first|ensure|remove)$' >/dev/null && [ "$left" -gt 0 ]; do
+    left=$((left - 1))
+    sleep 0.1
+  done
+`;
+
+/** Waits for scripts that go on on the server, and runs another then; fails where the server holds another project's stack of this name. */
+export async function settle(context: Context, server: ServerDeclaration, script = "", { isAnyProjects = false } = {}): Promise<string> {
+  const refusal = `(\nset -e\n${refuseOthers(projectName(context.root), { stack: server.name }).text}\n)\n[ $? = 0 ] || exit 1\n`;
+  const text = `${isAnyProjects ? "" : refusal}${settleScript.text}\n${script}`;
+  const finished = await runScript(context, server, text, 900);
+  if (finished.code !== 0) throw new StepError(server.name, finished.stderr.trim(), "Mend it and run this again.");
+  return finished.stdout;
+}
+
+/** Containers of the stack by their label, with the ids that its state knows. */
+export async function removeStrays(context: Context, server: ServerDeclaration, state: ExportedStack): Promise<string[]> {
+  const known = deployedStack(server.name, state).resources.flatMap(({ id }) => id ?? []);
+  const script = sh`
+    for id in $(docker ps -a -q --no-trunc --filter label=${`${stackLabel}=${server.name}`}); do
+      case " "${known.join(" ")}" " in *" $id "*) continue ;; esac
+      docker inspect -f '{{.Name}}' "$id"
+      docker rm -f -v "$id" >/dev/null
+    done
+  `;
+  const rules = lockedScript({ stack: server.name }, removeExperimentRules);
+  const printed = await settle(context, server, `${script.text}\n(\n${rules})\n`);
+  return printed.split("\n").flatMap((line) => (line.trim() === "" ? [] : [line.trim().replace(/^\//, "")]));
+}
