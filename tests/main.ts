@@ -1,13 +1,38 @@
-/** npm test: set-up, checks, then all tests; `npm test -- tests/unit` runs some. */
+/**
+ * npm test: set-up, checks, then all tests; `npm test -- tests/unit` runs some, `npm test -- --changed [COMMIT]` those that what was
+ * changed since can break.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { allImages, ensureImages, imagesOf } from "../setup/images";
 import { ensureToolchain } from "../setup/toolchain";
 import { loadDeclaration } from "../components/config/load";
 import { runInForeground } from "../support/process";
 import { codeRoot } from "../support/project";
 import { step } from "../support/progress";
-import { tryRun } from "../support/process";
+import { run, tryRun } from "../support/process";
+import { chooseTests } from "./support/changed";
 
-async function main(argv: readonly string[]): Promise<number> {
+const fastFolders = ["unit", "errors", "preview", "plugins", "bpf", "netfilter"].map((folder) => `tests/${folder}`);
+
+/** The words for vitest, and what is left out said. */
+async function wordsOfChange(commit: string): Promise<string[]> {
+  const git = async (...words: string[]): Promise<string[]> =>
+    (await run(["git", ...words], { cwd: codeRoot })).split("\n").filter((line) => line !== "");
+  const changed = [...(await git("diff", "--name-only", commit)), ...(await git("ls-files", "--others", "--exclude-standard"))];
+  const textsOf = (folder: string, ending: string): [name: string, text: string][] =>
+    readdirSync(join(codeRoot, folder))
+      .filter((leaf) => leaf.endsWith(ending))
+      .map((leaf) => [leaf.slice(0, -ending.length), readFileSync(join(codeRoot, folder, leaf), "utf8")]);
+  const lab = textsOf("tests/lab", ".test.ts").map(([name, text]) => ({ file: `tests/lab/${name}.test.ts`, text }));
+  const { run: chosen, leftOut } = chooseTests(changed, lab, new Map(textsOf("testbeds", ".yaml")));
+  console.log(`changed since ${commit}: ${changed.length} files; the fast tests and ${chosen.length} of ${lab.length} lab tests run`);
+  if (leftOut.length > 0) console.log(`left out, for they use nothing of it: ${leftOut.join(", ")}`);
+  return [...fastFolders, ...chosen];
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  const argv = words[0] === "--changed" ? await wordsOfChange(words[1] ?? "HEAD") : words;
   // Previews of all testbeds ask for all images.
   const fast = argv.length > 0 && argv.every((word) => /tests\/(unit|errors|bpf)/.test(word));
   const { declaration } = loadDeclaration(codeRoot, undefined, false);
