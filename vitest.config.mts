@@ -16,6 +16,7 @@ export default defineConfig({
       {
         test: {
           name: "fast",
+          setupFiles: "tests/support/retry.ts",
           include: ["tests/{unit,errors,preview,plugins,bpf,netfilter}/**/*.test.ts"],
           testTimeout: 30_000,
           // Every shipped testbed is registered in a hook.
@@ -29,7 +30,7 @@ export default defineConfig({
           name: "lab",
           include: ["tests/lab/**/*.test.ts"],
           globalSetup: "tests/lab/globalSetup.ts",
-          setupFiles: "tests/support/times.ts",
+          setupFiles: ["tests/support/times.ts", "tests/support/retry.ts"],
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 300_000,

@@ -31,28 +31,33 @@ function timesTable(times: readonly CommandTime[], fileSeconds: ReadonlyMap<stri
   return table(["FILE", "ALL", ...causes.map(([cause]) => cause.toUpperCase()), "REST"], [...rows, sums]);
 }
 
+const isRetried = (test: TestCase): boolean => (test.diagnostic()?.retryCount ?? 0) > 0;
+
 export default class CountingReporter implements Reporter {
   private readonly folder = mkdtempSync(join(tmpdir(), "flipflap-test-times-"));
   private readonly notes = join(this.folder, "times");
 
   onInit(): void {
     process.env.FLIPFLAP_TEST_TIMES = this.notes;
+    process.env.FLIPFLAP_TEST_RETRY = join(this.folder, "retried");
   }
 
   /** At once: what a run says at its end is lost where it is ended. */
   onTestCaseResult(test: TestCase): void {
     const { state, errors = [] } = test.result();
+    if (isRetried(test)) console.log(`retried: ${test.fullName}: ${errors[0]?.message ?? ""}\n${errors[0]?.diff ?? ""}`);
     if (state === "failed") for (const { message, diff } of errors) console.log(`failed: ${test.fullName}: ${message}\n${diff ?? ""}`);
   }
 
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
-    let [passed, failed, skipped] = [0, unhandled.length, 0];
+    let [passed, failed, skipped, retried] = [0, unhandled.length, 0, 0];
     for (const module of modules) {
       const tests = [...module.children.allTests()];
       // A file that did not load has no tests to count.
       if (module.state() === "failed" && tests.every((test) => test.result().state !== "failed")) failed++;
       for (const test of tests) {
         const state = test.result().state;
+        if (isRetried(test)) retried++;
         if (state === "passed") passed++;
         else if (state === "failed") failed++;
         else {
@@ -71,6 +76,8 @@ export default class CountingReporter implements Reporter {
       const fileSeconds = new Map(inLab.map((module) => [basename(module.moduleId), module.diagnostic().duration / 1000]));
       if (fileSeconds.size > 0) console.log(`\n${timesTable(times, fileSeconds)}`);
     }
+    // At most one a run (support/retry.ts).
+    console.log(`\n${retried} of these tests failed once and ${retried === 1 ? "was" : "were"} tried again`);
     rmSync(this.folder, { recursive: true, force: true });
     console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
   }
