@@ -140,6 +140,8 @@ export interface SharedParts {
   readonly joints: readonly Part[];
   /** What an `up` waits for; nothing waits for it. */
   readonly settled: readonly HostObject[];
+  /** Made after the server's systems, so that it goes before the first of them does. */
+  readonly parting?: HostObject;
 }
 
 /** How a member's interface is joined to the network on its server. */

@@ -54,6 +54,8 @@ export class Testbed extends pulumi.ComponentResource {
       return new TenantSystem(system.system.name, { plan: system, server, site: partsSite, secret, after }, parent);
     });
     const attached = renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
+    for (const { kind, shared } of plan.kinds)
+      if (shared.parting !== undefined) renderObject(`${kind}_edge`, shared.parting, site, { parent: this, dependsOn: [attached] });
     for (const { vpn } of systems) vpn?.establish([attached]);
     generation.seal();
 

@@ -1,4 +1,4 @@
-/** npm run bench -- [link|evpn|ila|ila-registry|policies|guard|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] */
+/** npm run bench -- [link|evpn|ila|ila-registry|policies|guard|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] [--counts N,N] */
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -19,6 +19,8 @@ export interface BenchOptions {
   readonly rounds: number;
   readonly seconds: number;
   readonly seed: number;
+  /** Of systems, where a bench goes along them. */
+  readonly counts: readonly number[];
   readonly file: string;
   readonly say: (line: string) => void;
 }
@@ -38,7 +40,7 @@ const benches = {
   setup: benchSetup,
 };
 
-const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds N] [--seconds N] [--seed N]
+const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds N] [--seconds N] [--seed N] [--counts N,N]
 
   link      server to server and kind bridge in its modes: one TCP stream, TCP_RR on one core
   evpn      kind evpn: the same, part by part; how fast a system is known elsewhere; 20,000 routes
@@ -49,7 +51,7 @@ const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds 
   macvlan   kind macvlan across servers: one TCP stream, TCP_RR on one core
   vpn       report S4's testbed: its tunnels, and up until all of them carry packets
   vpn-star  50 gateways on one server: the same, boot, and the memory of each
-  scale     10 to 300 systems on one server: up, drift, destroy, beside bare docker
+  scale     10 to 1,000 systems (--counts) on one server, and on two: up, drift, destroy, beside bare docker
   commands  an unchanged preview, a second npm run up, flipflap check
   setup     npm run up in a fresh clone with an empty HOME (minutes)
 
@@ -63,6 +65,7 @@ async function main(argv: readonly string[]): Promise<void> {
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "4" },
       seed: { type: "string" },
+      counts: { type: "string", default: "10,30,100,300,1000" },
       help: { type: "boolean" },
     },
   });
@@ -85,6 +88,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const options: BenchOptions = {
     rounds: Number(values.rounds),
     seconds: Number(values.seconds),
+    counts: values.counts.split(",").map(Number),
     seed: Number(values.seed ?? Date.now() % 100_000),
     file: join(codeRoot, "results", `bench-${new Date().toISOString().replaceAll(":", "-").slice(0, 19)}.jsonl`),
     say: (line) => console.error(`  .. ${line}`),

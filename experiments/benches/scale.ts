@@ -2,6 +2,7 @@
 import { performance } from "node:perf_hooks";
 import { checkedDeclaration } from "../../components/testbed/check";
 import { findImage } from "../../images/find";
+import { operate } from "../../cli/pulumi";
 import { readLabState } from "../../lab/state";
 import { Project, succeeded } from "../../support/scratchProject";
 import { machineConditions } from "../runner/conditions";
@@ -10,7 +11,6 @@ import type { BenchOptions } from "./main";
 import { Site } from "../site";
 
 const server = "flip";
-const counts = [10, 30, 100, 300];
 /** `docker run` at once; the fastest of these is the baseline. */
 const parallelisms = [2, 4, 8];
 
@@ -74,7 +74,7 @@ async function measureLiving(project: Project, options: BenchOptions): Promise<v
 
 export async function benchScale(options: BenchOptions): Promise<void> {
   const project = Project.make("bench");
-  const use = (count: number): void => project.write("testbeds/scale.yaml", testbed(count));
+  const use = (count: number, others = 0): void => project.write("testbeds/scale.yaml", testbed(count, others));
   project.use("scale");
   use(1);
   try {
@@ -83,8 +83,12 @@ export async function benchScale(options: BenchOptions): Promise<void> {
     const site = new Site(project.root, checkedDeclaration(project.root, readLabState(project.root), true));
     const { id } = findImage(project.root, "tools");
     const parallelism = await bestParallelism(site, id);
-    const up = () => project.pulumi("up", "-s", server, "--yes", "--skip-preview", "--suppress-outputs");
-    for (const count of counts) {
+    // As flipflap's verbs call it.
+    const up = async (...stacks: string[]): Promise<void> => {
+      const ended = await Promise.all(stacks.map((stack) => operate(project.root, "up", stack, () => undefined)));
+      for (const { code, output } of ended) if (code !== 0) throw new Error(output.slice(-2000));
+    };
+    for (const count of options.counts) {
       const figures = new Map<string, number[]>();
       const note = (name: string, value: number): void => void figures.set(name, [...(figures.get(name) ?? []), value]);
       const figure = (name: string): number => figures.get(name)?.at(-1) ?? Number.NaN;
@@ -113,14 +117,24 @@ export async function benchScale(options: BenchOptions): Promise<void> {
             up: async () => {
               const before = await usedMiB(site);
               use(count + 1);
-              succeeded(await up());
+              await up(server);
               note("flipflap MiB", ((await usedMiB(site)) - before) / count);
             },
-            "up again": async () => void succeeded(await up()),
+            "up again": () => up(server),
             drift: async () => void succeeded(await project.flipflap("drift")),
             destroy: async () => {
               use(1);
-              succeeded(await up());
+              await up(server);
+            },
+          }),
+          timed("pulumi up of two servers, half of them each", {
+            up: async () => {
+              use(count / 2 + 1, count / 2);
+              await up(server, "flap");
+            },
+            destroy: async () => {
+              use(1);
+              await up(server, "flap");
             },
           }),
         ],

@@ -119,6 +119,7 @@ function objects(name: string): HostObject[] {
     declare(t.swarmJoined, name, {}),
     declare(t.ciliumSite, name, { uplink: name, gateway: name, others: [name] }),
     declare(t.ciliumNetwork, name, { dockerNetwork: name, subnet: name, nobody: name }),
+    declare(t.ciliumParting, name, {}),
     declare(t.ciliumPolicy, name, { leaf: name, policies: [JSON.stringify({ labels: [name] })] }),
     declare(t.folder, name, { folder: name }),
     declare(t.unreachable, name, { to: name }),

@@ -10,6 +10,7 @@ import { bridgeGuard } from "./bridgeGuard";
 import { bridgePort } from "./bridgePort";
 import { certificates } from "./certificates";
 import { ciliumNetwork } from "./ciliumNetwork";
+import { ciliumParting } from "./ciliumParting";
 import { ciliumPolicy } from "./ciliumPolicy";
 import { ciliumSite } from "./ciliumSite";
 import { claim } from "./claim";
@@ -59,6 +60,7 @@ export const objectTypes = {
   bridgePort,
   certificates,
   ciliumNetwork,
+  ciliumParting,
   ciliumPolicy,
   ciliumSite,
   claim,

@@ -15,7 +15,7 @@ import { observations } from "./observations";
 import { ciliumEnforcer, importedBy, isPoliced, selectorsOf } from "./policies";
 import { ciliumRules } from "./rules";
 
-const { ciliumNetwork, ciliumPolicy, ciliumSite } = objectTypes;
+const { ciliumNetwork, ciliumParting, ciliumPolicy, ciliumSite } = objectTypes;
 
 type Context = NetworkContext<CiliumNetwork>;
 
@@ -154,6 +154,7 @@ function shared(context: KindContext<CiliumNetwork>): SharedParts {
     edge: [site, agentContainer(first), pluginContainer],
     joints: isPoliced(declaration) ? [policy] : [],
     settled: [],
+    parting: declare(ciliumParting, "parting", {}) as HostObject,
   };
 }
 
