@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,7 +71,8 @@ func (a *agent) run(ctx context.Context) error {
 		}
 	}
 	a.wake = wake
-	if err := watchFolder(a.specsDir, wake); err != nil {
+	specs := changedNames{news: make(chan struct{}, 1)}
+	if err := watchFolder(a.specsDir, specs.add); err != nil {
 		return err
 	}
 	go a.followKinds(ctx, wake)
@@ -111,6 +114,8 @@ func (a *agent) run(ctx context.Context) error {
 			a.tell("swarm", a.joinSwarm(ctx))
 			a.ila.Again()
 			a.reconcileAll(ctx)
+		case <-specs.news:
+			a.reconcileSome(ctx, specs.take(), wake)
 		case <-again.C:
 			a.ila.FollowUplink()
 			a.tell("swarm", a.joinSwarm(ctx))
@@ -138,7 +143,7 @@ func (a *agent) followKinds(ctx context.Context, wake func()) {
 		if now.Ino == watched {
 			continue
 		}
-		if err := watchFolder(a.kindsDir(), wake); err != nil {
+		if err := watchFolder(a.kindsDir(), func([]string) { wake() }); err != nil {
 			log.Print(err)
 			continue
 		}
@@ -387,8 +392,72 @@ func (a *agent) allTried() []attachStatus {
 	return all
 }
 
-// watchFolder calls changed whenever a file of the folder is put in place or taken away.
-func watchFolder(folder string, changed func()) error {
+// changedNames collects files of a folder until somebody takes them.
+type changedNames struct {
+	mu    sync.Mutex
+	names map[string]bool
+	news  chan struct{}
+}
+
+func (c *changedNames) add(names []string) {
+	c.mu.Lock()
+	if c.names == nil {
+		c.names = map[string]bool{}
+	}
+	for _, name := range names {
+		c.names[name] = true
+	}
+	c.mu.Unlock()
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
+func (c *changedNames) take() map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := c.names
+	c.names = nil
+	return names
+}
+
+// reconcileSome looks at the systems whose specs came, changed or went, and at no others: of a hundred that come one after the
+// other each would be asked for a hundred times.
+func (a *agent) reconcileSome(ctx context.Context, names map[string]bool, wake func()) {
+	a.ila.Again()
+	for name := range names {
+		system, isSpec := strings.CutSuffix(name, ".json")
+		if !isSpec || strings.HasPrefix(name, ".") {
+			continue
+		}
+		path, is := a.specPath(system)
+		if !is {
+			continue
+		}
+		if _, err := os.Stat(path); err == nil {
+			a.again(ctx, system)
+			continue
+		}
+		old := a.knownSpec(system)
+		if old == nil || old.isByHand {
+			a.again(ctx, system)
+			continue
+		}
+		a.systems.add(system, func() {
+			if _, err := os.Stat(path); err != nil {
+				a.takeBack(system, old)
+			}
+		})
+	}
+	// More came than the kernel keeps.
+	if names[""] {
+		wake()
+	}
+}
+
+// watchFolder gives the names of files that are put in place or taken away; an empty one where some were lost.
+func watchFolder(folder string, changed func(names []string)) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
 		return err
@@ -399,12 +468,30 @@ func watchFolder(folder string, changed func()) error {
 	go func() {
 		buffer := make([]byte, 64*1024)
 		for {
-			if _, err := unix.Read(fd, buffer); err != nil && err != unix.EINTR {
+			n, err := unix.Read(fd, buffer)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
 				log.Printf("watching %s: %v", folder, err)
 				return
 			}
-			changed()
+			changed(namesOf(buffer[:n]))
 		}
 	}()
 	return nil
+}
+
+// namesOf gives the names in inotify's events: struct inotify_event, and a name that ends with zeros.
+func namesOf(events []byte) []string {
+	var names []string
+	for len(events) >= unix.SizeofInotifyEvent {
+		end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:16]))
+		if end > len(events) {
+			break
+		}
+		names = append(names, strings.TrimRight(string(events[unix.SizeofInotifyEvent:end]), "\x00"))
+		events = events[end:]
+	}
+	return names
 }

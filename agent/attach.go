@@ -65,6 +65,10 @@ func (a *agent) attach(ctx context.Context, s *spec, c *container, fresh bool) e
 // detachOthers takes away interfaces that were ours for this system and are not declared any more, or
 // are declared under another name: two that change names would stand in each other's way.
 func (a *agent) detachOthers(s *spec, ns netns.NsHandle, inside *netlink.Handle) error {
+	// Of a container that has just started, without asking for all devices of the server.
+	if onlyLoopback.mustBeFew(ns) == nil {
+		return nil
+	}
 	wanted, onParents := map[string]string{}, map[string]string{}
 	for _, iface := range s.Interfaces {
 		if iface.Parent != nil {

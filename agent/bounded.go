@@ -19,8 +19,10 @@ type limitedList struct {
 }
 
 var (
-	linkList    = limitedList{"interfaces", unix.RTM_GETLINK, 1 << 10}
-	addressList = limitedList{"addresses", unix.RTM_GETADDR, 1 << 12}
+	linkList = limitedList{"interfaces", unix.RTM_GETLINK, 1 << 10}
+	// A network in which nobody has made anything yet.
+	onlyLoopback = limitedList{"interfaces", unix.RTM_GETLINK, 1}
+	addressList  = limitedList{"addresses", unix.RTM_GETADDR, 1 << 12}
 )
 
 // Of our own protocol; a system that is a router may have as many others as it has.

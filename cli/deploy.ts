@@ -1,24 +1,33 @@
 /** Bringing stacks up and down, all at once where nothing forbids it. */
 import { existsSync, readdirSync } from "node:fs";
-import { type Declaration, firstHub } from "../components/config/declaration";
+import { type Declaration, findServer, firstHub } from "../components/config/declaration";
 import { secretResource } from "../components/net/names";
 import { secretsOf } from "../components/testbed/secrets";
 import { readLabState } from "../lab/state";
 import { stacksFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
 import { restoreState } from "./recovery";
-import { type Changes, changesText, diagnostics, operate, parseChanges, readStack, urnName } from "./pulumi";
+import type { Context } from "./context";
+import { settleNotes } from "./generation";
+import { type Changes, changesText, diagnostics, exportStack, operate, parseChanges, readStack, unchanged, urnName } from "./pulumi";
 
-export async function operateStack(root: string, verb: "up" | "destroy", stack: string): Promise<Changes> {
+export async function operateStack(context: Context, verb: "up" | "destroy", stack: string): Promise<Changes> {
+  const { root } = context;
+  const server = findServer(context.declaration, stack);
   const title = `${verb === "up" ? "pulumi up" : "pulumi destroy"} -s ${stack}`;
   return step(
     title,
     async (show) => {
       let done = 0;
+      const before = await exportStack(root, stack);
       const operation = await operate(root, verb, stack, (line) => {
         if (/\b(created|updated|deleted|replaced)\b/.test(line)) show(`${++done} done`);
       });
-      if (operation.code === 0) return parseChanges(operation.output);
+      if (operation.code === 0) {
+        const changes = parseChanges(operation.output);
+        if (verb === "up" && server !== undefined && changesText(changes) !== unchanged) await settleNotes(context, server, before);
+        return changes;
+      }
       const locked = /is currently locked/i.test(operation.output);
       const todo = locked
         ? "Another pulumi works on this stack: wait for it. Where none does: flipflap repair."
@@ -74,11 +83,11 @@ export async function departed(root: string, declaration: Declaration): Promise<
 }
 
 /** With the names of what is made again. */
-export async function deploy(root: string, declaration: Declaration, remade: ReadonlySet<string>): Promise<Changes[]> {
-  return inRounds(await inOrder(root, declaration, remade), (stack) => operateStack(root, "up", stack));
+export async function deploy(context: Context, remade: ReadonlySet<string>): Promise<Changes[]> {
+  return inRounds(await inOrder(context.root, context.declaration, remade), (stack) => operateStack(context, "up", stack));
 }
 
 /** A destroy reads no other stack. */
-export function undeploy(root: string, declaration: Declaration): Promise<Changes[]> {
-  return inRounds([declaration.servers.map((server) => server.name)], (stack) => operateStack(root, "destroy", stack));
+export function undeploy(context: Context): Promise<Changes[]> {
+  return inRounds([context.declaration.servers.map((server) => server.name)], (stack) => operateStack(context, "destroy", stack));
 }

@@ -1,83 +1,61 @@
 /**
- * What an `up` noted on a server before it made anything (components/host/objects/generation.ts), beside what the stack's state
+ * What `up`s noted on a server before they made anything (components/host/objects/generation.ts), beside what the stack's state
  * knows: of an `up` that was cut off the state knows nothing, for it is written at the end alone.
  */
 import type { ServerDeclaration } from "../components/config/declaration";
 import { ownerFolder } from "../components/host/objectType";
 import {
+  dropAll,
+  dropOlder,
   generation,
-  generationLeaf,
   generationName,
   type GenerationSpec,
   identityHash,
+  listNotes,
+  type Note,
   type NotedObject,
-  notesOf,
-  oweScript,
-  wholeGeneration,
+  putUnknown,
+  readNotes,
 } from "../components/host/objects/generation";
 import { lockedScript, shellCommand } from "../components/host/script";
-import { sh } from "../components/host/sh";
+import { type Script, sh } from "../components/host/sh";
 import { run } from "../support/process";
 import { projectName } from "../support/project";
-import { say, StepError } from "../support/progress";
-import { type Context, runScript, sshCommand } from "./context";
+import { StepError } from "../support/progress";
+import { checkServer } from "./checks";
+import { type Context, runScript, sshCommand, sshTrouble } from "./context";
 import { deployedStack, exportStack, type ExportedStack, pulumiEnvironment, urnName } from "./pulumi";
 
-/** One file on a server. */
-export interface Noted {
-  readonly leaf: string;
-  /** Undefined where the file is cut off, or not root's alone. */
-  readonly hash: string | undefined;
-  readonly objects: readonly NotedObject[];
-}
+const timeoutSeconds = 900;
 
-const title = "<<<flipflap generation";
-
-async function scriptOn(
-  context: Context,
-  server: ServerDeclaration,
-  text: string,
-  timeoutSeconds = 60,
-): Promise<{ stdout: string; stderr: string }> {
+export async function scriptOn(context: Context, server: ServerDeclaration, text: string): Promise<string> {
   const finished = await runScript(context, server, `${text}\n`, timeoutSeconds);
-  if (finished.code !== 0) throw new StepError(server.name, finished.stderr.trim(), "Mend it and run this again.");
-  return finished;
+  if (finished.code === 0) return finished.stdout;
+  const why = finished.code === 255 ? sshTrouble(server, finished) : finished.stderr.trim();
+  throw new StepError(server.name, why === "" ? `no end within ${timeoutSeconds} seconds` : why, "Mend it and run this again.");
 }
 
-export async function readNoted(context: Context, server: ServerDeclaration): Promise<Noted[]> {
+const locked = (context: Context, server: ServerDeclaration, script: Script): Promise<string> =>
+  scriptOn(context, server, lockedScript({ stack: server.name }, script));
+
+interface There {
+  /** Whether the server holds a stack of this project under this name. */
+  readonly isOurs: boolean;
+  /** The newest first. */
+  readonly notes: readonly Note[];
+}
+
+/** Another project's are none of ours. */
+export async function readThere(context: Context, server: ServerDeclaration): Promise<There> {
   const folder = ownerFolder({ stack: server.name });
   const script = sh`
-    ${wholeGeneration}
-    # Another project's is none of ours.
+    ${listNotes}
     [ "$(cat ${`${folder}/project`} 2>/dev/null)" = ${projectName(context.root)} ] || exit 0
-    for leaf in ${[generationLeaf.owed, generationLeaf.current]}; do
-      file=${folder}/$leaf
-      [ -e "$file" ] || continue
-      hash=$(whole_generation "$file") || hash=
-      echo ${title} "$leaf" "$hash"
-      if [ -n "$hash" ]; then grep '^# \[' "$file"; fi
-    done
-    true
+    echo ours
+    list_notes ${folder}
   `;
-  const { stdout, stderr } = await scriptOn(context, server, script.text);
-  for (const line of stderr.split("\n").filter(Boolean)) say(`  !! ${server.name}: ${line}`);
-  return stdout
-    .split(`${title} `)
-    .slice(1)
-    .map((part) => {
-      const [first = "", ...lines] = part.split("\n");
-      const [leaf = "", hash = ""] = first.split(" ");
-      return { leaf, hash: hash === "" ? undefined : hash, objects: notesOf(lines) };
-    });
-}
-
-/** What the state has no resource of, or another one under the same name. */
-function unknownTo(state: ExportedStack | undefined, noted: Noted): NotedObject[] {
-  const made = new Map((state?.deployment?.resources ?? []).map((resource) => [urnName(resource.urn), resource.inputs?.triggers ?? []]));
-  return noted.objects.filter((object) => {
-    const triggers = made.get(object.name);
-    return triggers === undefined || identityHash(triggers as string[]) !== object.identityHash;
-  });
+  const printed = await scriptOn(context, server, script.text);
+  return { isOurs: printed.startsWith("ours"), notes: readNotes(printed) };
 }
 
 /** The hash of what the stack's last whole `up` noted. */
@@ -86,61 +64,100 @@ export function knownHash(state: ExportedStack | undefined, stack: string): stri
   return (own?.spec as GenerationSpec | undefined)?.hash;
 }
 
-/** Whether an `up` began here of which the state says nothing. */
-function isOpen(state: ExportedStack | undefined, stack: string, noted: readonly Noted[]): boolean {
-  const known = knownHash(state, stack);
-  return noted.some(({ leaf, hash }) => leaf === generationLeaf.owed || hash !== known);
-}
+const namesIn = (state: ExportedStack | undefined): ReadonlySet<string> =>
+  new Set((state?.deployment?.resources ?? []).map(({ urn }) => urnName(urn)));
 
-/** Runs the file's own texts; the last made goes first. */
-async function takeAway(context: Context, server: ServerDeclaration, { leaf }: Noted, objects: readonly NotedObject[]): Promise<void> {
-  if (objects.length === 0) return;
-  const file = `${ownerFolder({ stack: server.name })}/${leaf}`;
-  await scriptOn(context, server, sh`sh ${file} remove ${objects.map(({ name }) => name)}`.text, 600);
-}
-
-/** Takes away what an `up` that was cut off has made and no state knows of. */
-export async function takeAwayUnknown(context: Context, server: ServerDeclaration): Promise<void> {
-  const state = await exportStack(context.root, server.name);
-  const noted = await readNoted(context, server);
-  if (!isOpen(state, server.name, noted)) return;
-  for (const one of noted) await takeAway(context, server, one, unknownTo(state, one));
-  const { current, owed, unknown } = generationLeaf;
-  // The last file goes with its resource, where the state has that.
-  const isKnown = state?.deployment?.resources?.some(({ urn }) => urnName(urn) === generationName(server.name)) === true;
-  const leaves = [owed, unknown, ...(isKnown ? [] : [current])];
-  const script = sh`
-    for leaf in ${leaves}; do rm -f "$folder/$leaf"; done
-    prune
-  `;
-  await scriptOn(context, server, lockedScript({ stack: server.name }, script));
+/** Nothing of a note that somebody may have changed is run, and nothing that it may say is forgotten. */
+function refuseBroken({ name }: ServerDeclaration, notes: readonly Note[]): void {
+  const broken = notes.find(({ trouble }) => trouble !== undefined);
+  if (broken === undefined) return;
+  throw new StepError(
+    name,
+    broken.trouble ?? "",
+    `Where it is in nobody's way any more: ssh ${name} rm ${broken.file}; what only it knew of an up that was cut off stays on the server then.`,
+  );
 }
 
 /**
- * Before an `up`: what the one before it made and no state knows of is left, for scripts converge. The note of it is put aside;
- * with that the `up` takes away, before it makes anything, what is not declared as it was. True where there is such a note.
+ * What the state has no resource of, or another one under the same name. The latter may still stand as the state has it, where an
+ * `up` was cut off before it came to that: the check of it tells.
  */
-export async function keepOwed(context: Context, server: ServerDeclaration): Promise<boolean> {
-  const state = await exportStack(context.root, server.name);
-  const noted = await readNoted(context, server);
-  if (!isOpen(state, server.name, noted)) return false;
-  const [older, open] = [generationLeaf.owed, generationLeaf.current].map((leaf) =>
-    noted.find((one) => one.leaf === leaf && one.hash !== undefined),
-  );
-  if (open === undefined) return true;
-  if (older !== undefined) {
-    // Of two that were cut off: what the second does not have is nobody's any more.
-    const later = new Set(open.objects.map(({ name }) => name));
+async function unknownTo(
+  context: Context,
+  server: ServerDeclaration,
+  state: ExportedStack | undefined,
+  note: Note,
+): Promise<NotedObject[]> {
+  const made = new Map((state?.deployment?.resources ?? []).map((resource) => [urnName(resource.urn), resource.inputs?.triggers ?? []]));
+  const missing = note.objects.filter(({ name }) => !made.has(name));
+  const others = note.objects.filter(({ name, identityHash: hash }) => made.has(name) && identityHash(made.get(name) as string[]) !== hash);
+  if (others.length === 0) return missing;
+  const checks = await checkServer(context, server);
+  const stands = new Set(checks.flatMap(({ name, result }) => (result === "ok" ? [name] : [])));
+  return note.objects.filter((object) => missing.includes(object) || (others.includes(object) && !stands.has(object.name)));
+}
+
+/** Runs the file's own texts; the last made goes first. */
+async function takeAway(context: Context, server: ServerDeclaration, { file }: Note, objects: readonly NotedObject[]): Promise<void> {
+  if (objects.length > 0) await scriptOn(context, server, sh`sh ${file} remove ${objects.map(({ name }) => name)}`.text);
+}
+
+/** Of notes before the last one: what neither the last one nor the state has. */
+async function takeAwayOlder(
+  context: Context,
+  server: ServerDeclaration,
+  known: ReadonlySet<string>,
+  [last, ...older]: readonly Note[],
+): Promise<void> {
+  const kept = new Set([...known, ...(last?.objects ?? []).map(({ name }) => name)]);
+  for (const note of older)
     await takeAway(
       context,
       server,
-      older,
-      unknownTo(state, older).filter(({ name }) => !later.has(name)),
+      note,
+      note.objects.filter(({ name }) => !kept.has(name)),
     );
-  }
-  const owner = { stack: server.name };
-  await scriptOn(context, server, lockedScript(owner, oweScript(unknownTo(state, open), owner)));
-  return true;
+}
+
+/** Takes away what an `up` that was cut off has made and no state knows of; where no state knows anything, all, the claim last. */
+export async function takeAwayUnknown(context: Context, server: ServerDeclaration): Promise<void> {
+  const state = await exportStack(context.root, server.name);
+  const { isOurs, notes } = await readThere(context, server);
+  const known = namesIn(state);
+  const hasClaim = known.has(`${server.name}-claim`);
+  if (!isOurs || (hasClaim && notes.length === 1 && notes[0]?.hash === knownHash(state, server.name))) return;
+  refuseBroken(server, notes);
+  const [last] = notes;
+  await takeAwayOlder(context, server, known, notes);
+  if (last !== undefined) await takeAway(context, server, last, await unknownTo(context, server, state, last));
+  await locked(context, server, hasClaim ? sh`${dropOlder}\nprune` : dropAll(projectName(context.root)));
+}
+
+/**
+ * Before an `up`: what the one before it made and no state knows of is left, for scripts converge. It is noted; by that the `up`
+ * takes away, before it makes anything, what is not declared as it was.
+ */
+export async function keepUnknown(context: Context, server: ServerDeclaration): Promise<void> {
+  const state = await exportStack(context.root, server.name);
+  const { notes } = await readThere(context, server);
+  const [last] = notes;
+  if (last === undefined || (notes.length === 1 && last.trouble === undefined && last.hash === knownHash(state, server.name))) return;
+  refuseBroken(server, notes);
+  await takeAwayOlder(context, server, namesIn(state), notes);
+  await locked(context, server, putUnknown(await unknownTo(context, server, state, last)));
+}
+
+/**
+ * After an `up` that ended well. Pulumi has deleted what its state knew; what an older note has beside that is of one that was cut
+ * off, and goes. Then the last note is the only one.
+ */
+export async function settleNotes(context: Context, server: ServerDeclaration, before: ExportedStack | undefined): Promise<void> {
+  const { notes } = await readThere(context, server);
+  if (notes.length < 2) return;
+  refuseBroken(server, notes.slice(1));
+  const known = new Set([...namesIn(before), ...namesIn(await exportStack(context.root, server.name))]);
+  await takeAwayOlder(context, server, known, notes);
+  await locked(context, server, dropOlder);
 }
 
 /** Puts the note of what the state knows back, from the state. */
@@ -152,4 +169,5 @@ export async function restoreNote(context: Context, server: ServerDeclaration): 
   const packed = (resource?.inputs?.stdin as { plaintext?: string } | undefined)?.plaintext;
   if (packed === undefined) return;
   await run(sshCommand(server, shellCommand(server, "ensure")), { cwd: root, stdin: JSON.parse(packed) as string });
+  await locked(context, server, dropOlder);
 }

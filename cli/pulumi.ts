@@ -50,11 +50,13 @@ export function parseChanges(output: string): Changes {
   };
 }
 
+export const unchanged = "no changes";
+
 export function changesText(changes: Changes): string {
   const parts = (["created", "updated", "replaced", "deleted"] as const).flatMap((key) =>
     changes[key] > 0 ? [`${changes[key]} ${key}`] : [],
   );
-  return parts.length === 0 ? "no changes" : parts.join(", ");
+  return parts.length === 0 ? unchanged : parts.join(", ");
 }
 
 export interface Operation {

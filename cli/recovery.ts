@@ -6,12 +6,12 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, wr
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { ServerDeclaration } from "../components/config/declaration";
-import { stackLabel } from "../components/host/objectType";
+import { generationName } from "../components/host/objects/generation";
 import { run, sleep, tryRun } from "../support/process";
 import { stacksFolder, stateFolder } from "../support/project";
 import { say, StepError, step } from "../support/progress";
 import { type Context, sshCommand } from "./context";
-import { keepOwed, readNoted, takeAwayUnknown } from "./generation";
+import { keepUnknown, readThere, takeAwayUnknown } from "./generation";
 import { markCommands } from "./remake";
 import { removeStrays, settle } from "./strays";
 import { leaseServers } from "./turn";
@@ -75,7 +75,7 @@ export function restoreState(root: string, stack: string): boolean {
     throw new StepError(
       `stack ${stack}`,
       `its state is cut off (${file}), and so is the one before it (${before})`,
-      `Put back a copy of yours; without one, what is on ${stack} has to be taken away by hand: containers with the label ${stackLabel}=${stack}, and what carries the mark flipflap:${stack}:`,
+      `Put back a copy of yours; without one: flipflap reclaim --server ${stack} gives the server back by what it notes itself`,
     );
   renameSync(file, `${file}.cut`);
   writeFileSync(`${file}.new`, text);
@@ -94,10 +94,10 @@ function dropCutAttributes(root: string): void {
   }
 }
 
-/** Without asking Pulumi, which takes half a second. */
-function hasResources(root: string, stack: string): boolean {
+/** Whether the state knows of a note on the server; without asking Pulumi, which takes half a second. */
+function hasNote(root: string, stack: string): boolean {
   const file = join(stacksFolder(root), `${stack}.json`);
-  return existsSync(file) && /"resources":\s*\[\s*\{/.test(readFileSync(file, "utf8"));
+  return existsSync(file) && readFileSync(file, "utf8").includes(`::${generationName(stack)}"`);
 }
 
 /** Without asking Pulumi, which takes half a second; another backend than the project's folder is asked by `repair` only. */
@@ -205,10 +205,14 @@ async function recoverStack(context: Context, server: ServerDeclaration, purpose
   const hasFailed = existsSync(failureMark(root, stack));
   const isQuiet = purpose === "up" && !hasFailed && !wasCut && locks.length === 0;
   if (isQuiet && isElsewhere) return;
-  if (isQuiet && !hasPending(root, stack) && (hasResources(root, stack) || (await readNoted(context, server)).length === 0)) return;
+  if (isQuiet && !hasPending(root, stack) && (hasNote(root, stack) || !(await readThere(context, server)).isOurs)) return;
   const state = await exportStack(root, stack);
-  if (state === undefined) return purpose === "down" ? takeAwayUnknown(context, server) : undefined;
   await endOrphans(root);
+  if (state === undefined) {
+    await settle(context, server);
+    if (purpose !== "up") await takeAwayUnknown(context, server);
+    return;
+  }
   for (const { file } of locks) rmSync(file, { force: true });
   const lock = isElsewhere ? await askBackend(root, stack, state) : undefined;
   refuseAlive(stack, lock);
@@ -221,7 +225,7 @@ async function recoverStack(context: Context, server: ServerDeclaration, purpose
     for (const one of pending) await takeAway(context, server, one);
     const removed = await removeStrays(context, server, state);
     if ((state.deployment?.pending_operations ?? []).length > 0) await forgetPending(root, stack, state);
-    if (purpose === "up") await keepOwed(context, server);
+    if (purpose === "up") await keepUnknown(context, server);
     else await takeAwayUnknown(context, server);
     // Of what a Pulumi did that was killed, its state says nothing: all is made again by the next up, from wherever it stands.
     if (wasKilled && purpose !== "down") await markCommands(root, stack);
@@ -243,7 +247,12 @@ export async function hasTraces(context: Context, server: ServerDeclaration): Pr
   const { resources = [], pending_operations: pending = [] } = (await exportStack(root, stack))?.deployment ?? {};
   // Of a stack that a claim refused there are only its components and passwords.
   if (pending.length > 0 || resources.some(({ type }) => /^(command|docker):/.test(type))) return true;
-  return (await readNoted(context, server).catch(() => [])).length > 0;
+  try {
+    return (await readThere(context, server)).isOurs;
+  } catch (error) {
+    say(`  !! whether ${server.name} holds anything of this project is not known: ${(error as Error).message}`);
+    return false;
+  }
 }
 
 /**

@@ -10,7 +10,7 @@ import { run } from "../support/process";
 import { step } from "../support/progress";
 import { type Checked, checkServer } from "./checks";
 import { type Context, runScript } from "./context";
-import { keepOwed } from "./generation";
+import { keepUnknown } from "./generation";
 import { exportStack, importStack, pulumiEnvironment, readStack, urnName } from "./pulumi";
 import { removeStrays } from "./strays";
 
@@ -62,9 +62,12 @@ export async function startStopped(context: Context, server: ServerDeclaration, 
 const namesOf = (checks: readonly Checked[], isContainer: boolean): ReadonlySet<string> =>
   new Set(checks.flatMap(({ name, type }) => ((type === "container") === isContainer ? [name] : [])));
 
+const wrongOf = (checks: readonly Checked[]): Checked[] =>
+  checks.filter(({ type, result }) => type !== "server" && ["missing", "different", "failed", "outdated"].includes(result));
+
 async function remakeOn(context: Context, server: ServerDeclaration): Promise<readonly Checked[]> {
   const checks = await checkServer(context, server);
-  const wrong = checks.filter(({ type, result }) => type !== "server" && ["missing", "different", "failed", "outdated"].includes(result));
+  let wrong = wrongOf(checks);
   if (wrong.length === 0) return [];
   const isUnknown = wrong.some(({ type, result }) => type === generation.type && result === "different");
   const title = `${server.name}: ${wrong.length} of ${checks.length} objects are not as deployed, and are made again`;
@@ -73,7 +76,8 @@ async function remakeOn(context: Context, server: ServerDeclaration): Promise<re
     if (state !== undefined) {
       // A later up than the state's was here: one that was cut off and its lock taken away by hand, or the state is an old copy.
       await removeStrays(context, server, state);
-      await keepOwed(context, server);
+      await keepUnknown(context, server);
+      wrong = wrongOf(await checkServer(context, server));
     }
     await markCommands(context.root, server.name, isUnknown ? undefined : namesOf(wrong, false));
     const started = await startStopped(context, server, wrong);

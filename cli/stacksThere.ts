@@ -1,75 +1,78 @@
 /** The stacks that a server says it holds, whoever's they are: what no state is needed for. */
 import type { ServerDeclaration } from "../components/config/declaration";
-import { ownerFolder, stackLabel } from "../components/host/objectType";
-import { generationLeaf, type NotedObject, notesOf, wholeGeneration } from "../components/host/objects/generation";
+import { stackLabel } from "../components/host/objectType";
+import { removeExperimentRules } from "../components/host/objects/experimentRules";
+import { dropAll, listNotes, type Note, type NotedObject, readNotes } from "../components/host/objects/generation";
 import { lockedScript } from "../components/host/script";
-import { sh } from "../components/host/sh";
-import { StepError } from "../support/progress";
-import { type Context, runScript, sshTrouble } from "./context";
-import { settle } from "./strays";
+import { type Script, sh } from "../components/host/sh";
+import type { Context } from "./context";
+import { scriptOn } from "./generation";
+import { dockerAnswers, settle } from "./strays";
 
 export interface StackThere {
   readonly stack: string;
   /** Whose it is: an ID, and the machine where its project is or was. */
   readonly project: string;
   readonly lastUp: string;
-  readonly objects: readonly NotedObject[];
-  /** Why nothing of its note can be run. */
-  readonly trouble: string | undefined;
+  /** The newest first; none where an `up` was cut off before it began, or a `down` after all was gone. */
+  readonly notes: readonly Note[];
 }
+
+/** What goes with a stack: each object once, as the newest note has it. */
+export const objectsOf = ({ notes }: StackThere): NotedObject[] => [
+  ...new Map(notes.flatMap(({ objects }) => objects.map((object): [string, NotedObject] => [object.name, object])).reverse()).values(),
+];
 
 const title = "<<<flipflap stack";
 
 export async function readStacksThere(context: Context, server: ServerDeclaration): Promise<StackThere[]> {
   const script = sh`
-    ${wholeGeneration}
+    ${listNotes}
     for folder in /var/lib/flipflap/*/; do
       [ -e "$folder/project" ] || continue
-      stack=\${folder%/}
-      file="$folder"${generationLeaf.current}
-      trouble=
-      if [ -e "$file" ]; then trouble=$(whole_generation "$file" 2>&1 >/dev/null) || :; else trouble="it has no note of what stands here: a flipflap before these notes made it"; fi
+      folder=\${folder%/}
       echo ${title}
-      echo "\${stack##*/}"
+      echo "\${folder##*/}"
       cat "$folder/project"; echo
-      if [ -e "$file" ]; then date -u -r "$file" +%Y-%m-%dT%H:%MZ; else echo; fi
-      echo "$trouble"
-      if [ -z "$trouble" ]; then grep '^# \[' "$file"; fi
+      date -u -r "$folder/generation" +%Y-%m-%dT%H:%MZ 2>/dev/null || echo
+      list_notes "$folder"
     done
     true
   `;
-  const finished = await runScript(context, server, `${script.text}\n`);
-  if (finished.code !== 0) throw new StepError(server.name, sshTrouble(server, finished), "Mend it and run this again.");
-  return finished.stdout
+  const printed = await scriptOn(context, server, script.text);
+  return printed
     .split(`${title}\n`)
     .slice(1)
     .map((part) => {
-      const [stack = "", project = "", lastUp = "", trouble = "", ...notes] = part.split("\n");
-      return { stack, project, lastUp, trouble: trouble === "" ? undefined : trouble, objects: notesOf(notes) };
+      const [stack = "", project = "", lastUp = ""] = part.split("\n");
+      return { stack, project, lastUp, notes: readNotes(part) };
     });
 }
 
-/** Takes all of a stack away by its own note, the claim last, and puts back what was saved. */
-export async function giveBack(context: Context, server: ServerDeclaration, { stack, objects }: StackThere): Promise<void> {
+/** Takes all of a stack away by its own notes, and puts back what was saved. The claim goes last: until then all can be tried again. */
+export async function giveBack(context: Context, server: ServerDeclaration, { stack, project, notes }: StackThere): Promise<void> {
   const owner = { stack };
-  const folder = ownerFolder(owner);
-  const isClaim = ({ type }: NotedObject): boolean => type === "claim";
-  const namesOf = (those: readonly NotedObject[]): string[] => those.map(({ name }) => name);
-  const [claims, others] = [objects.filter(isClaim), objects.filter((object) => !isClaim(object))];
-  const [current, owed] = [generationLeaf.current, generationLeaf.owed].map((leaf) => `${folder}/${leaf}`) as [string, string];
-  const remove = sh`
+  const rules = lockedScript(owner, removeExperimentRules);
+  const [last, ...older] = notes;
+  const names = new Set((last?.objects ?? []).map(({ name }) => name));
+  const removal = ({ file, objects }: Note): Script => sh`sh ${file} remove ${objects.map(({ name }) => name)}`;
+  const removals = [
+    ...older.map((note) => ({ ...note, objects: note.objects.filter(({ name }) => !names.has(name)) })),
+    ...(last === undefined ? [] : [last]),
+  ].filter(({ objects }) => objects.length > 0);
+  const text = sh`
     set -e
-    # Of an up that was cut off.
-    if [ -e ${owed} ]; then sh ${owed} remove $(sed -n 's/^# \["[^"]*","\([^"]*\)".*/\1/p' ${owed} | grep -vxF ${namesOf(claims).flatMap((name) => ["-e", name])}); fi
-    sweep() { docker ps -a -q --filter label=${`${stackLabel}=${stack}`} | xargs -r docker rm -f -v >/dev/null; }
-    # A container that its note does not name may be in the way.
-    sh ${current} remove ${namesOf(others)} 2>/dev/null || { sweep; sh ${current} remove ${namesOf(others)}; }
-    sweep
-    sh ${current} remove ${namesOf(claims)}
+    ${dockerAnswers}
+    # In its own order first. What no note names may be in the way then: a container that was replaced, a killed experiment's.
+    ${removals.map((note) => sh`${removal(note)} 2>/dev/null || :`)}
+    docker ps -a -q --filter label=${`${stackLabel}=${stack}`} | xargs -r docker rm -f -v >/dev/null
   `;
-  const last = sh`
-    for leaf in ${Object.values(generationLeaf)}; do rm -f "$folder/$leaf"; done
-    prune
+  const rest = sh`
+    set -e
+    ${removals.map(removal)}
   `;
-  await settle(context, server, `(\n${remove.text}\n) || exit 1\n(\n${lockedScript(owner, last)})\n`, { isAnyProjects: true });
+  const parts = [text.text, rules, rest.text, lockedScript(owner, dropAll(project))];
+  // Not `( ... ) || exit`: the shell forgets `set -e` there.
+  const script = parts.map((part) => `(\n${part}\n)\n[ $? = 0 ] || exit 1\n`).join("");
+  await settle(context, server, script, { isAnyProjects: true });
 }

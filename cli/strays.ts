@@ -4,7 +4,7 @@ import { stackLabel } from "../components/host/objectType";
 import { refuseOthers } from "../components/host/objects/claim";
 import { removeExperimentRules } from "../components/host/objects/experimentRules";
 import { lockedScript } from "../components/host/script";
-import { sh } from "../components/host/sh";
+import { type Script, sh } from "../components/host/sh";
 import { projectName } from "../support/project";
 import { StepError } from "../support/progress";
 import { type Context, runScript } from "./context";
@@ -12,8 +12,9 @@ import { deployedStack, type ExportedStack } from "./pulumi";
 
 /** Scripts that go on on the server although their Pulumi is gone: what they make is not there yet. */
 const settleScript = sh`
-  left=300
-  while pgrep -f '^(sudo -n )?sh -s (first|ensure|remove)$' >/dev/null && [ "$left" -gt 0 ]; do
+  # An image that is being loaded is loaded to its end, whoever asked for it is gone.
+  left=1200
+  while pgrep -f '^((sudo -n )?sh -s (first|ensure|remove)|docker load -q)$' >/dev/null && [ "$left" -gt 0 ]; do
     left=$((left - 1))
     sleep 0.1
   done
@@ -28,10 +29,14 @@ export async function settle(context: Context, server: ServerDeclaration, script
   return finished.stdout;
 }
 
+/** Where it does not, that nothing is listed is no sign that nothing is there. */
+export const dockerAnswers: Script = sh`docker version >/dev/null 2>&1 || { echo "dockerd does not answer: start it, and run this again" >&2; exit 1; }`;
+
 /** Containers of the stack by their label, with the ids that its state knows. */
 export async function removeStrays(context: Context, server: ServerDeclaration, state: ExportedStack): Promise<string[]> {
   const known = deployedStack(server.name, state).resources.flatMap(({ id }) => id ?? []);
   const script = sh`
+    ${dockerAnswers}
     for id in $(docker ps -a -q --no-trunc --filter label=${`${stackLabel}=${server.name}`}); do
       case " "${known.join(" ")}" " in *" $id "*) continue ;; esac
       docker inspect -f '{{.Name}}' "$id"

@@ -17,7 +17,8 @@ export const adopt: Verb = {
   details: `
 For a testbed whose project's files are here (git clone) and whose state is on a machine that is gone. What is on the servers is kept
 where it is as declared here; what is not declared goes. Containers are made again, with new secrets, and lose what was written
-in them. After that the other project is refused on these servers.
+in them. After that flipflap's verbs refuse the other project on these servers, and its plain \`pulumi up\` where it would change anything;
+its plain \`pulumi destroy\` would still take away what is called as it was: let nobody run it.
 
   flipflap reclaim --server flip      names the project that a server's stack is of
   flipflap adopt --project 1f2e3d4c
@@ -41,6 +42,8 @@ Exit code 0: every system runs and is reached; 3: not so.`,
         faults.push(
           `${server.name}: its stack ${server.name} is of project ${project}; adopt that one, or give the server back: flipflap reclaim`,
         );
+      const trouble = found[i]?.notes.find((note) => note.trouble !== undefined)?.trouble;
+      if (trouble !== undefined) faults.push(`${server.name}: ${trouble}`);
       const state = await readStack(root, server.name);
       if (project !== own && (state?.resources.length ?? 0) > 0)
         faults.push(

@@ -40,7 +40,8 @@ held is gone with it, and its stack's state is forgotten.`,
       const there = deployed
         .filter((stack) => stack !== undefined && stack.resources.length > 0 && !off.includes(stack.stack))
         .map((stack) => stack?.stack);
-      await undeploy(root, { ...declaration, servers: declaration.servers.filter((server) => there.includes(server.name)) });
+      const left = declaration.servers.filter((server) => there.includes(server.name));
+      await undeploy({ root, declaration: { ...declaration, servers: left } });
     }
     if (plan.servers.length > 0 || readLabState(root) !== undefined) {
       if (now.servers.length > 0 || readLabState(root) !== undefined) {

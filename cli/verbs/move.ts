@@ -10,7 +10,8 @@ import { isGateway } from "../../components/vpn/tunnels";
 import { networkContexts } from "../../components/testbed/contexts";
 import { type Context, findSystem, openContext, runScript } from "../context";
 import { operateStack } from "../deploy";
-import { leaseServers } from "../turn";
+import { recover } from "../recovery";
+import { remakeWhatIsGone } from "../remake";
 import { jsonOption, UsageError, type Verb } from "../verb";
 
 /** The testbed's text with one system on another server; all else stays as it is written. */
@@ -58,7 +59,8 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     const known = declaration.servers.map((server) => server.name);
     if (typeof to !== "string" || !known.includes(to)) throw new UsageError(`name the server to move to, --to one of ${known.join(", ")}`);
     if (from.name === to) throw new UsageError(`${name} is on ${to} already`);
-    await leaseServers(context, declaration.servers);
+    await recover(context, declaration.servers, "up");
+    await remakeWhatIsGone(context, declaration.servers);
     const file = join(root, "testbeds", `${declaration.name}.yaml`);
     const before = readFileSync(file, "utf8");
     // Whole or not at all.
@@ -78,12 +80,12 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     try {
       // Two gateways of one name and MAC would each get answers to what the other asked.
       if (isGateway(declaration, name ?? "")) {
-        await operateStack(root, "up", from.name);
-        await operateStack(root, "up", to);
+        await operateStack(moved, "up", from.name);
+        await operateStack(moved, "up", to);
       } else {
-        await operateStack(root, "up", to);
+        await operateStack(moved, "up", to);
         await runHooks(moved, name ?? "", "both");
-        await operateStack(root, "up", from.name);
+        await operateStack(moved, "up", from.name);
       }
       await runHooks(moved, name ?? "", "alone");
     } catch (error) {

@@ -4,7 +4,7 @@ import { readLabState } from "../../lab/state";
 import { forgetStack } from "../../setup/project";
 import { projectName, projectRoot } from "../../support/project";
 import { step } from "../../support/progress";
-import { giveBack, readStacksThere, type StackThere } from "../stacksThere";
+import { giveBack, objectsOf, readStacksThere, type StackThere } from "../stacksThere";
 import { table } from "../table";
 import { leaseServers } from "../turn";
 import { UsageError, type Verb } from "../verb";
@@ -12,15 +12,17 @@ import { UsageError, type Verb } from "../verb";
 const idOf = ({ project }: StackThere): string => project.split(" ")[0] ?? project;
 
 /** What would go, by the types of objects. */
-function countsOf({ objects }: StackThere): string {
+function countsOf(stack: StackThere): string {
   const counts = new Map<string, number>();
-  for (const { type } of objects) counts.set(type, (counts.get(type) ?? 0) + 1);
-  return [...counts].map(([type, count]) => `${count} ${type}`).join(", ");
+  for (const { type } of objectsOf(stack)) counts.set(type, (counts.get(type) ?? 0) + 1);
+  return [...counts].map(([type, count]) => `${count} ${type}`).join(", ") || "the claim alone";
 }
+
+const troubleOf = ({ notes }: StackThere): string | undefined => notes.find(({ trouble }) => trouble !== undefined)?.trouble;
 
 function stacksText(server: string, stacks: readonly StackThere[]): string {
   const rows = stacks.map((one) => [server, one.stack, idOf(one), one.project.split(" of ")[1] ?? "", one.lastUp]);
-  const details = stacks.map((one) => `${one.stack}: ${one.trouble ?? `what goes: ${countsOf(one)}`}`);
+  const details = stacks.map((one) => `${one.stack}: ${troubleOf(one) ?? `what goes: ${countsOf(one)}`}`);
   return [table(["SERVER", "STACK", "PROJECT", "MACHINE", "LAST UP"], rows), "", ...details].join("\n");
 }
 
@@ -67,14 +69,14 @@ Exit code 0: the server is as it was before; 3: shown, nothing was changed.`,
       );
       return 3;
     }
-    const broken = asked.find(({ trouble }) => trouble !== undefined);
-    if (broken !== undefined) throw new Error(`${server.name}, stack ${broken.stack}: ${broken.trouble}`);
+    const broken = asked.find((one) => troubleOf(one) !== undefined);
+    if (broken !== undefined) throw new Error(`${server.name}, stack ${broken.stack}: ${troubleOf(broken)}`);
     await leaseServers(context, [server], { isAnyProjects: true });
     for (const stack of asked) {
       await step(
         `${server.name}: stack ${stack.stack} of project ${stack.project}`,
         () => giveBack(context, server, stack),
-        () => `${stack.objects.length} objects taken away`,
+        () => `${objectsOf(stack).length} objects taken away`,
       );
       if (stack.project === projectName(root)) forgetStack(root, stack.stack);
     }

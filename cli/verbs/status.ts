@@ -1,4 +1,4 @@
-import { stackLabel } from "../../components/host/objectType";
+import { ownerFolder, stackLabel } from "../../components/host/objectType";
 import { type ServerDeclaration, systemsOn } from "../../components/config/declaration";
 import { statusFolder } from "../../components/host/objects/agentFolders";
 import type { AgentStatus } from "../../components/host/objects/attached";
@@ -7,6 +7,7 @@ import { ownContainers, systemContainer } from "../../components/net/names";
 import { planServer, type ServerPlan } from "../../components/testbed/plan";
 import { generation } from "../../components/host/objects/generation";
 import { sh } from "../../components/host/sh";
+import { projectName } from "../../support/project";
 import { type Context, openContext, runScript } from "../context";
 import { knownHash } from "../generation";
 import { exportStack } from "../pulumi";
@@ -90,9 +91,13 @@ async function serverFacts(
       const plan = plans.get(server.name);
       const own = plan === undefined ? "" : toldScript(plan);
       const owner = { stack: server.name };
-      const noted = sh`printf 'noted %s\n' "$(${generation.check({ hash: "" }, owner, "")})"`.text;
+      const claimed = sh`[ "$(cat ${`${ownerFolder(owner)}/project`} 2>/dev/null)" = ${projectName(context.root)} ]`;
+      const noted = sh`if ${claimed}; then printf 'noted %s\n' "$(${generation.check({ hash: "" }, owner, "")})"; fi`.text;
       const script = `${factsScript}${attachScript(server)}\n${own}\n${noted}\n`;
-      const [finished, state] = await Promise.all([runScript(context, server, script, 20), exportStack(context.root, server.name)]);
+      const [finished, state] = await Promise.all([
+        runScript(context, server, script, 20),
+        exportStack(context.root, server.name).catch(() => null),
+      ]);
       const lines = finished.stdout.split("\n").map((line) => line.split(" "));
       const value = (key: string): string => lines.find(([first]) => first === key)?.[1] ?? "";
       for (const [first, name = "", state = "", address = ""] of lines) {
@@ -106,7 +111,7 @@ async function serverFacts(
       }
       const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
       const hash = value("noted");
-      const isUnfinished = hash !== "" && hash !== knownHash(state, server.name);
+      const isUnfinished = hash !== "" && state !== null && hash !== knownHash(state, server.name);
       const base = { server: server.name, address: server.address, hub: server.hub, isUnfinished };
       if (finished.code !== 0) return { ...base, state: "no answer", kernel: "", docker: "", agent: "", error: finished.stderr.trim() };
       return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
@@ -180,7 +185,9 @@ export function statusText(status: Status): string {
   for (const server of status.servers) {
     if (server.error !== undefined) parts.push(`${server.server}: ${server.error}`);
     if (server.isUnfinished)
-      parts.push(`${server.server}: an up began here and was cut off; flipflap up makes what is declared, flipflap repair goes back`);
+      parts.push(
+        `${server.server}: an up began here and has not ended; where none works any more, flipflap up makes what is declared, flipflap repair goes back`,
+      );
   }
   for (const { server, name, error } of status.systems)
     if (error !== undefined) parts.push(`${server}: ${name} is not attached as declared: ${error}`);

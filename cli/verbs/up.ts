@@ -106,7 +106,7 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     for (const { path, what, fix } of warningsOf(running)) say(`  !! ${path}: ${what}; ${fix}`);
     const context = { root, declaration: running };
     await recover(context, running.servers, "up");
-    await deploy(root, running, await remakeWhatIsGone(context, running.servers));
+    await deploy(context, await remakeWhatIsGone(context, running.servers));
     const now = await settledStatus(context);
     console.log(flags.json === true ? JSON.stringify(now, null, 2) : `\n${statusText(now)}\n\n${nextSteps(running, now)}\n`);
     return isHealthy(now) ? 0 : 3;

@@ -5,6 +5,7 @@ import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 import type { ContainerSpec } from "./objects/container";
 import { stackLabel } from "./objectType";
+import { containersVariable } from "./objects/generation";
 import { type Script, sh } from "./sh";
 
 interface Folder {
@@ -74,10 +75,8 @@ function foldersOf(folders: readonly Folder[]): Pick<docker.ContainerArgs, "volu
   };
 }
 
-const removal = (container: string, { owner }: Site): Script => sh`
-  if [ "$(docker inspect -f '{{index .Config.Labels "${stackLabel}"}}' ${container} 2>/dev/null)" = ${owner.stack} ]; then
-    docker rm -f -v ${container} >/dev/null
-  fi
+const removal = (container: string): Script => sh`
+  case $${containersVariable} in *${` ${container} `}*) docker rm -f -v ${container} >/dev/null ;; esac
 `;
 
 export function renderContainer(
@@ -87,7 +86,7 @@ export function renderContainer(
   site: Site,
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): docker.Container {
-  site.deployed.add({ type: "container", name, spec: containerSpec(args), identity: [], remove: removal(args.container, site) });
+  site.deployed.add({ type: "container", name, spec: containerSpec(args), identity: [], remove: removal(args.container) });
   const labels = { ...args.labels, [stackLabel]: site.owner.stack };
   return new docker.Container(
     name,

@@ -6,6 +6,7 @@ import type { ServerDeclaration } from "../config/declaration";
 import { sshConnection } from "./connection";
 import type { Deployed, DeployedList } from "./hostObject";
 import type { DeployedObject, Owner } from "./objectType";
+import { claim } from "./objects/claim";
 import { dropGeneration, generation, generationFile, generationName, type GenerationEntry, putGeneration } from "./objects/generation";
 import { shellCommand, verbScript } from "./script";
 
@@ -17,11 +18,13 @@ export class Generation implements DeployedList {
   constructor(
     private readonly server: ServerDeclaration,
     private readonly owner: Owner,
+    private readonly project: string,
   ) {}
 
   add({ type, name, spec, identity, remove }: Deployed): void {
     this.objects.push({ type, name, spec });
-    this.entries.push({ type, name, identity, remove });
+    // Who claims the server is known until the last object is gone.
+    if (type !== claim.type) this.entries.push({ type, name, identity, remove });
   }
 
   /** What all of the stack but its claim comes after. Its text is known when the last component is built. */
@@ -31,15 +34,16 @@ export class Generation implements DeployedList {
       this.whole = () => {
         const { text, hash } = generationFile(this.entries, this.owner);
         this.objects.push({ type: generation.type, name, spec: { hash } });
-        const put = putGeneration(gzipSync(text, { level: 9 }).toString("base64"));
-        resolve(verbScript(put, dropGeneration, this.owner));
+        const put = putGeneration(gzipSync(text, { level: 9 }).toString("base64"), this.project, this.owner);
+        resolve(verbScript(put, dropGeneration(hash, this.project), this.owner));
       };
     });
     return new remote.Command(
       name,
       {
         connection: sshConnection(this.server),
-        create: shellCommand(this.server, "first"),
+        // Where it fails nothing is undone: an older note may be there, of what no state knows.
+        create: shellCommand(this.server, "ensure"),
         update: shellCommand(this.server, "ensure"),
         delete: shellCommand(this.server, "remove"),
         // No secret: but its difference says nothing to people.

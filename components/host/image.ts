@@ -5,6 +5,7 @@ import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
 import { lockedScript, shellCommand } from "./script";
 import { type Script, sh } from "./sh";
+import { stackLabel } from "./objectType";
 import { sshConfigPath } from "./sshConfig";
 
 /** Notes that the image is ours, before it comes: one that was there already is somebody's, and stays. */
@@ -13,12 +14,15 @@ function markScript(image: ImageSource, { owner }: Site): string {
 }
 
 /** Takes away our name for it, and with the last name the image. */
-const removal = (image: ImageSource): Script => sh`
+const removal = (image: ImageSource, { owner }: Site): Script => sh`
   if [ -e "$folder/saved/"${saved(image)} ]; then
-    if docker image inspect ${image.id} >/dev/null 2>&1 && [ -z "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
+    # One that a container of others stands on is theirs now; one of ours goes first.
+    if ! docker image inspect ${image.id} >/dev/null 2>&1 || [ -n "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
+      if [ -z "$(docker ps -a -q --filter ancestor=${image.id} --filter label=${`${stackLabel}=${owner.stack}`})" ]; then forget ${saved(image)}; fi
+    else
       docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
+      forget ${saved(image)}
     fi
-    forget ${saved(image)}
   fi
 `;
 
@@ -40,7 +44,7 @@ export function renderImage(
   const load = sh`${ssh} docker load -q`;
   const onServer = (script: string) => sh`printf %s ${script} | ${ssh} ${shellCommand(site.server, "")}`;
   const name = `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`;
-  site.deployed.add({ type: "image", name, spec: { imageId: image.id }, identity: [image.id], remove: removal(image) });
+  site.deployed.add({ type: "image", name, spec: { imageId: image.id }, identity: [image.id], remove: removal(image, site) });
   return new local.Command(
     name,
     {
@@ -48,7 +52,7 @@ export function renderImage(
         // Whole where a layer that is left out is missed after all: another docker may keep its layers otherwise.
         sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || { ${onServer(markScript(image, site))} && { ${archive} $(${ssh} ${layers}) | ${load} 2>/dev/null || ${archive} | ${load}; }; }`
           .text,
-      delete: onServer(lockedScript(site.owner, removal(image))).text,
+      delete: onServer(lockedScript(site.owner, removal(image, site))).text,
       triggers: [image.id],
       addPreviousOutputInEnv: false,
     },

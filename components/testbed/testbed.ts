@@ -33,7 +33,7 @@ export class Testbed extends pulumi.ComponentResource {
     if (declared === undefined) throw new Error(`stack ${stack} has no file Pulumi.${stack}.yaml`);
     const plan = planServer(declaration, declared);
     const owner = { stack };
-    const generation = new Generation(declared, owner);
+    const generation = new Generation(declared, owner, project);
     const site: Site = { server: declared, owner, deployed: generation };
     const parent = { parent: this };
 

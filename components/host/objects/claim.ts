@@ -15,7 +15,7 @@ export const refuseOthers = (project: string, { stack }: Owner): Script => sh`
   holder=$(cat ${`${ownerFolder({ stack })}/project`} 2>/dev/null || :)
   case $holder in
     "" | ${project}) ;;
-    *) printf '%s\n' "this server holds a stack "${stack}" of another project ($holder), which is left alone: destroy it from there, or rename the stack here (the name of its file Pulumi."${stack}".yaml); only if that project is lost for ever, remove "${ownerFolder({ stack })}"/project" >&2; exit 1 ;;
+    *) printf '%s\n' "this server holds a stack "${stack}" of another project ($holder), which is left alone: destroy it from there, or rename the stack here (the name of its file Pulumi."${stack}".yaml); if that project is lost for ever, flipflap reclaim gives the server back, and flipflap adopt takes the stack over" >&2; exit 1 ;;
   esac
 `;
 

@@ -3,9 +3,10 @@
  * script, which needs neither the project's files nor its state. One that a stack's state does not know is of an `up` that was cut.
  */
 import { createHash } from "node:crypto";
-import { type CheckableType, type Owner, ownerFolder } from "../objectType";
+import { type CheckableType, type Owner, ownerFolder, stackLabel } from "../objectType";
 import { prelude, takeLock } from "../script";
 import { Script, sh } from "../sh";
+import { refuseOthers } from "./claim";
 
 export interface GenerationSpec {
   readonly hash: string;
@@ -44,6 +45,17 @@ export const notesOf = (lines: readonly string[]): NotedObject[] =>
     return [{ type, name, identityHash: hash }];
   });
 
+/** Where the texts of containers find those that are there, and ours. */
+export const containersVariable = new Script("containers");
+
+/** A dockerd that does not answer is no sign that a container is gone. */
+const dockerPart = ({ stack }: Owner): Script => sh`
+  if command -v docker >/dev/null; then
+    docker version >/dev/null 2>&1 || { echo "dockerd does not answer: start it, and run this again" >&2; exit 1; }
+    ${containersVariable}=" $(docker ps -a --filter label=${`${stackLabel}=${stack}`} --format '{{.Names}}' | tr '\n' ' ')"
+  fi
+`;
+
 /**
  * `sh FILE remove NAME...` takes these away, the last made first; without names all. What fails is named, and the rest goes all
  * the same. Who has the server's lock says remove-under-lock.
@@ -65,6 +77,7 @@ export function generationFile(entries: readonly GenerationEntry[], owner: Owner
     "  esac\n}",
     `case $1 in remove) ${takeLock} ;; remove-under-lock) ;; *) exit 2 ;; esac`,
     "shift",
+    removals.some((text) => /\bdocker\b/.test(text)) ? dockerPart(owner).text : "",
     "wanted=' '",
     'for name in "$@"; do wanted="$wanted$(function_of "$name") "; done',
     "set +e",
@@ -81,33 +94,11 @@ export function generationFile(entries: readonly GenerationEntry[], owner: Owner
   return { text: `${body}# ${hash}\n`, hash };
 }
 
-/** Below the stack's folder: what stands or is being made; and of one that was cut off, the file, and what is to go of it. */
-export const generationLeaf = { current: "generation", owed: "generation.owed", unknown: "generation.unknown" } as const;
-
-const generationPath = (owner: Owner): string => `${ownerFolder(owner)}/${generationLeaf.current}`;
-
-/** Puts the file of one that was cut off aside, with what no state knows of it. */
-export const oweScript = (unknown: readonly NotedObject[], owner: Owner): Script => sh`
-  cd ${ownerFolder(owner)}
-  umask 077
-  printf '%s\n' ${unknown.map(noteOf)} >.generation.unknown
-  cp -p ${generationLeaf.current} .generation.owed
-  sync .generation.unknown .generation.owed
-  mv .generation.unknown ${generationLeaf.unknown}
-  mv .generation.owed ${generationLeaf.owed}
-`;
-
-/** Of its resource. */
-export const generationName = (stack: string): string => `${stack}-generation`;
-
-const [current, owed, unknown] = [generationLeaf.current, generationLeaf.owed, generationLeaf.unknown].map((leaf) => new Script(leaf)) as [
-  Script,
-  Script,
-  Script,
-];
-
-/** The script's own words for a sed: the name in such a comment. */
-const nameInNote = `s/^# \\["[^"]*","\\([^"]*\\)".*/\\1/p`;
+/** Below the stack's folder: the note of the last `up` that began; older ones have a hash behind a dot, until an `up` has ended. */
+const current = "generation";
+const older = "generation.[0-9a-f]*";
+/** What no state knows of the last note's objects, while an `up` is about to begin. */
+const unknown = "generation.unknown";
 
 /** Prints the hash of a file that is whole and root's alone; fails with a sentence where it is not: whole_generation FILE */
 export const wholeGeneration: Script = sh`
@@ -121,28 +112,108 @@ export const wholeGeneration: Script = sh`
   }
 `;
 
+const noteTitle = "<<<flipflap note";
+
+/** Prints the notes below a folder, the newest first, for `readNotes`: list_notes FOLDER. */
+export const listNotes: Script = sh`
+  ${wholeGeneration}
+  list_notes() {
+    for _file in "$1"/${new Script(current)} $(ls -t "$1"/${new Script(older)} 2>/dev/null); do
+      [ -e "$_file" ] || continue
+      _whole=$(whole_generation "$_file" 2>&1) && _is=whole || _is=broken
+      echo ${noteTitle}
+      echo "$_file"
+      echo "$_is"
+      echo "$_whole"
+      if [ "$_is" = whole ]; then grep '^# \[' "$_file" || :; fi
+    done
+  }
+`;
+
+/** One file on a server. */
+export interface Note {
+  readonly file: string;
+  readonly hash: string;
+  /** Why nothing of it can be run. */
+  readonly trouble?: string;
+  readonly objects: readonly NotedObject[];
+}
+
+/** From what `list_notes` printed. */
+export const readNotes = (printed: string): Note[] =>
+  printed
+    .split(`${noteTitle}\n`)
+    .slice(1)
+    .map((part) => {
+      const [file = "", is = "", whole = "", ...lines] = part.split("\n");
+      return is === "whole" ? { file, hash: whole, objects: notesOf(lines) } : { file, hash: "", trouble: whole, objects: [] };
+    });
+
+/** Before an `up`: which of the last note's objects no state knows. */
+export const putUnknown = (objects: readonly NotedObject[]): Script => sh`
+  umask 077
+  printf '%s\n' ${objects.map(noteOf)} >"$folder/.${new Script(unknown)}"
+  sync "$folder/.${new Script(unknown)}"
+  mv "$folder/.${new Script(unknown)}" "$folder/${new Script(unknown)}"
+`;
+
+/** The notes that an `up` which has ended leaves behind. */
+export const dropOlder: Script = sh`rm -f "$folder"/${new Script(older)} "$folder"/${new Script(unknown)} "$folder"/.generation "$folder"/.${new Script(unknown)}`;
+
+/** The last of all that goes of a stack: the notes, and the claim, by which what is left is known. */
+export const dropAll = (project: string): Script => sh`
+  ${dropOlder}
+  rm -f "$folder/${new Script(current)}"
+  if [ "$(cat "$folder/project" 2>/dev/null)" = ${project} ]; then rm -f "$folder/project"; fi
+  prune
+`;
+
+/** For a sed: the name in such a comment. */
+const nameInNote = `s/^# \\["[^"]*","\\([^"]*\\)".*/\\1/p`;
+
 /**
- * As it goes over the wire and into the state: packed, for the texts say nearly the same a hundred times. What one that was cut
- * off made, and this one does not declare as it was, goes first.
+ * As it goes over the wire and into the state: packed, for the texts say nearly the same a hundred times. What an `up` that was cut
+ * off made, and this one does not declare as it was, goes first. The note before stays until an `up` has ended: Pulumi deletes last.
  */
-export const putGeneration = (packed: string): Script => sh`
+export const putGeneration = (packed: string, project: string, owner: Owner): Script => sh`
+  ${refuseOthers(project, owner)}
   mkdir -p "$folder"
   umask 077
-  printf %s ${packed} | base64 -d | gzip -dc >"$folder/.generation"
-  sync "$folder/.generation"
-  if [ -e "$folder/${owed}" ]; then
-    set -- $(grep -vxFf "$folder/.generation" "$folder/${unknown}" | sed -n ${nameInNote})
-    if [ "$#" != 0 ]; then sh "$folder/${owed}" remove-under-lock "$@"; fi
-    rm -f "$folder/${owed}" "$folder/${unknown}"
+  note=$folder/${new Script(current)}
+  unknown=$folder/${new Script(unknown)}
+  if ! printf %s ${packed} | base64 -d | gzip -dc >"$folder/.generation" || ! sync "$folder/.generation"; then
+    rm -f "$folder/.generation"
+    fail "no room in $folder for the note of what is made on this server: make some, and run this again; nothing was changed"
   fi
-  mv "$folder/.generation" "$folder/${current}"
+  if [ -e "$unknown" ] && [ -e "$note" ]; then
+    set -- $(grep -vxFf "$folder/.generation" "$unknown" | sed -n ${nameInNote})
+    if [ "$#" != 0 ]; then sh "$note" remove-under-lock "$@"; fi
+  fi
+  rm -f "$unknown"
+  if [ -e "$note" ] && ! cmp -s "$note" "$folder/.generation"; then
+    before=$(sha256sum <"$note")
+    mv "$note" "$note.$(printf %.12s "$before")"
+  fi
+  mv "$folder/.generation" "$note"
   sync "$folder"
 `;
 
-export const dropGeneration: Script = sh`
-  for leaf in .generation ${Object.values(generationLeaf)}; do rm -f "$folder/$leaf"; done
+/** All that the state knows is gone. What other notes name is of an \`up\` that was cut off, and goes too. */
+export const dropGeneration = (hash: string, project: string): Script => sh`
+  if [ "$(cat "$folder/project" 2>/dev/null)" = ${project} ]; then
+    for note in "$folder"/${new Script(current)} "$folder"/${new Script(older)}; do
+      if [ -e "$note" ] && [ "$(tail -n 1 "$note")" != ${`# ${hash}`} ]; then sh "$note" remove-under-lock; fi
+    done
+    ${dropOlder}
+    rm -f "$folder/${new Script(current)}"
+  fi
   prune
 `;
+
+/** Of its resource. */
+export const generationName = (stack: string): string => `${stack}-generation`;
+
+const generationPath = (owner: Owner): string => `${ownerFolder(owner)}/${current}`;
 
 const shortHash = (hash: string): string => hash.slice(0, 12);
 
