@@ -1,4 +1,5 @@
 /** Many systems on one server: up, drift and destroy beside bare docker, and what each system takes of the memory. */
+import { readFileSync, writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { checkedDeclaration } from "../../components/testbed/check";
 import { findImage } from "../../images/find";
@@ -6,6 +7,9 @@ import { operate } from "../../cli/pulumi";
 import { readLabState } from "../../lab/state";
 import { Project, succeeded } from "../../support/scratchProject";
 import { machineConditions } from "../runner/conditions";
+import { median } from "../runner/statistics";
+import { codeRoot } from "../../support/project";
+import { curve, type Series } from "./curve";
 import { resultsTable, runBench, type Variant } from "../runner/runner";
 import type { BenchOptions } from "./main";
 import { Site } from "../site";
@@ -70,6 +74,49 @@ async function measureLiving(project: Project, options: BenchOptions): Promise<v
   let mended = "";
   const repair = await seconds(async () => void (mended = (await project.flipflap("repair")).stdout));
   console.log(`repair after a power cut of flap: ${mended.trim()}: ${repair.toFixed(1)} s\n`);
+}
+
+/** containerlab's linux nodes with a link each, as measured on this kind of machine; and what flipflap took while its state was written at every step. */
+const compared: readonly Series[] = [
+  { name: "flipflap up, before", colour: "#d55e00", dash: "2 3", points: points([10, 8.5], [30, 17], [100, 56.6], [300, 291]) },
+  { name: "containerlab deploy", colour: "#666666", dash: "7 3", points: points([100, 47]) },
+  { name: "containerlab destroy", colour: "#999999", dash: "7 3", points: points([100, 20]) },
+];
+
+function points(...pairs: readonly (readonly [systems: number, seconds: number])[]): Series["points"] {
+  return pairs.map(([systems, seconds]) => ({ systems, seconds }));
+}
+
+/** From the bench's own lines: the median of each figure at each number of systems. */
+export function curveOf(lines: readonly string[]): string {
+  const measured = new Map<string, Map<number, number[]>>();
+  for (const line of lines) {
+    const { bench, variant, raw } = JSON.parse(line) as { bench: string; variant?: string; raw?: Record<string, number[]> };
+    const systems = Number(/^(\d+) systems/.exec(bench)?.[1]);
+    for (const key of ["up", "destroy"]) {
+      const seconds = raw?.[`${variant}: ${key}`]?.at(-1);
+      if (Number.isNaN(systems) || seconds === undefined) continue;
+      const name = `${variant?.startsWith("docker") === true ? "docker" : variant} ${key}`;
+      const own = measured.get(name) ?? new Map<number, number[]>();
+      measured.set(name, own.set(systems, [...(own.get(systems) ?? []), seconds]));
+    }
+  }
+  const series = (name: string, from: string, colour: string, dash?: string): Series => ({
+    name,
+    colour,
+    ...(dash !== undefined && { dash }),
+    points: points(...[...(measured.get(from) ?? [])].map(([systems, all]) => [systems, median(all)] as const)),
+  });
+  const own = [
+    series("flipflap up", "pulumi up up", "#d55e00"),
+    series("docker run", "docker up", "#0072b2"),
+    series("flipflap, removal", "pulumi up destroy", "#e69f00"),
+    series("docker rm -f", "docker destroy", "#56b4e9"),
+  ];
+  return curve(
+    "Systems on one server, two cores",
+    [...own, ...compared].filter((one) => one.points.length > 0),
+  );
 }
 
 export async function benchScale(options: BenchOptions): Promise<void> {
@@ -145,6 +192,9 @@ export async function benchScale(options: BenchOptions): Promise<void> {
       console.log(`\n${resultsTable(bench, await runBench(bench))}`);
       for (const [name, values] of figures) console.log(`  ${name}: ${values.map((value) => value.toFixed(2)).join(", ")}`);
     }
+    const picture = options.file.replace(/jsonl$/, "svg");
+    writeFileSync(picture, curveOf(readFileSync(options.file, "utf8").split("\n").filter(Boolean)));
+    console.log(`\nthe curve: ${picture.slice(codeRoot.length + 1)}`);
     await measureLiving(project, options);
   } finally {
     await project.flipflap("down");
