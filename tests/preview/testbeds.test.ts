@@ -128,7 +128,7 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
     for (const list of registered.values()) {
       for (const { type, inputs } of list) {
         if (type !== "command:remote:Command") continue;
-        expect(inputs.create).toMatch(/^sh -s (first|'')?$/);
+        expect(inputs.create).toMatch(/^sh -s (first|ensure|'')?$/);
         expect(inputs.addPreviousOutputInEnv).toBe(false);
       }
     }
