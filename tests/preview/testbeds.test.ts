@@ -1,4 +1,6 @@
 /** The shipped testbeds as Pulumi sees them, with mocks: resources, parents, options; and that the offline plugins take exactly what is used. */
+import { spawnSync } from "node:child_process";
+import { gunzipSync } from "node:zlib";
 import * as pulumi from "@pulumi/pulumi";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,6 +10,7 @@ import { parse } from "yaml";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed as TestbedFile } from "../../components/config/types.gen";
 import { testbedNames } from "../../components/config/sources";
+import { notesOf } from "../../components/host/objects/generation";
 import { secretsOf } from "../../components/testbed/secrets";
 import { ruleFaults } from "../../components/testbed/check";
 import { readPolicyFile } from "../../components/config/policies";
@@ -131,6 +134,28 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
         expect(inputs.create).toMatch(/^sh -s (first|ensure|'')?$/);
         expect(inputs.addPreviousOutputInEnv).toBe(false);
       }
+    }
+  });
+
+  it("notes on the server every object that it makes, so that the server alone can take it away, and no secret", () => {
+    for (const [name, list] of registered) {
+      if (!name.startsWith(`${stack} `)) continue;
+      const put = String(list.find((one) => one.name === `${stack}-generation`)?.inputs.stdin);
+      const [, packed = ""] = /printf %s (\S+) \| base64 -d/.exec(put) ?? [];
+      const text = gunzipSync(Buffer.from(packed, "base64")).toString();
+      const made = list.filter(({ type, inputs }) => type.startsWith("docker:index") || typeof inputs.delete === "string");
+      const noted = notesOf(text.split("\n")).map((object) => object.name);
+      const beside = [`${stack}-claim`, `${stack}-generation`];
+      expect([name, noted.sort()]).toEqual([
+        name,
+        made
+          .map((one) => one.name)
+          .filter((one) => !beside.includes(one))
+          .sort(),
+      ]);
+      expect([name, spawnSync("dash", ["-n"], { input: text, encoding: "utf8" }).stderr]).toEqual([name, ""]);
+      // What the mocks give for secrets.
+      expect(text).not.toMatch(/from the hub|"secret"/);
     }
   });
 
