@@ -327,10 +327,14 @@ func (a *agent) gone(files map[string]string) map[string]*spec {
 	return all
 }
 
-// takeBack detaches a system that is declared no longer; where that fails it is tried again with the next look at everything.
+// takeBack detaches a system that is declared no longer; where that fails it is tried again with the next look at everything,
+// which comes in half a minute at the latest.
 func (a *agent) takeBack(system string, old *spec) {
 	if err := a.detach(old); err != nil {
 		log.Printf("%s: %v", system, err)
+		if a.wake != nil {
+			time.AfterFunc(longestDelay, a.wake)
+		}
 		return
 	}
 	a.mu.Lock()
