@@ -19,6 +19,15 @@ export function sections(output: string): Map<string, string> {
   return found;
 }
 
+/** Reads a text once, however many objects are looked up in it one after the other. */
+export function readOnce<T>(read: (text: string) => T): (text: string) => T {
+  let last: { readonly text: string; readonly value: T } | undefined;
+  return (text) => {
+    if (last?.text !== text) last = { text, value: read(text) };
+    return last.value;
+  };
+}
+
 /** What `ip -j` prints; it prints nothing, or [{}], where there is nothing. */
 export function jsonList<T>(text: string | undefined): T[] {
   if (text === undefined || text.trim() === "") return [];

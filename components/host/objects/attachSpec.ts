@@ -1,5 +1,6 @@
 /** A system's attach plan on the server; the agent follows the folder. What is checked is the container itself. */
 import { ownContainers } from "../../net/names";
+import { readOnce } from "../json";
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { type Script, sh } from "../sh";
 import { offloadFeatures, type OffloadName, offloadNames } from "./offloads";
@@ -127,6 +128,17 @@ export const askAgent = ({ stack }: Owner, what: "look" | "ila" | "probe"): Scri
   nsenter -t "$pid" -m -p /agent ${what} -stack ${stack}
 `;
 
+const lookedSystems = readOnce(
+  (output) =>
+    new Map(
+      output
+        .split("\n")
+        .filter((line) => line.startsWith("{"))
+        .map((line) => JSON.parse(line) as Looked)
+        .map((looked) => [looked.system, looked]),
+    ),
+);
+
 export const attachSpec: ObjectType<AttachSpec> = {
   type: "attach",
   identity: (spec) => [spec.system],
@@ -173,11 +185,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
     return properties;
   },
   found: (output, spec) => {
-    const looked = output
-      .split("\n")
-      .filter((line) => line.startsWith("{"))
-      .map((line) => JSON.parse(line) as Looked)
-      .find(({ system }) => system === spec.system);
+    const looked = lookedSystems(output).get(spec.system);
     if (looked === undefined) return undefined;
     if (looked.error !== undefined) throw new Error(looked.error);
     const properties: Record<string, Properties[string]> = { processes: looked.processes };

@@ -1,5 +1,6 @@
 /** A container of ours as a check sees it; the docker provider makes it. */
 import { type CheckableType, stackLabel } from "../objectType";
+import { readOnce } from "../json";
 import { sh } from "../sh";
 
 export interface ContainerSpec {
@@ -9,6 +10,8 @@ export interface ContainerSpec {
   readonly cpuShares?: number;
   readonly cpuSet?: string;
 }
+
+const linesByName = readOnce((output) => new Map(output.split("\n").map((line) => [line.split(" ")[0], line.split(" ")])));
 
 export const container: CheckableType<ContainerSpec> = {
   type: "container",
@@ -25,8 +28,7 @@ export const container: CheckableType<ContainerSpec> = {
     cpuSet: spec.cpuSet ?? "",
   }),
   found: (output, { container: name }) => {
-    const line = output.split("\n").find((text) => text.startsWith(`/${name} `));
-    const [, running, image, memory, shares, cpuSet] = line?.split(" ") ?? [];
+    const [, running, image, memory, shares, cpuSet] = linesByName(output).get(`/${name}`) ?? [];
     if (image === undefined) return undefined;
     return { running: running === "true", image, memoryMiB: Number(memory) / 1024 / 1024, cpuShares: Number(shares), cpuSet: cpuSet ?? "" };
   },
