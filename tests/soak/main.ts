@@ -1,12 +1,12 @@
 /**
  * npm run soak -- --seed N --steps N: a random walk over all that can be declared, done and broken. One that fails is shrunk to
  * the steps that it takes; a walk that was stopped goes on by --from STEP (the same seed: the steps before are taken without
- * faults and without looks).
+ * faults and without looks). With --fault kill-flipflap, say, each step has that one in its middle.
  */
 import { parseArgs } from "node:util";
 import { ensureToolchain } from "../../setup/toolchain";
 import { allImages, ensureImages } from "../../setup/images";
-import { changed, drawSteps, type Step, stepText } from "./world";
+import { changed, drawSteps, faults, type Step, stepText } from "./world";
 import { Walk } from "./walk";
 
 const say = (line: string): void => console.log(`${new Date().toISOString().slice(11, 19)}  ${line}`);
@@ -48,11 +48,19 @@ async function shrunk(steps: readonly Step[]): Promise<readonly Step[]> {
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { seed: { type: "string" }, steps: { type: "string" }, from: { type: "string" }, shrink: { type: "boolean" } },
+    options: {
+      seed: { type: "string" },
+      steps: { type: "string" },
+      from: { type: "string" },
+      fault: { type: "string" },
+      shrink: { type: "boolean" },
+    },
   });
+  const named = faults.find((fault) => fault === values.fault);
+  if (values.fault !== undefined && named === undefined) throw new Error(`--fault: one of ${faults.join(", ")}`);
   const seed = Number(values.seed ?? (Date.now() % 1_000_000) + 1);
   await Promise.all([ensureToolchain(), ensureImages(allImages)]);
-  const steps = drawSteps(seed, Number(values.steps ?? 100));
+  const steps = drawSteps(seed, Number(values.steps ?? 100), named);
   say(`seed ${seed}, ${steps.length} steps`);
   const fault = await faultOf(steps, Number(values.from ?? 1) - 1);
   if (fault === undefined) {

@@ -67,7 +67,8 @@ export const firstWorld: World = { servers: ["flip", "flap"], networks: [], syst
 
 const pick = <T>(items: readonly T[], at: number): T | undefined => items[Math.floor(at * items.length)];
 
-export function drawSteps(seed: number, count: number): Step[] {
+/** The same seed gives the same steps; with a fault that is named each of them has that one, in its middle somewhere. */
+export function drawSteps(seed: number, count: number, named?: Fault): Step[] {
   const next = seeded(seed);
   const kinds: readonly (readonly [number, Change["do"]])[] = [
     [6, "add-network"],
@@ -94,6 +95,7 @@ export function drawSteps(seed: number, count: number): Step[] {
     const tenant = pick(["red", "blue", "gold"], next()) ?? "red";
     const change: Change = kind === "add-network" ? { do: kind, sort, tenant, at } : ({ do: kind, at } as Change);
     const [hasFault, fault, part, where] = [next() < 0.4, pick(faults, next()) ?? "kill-pulumi", next(), next()];
+    if (named !== undefined) return { change, fault: { fault: named, part, at: where } };
     return hasFault ? { change, fault: { fault, part, at: where } } : { change };
   });
 }
