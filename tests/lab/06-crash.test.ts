@@ -387,6 +387,13 @@ describe("after a crash", () => {
     expect((await up()).stderr).toMatch(/stack flap: its state is cut off .* and so is the one before it/);
     writeFileSync(state, whole);
     succeeded(await up());
+    // A copy from before the last up, put back.
+    const older = readFileSync(state, "utf8");
+    change();
+    succeeded(await up());
+    writeFileSync(state, older);
+    succeeded(await up());
+    expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
   });
 
   it("asks a backend that others share whether one works on a stack", async () => {

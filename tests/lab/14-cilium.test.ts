@@ -3,12 +3,14 @@ import { beforeAll, describe, expect, inject, it } from "vitest";
 import { planPolicyProbes, type PolicyProbeResult, runPolicyProbes } from "../../cli/policyProbes";
 import type { Declaration } from "../../components/config/declaration";
 import { ciliumPolicy } from "../../components/host/objects/ciliumPolicy";
-import { prelude } from "../../components/host/script";
+import { route } from "../../components/host/objects/route";
+import { declare, type HostObject } from "../../components/host/objectType";
+import { objectScript, prelude } from "../../components/host/script";
 import { importedBy } from "../../components/kinds/cilium/policies";
 import { checkedDeclaration } from "../../components/testbed/check";
 import type { Policy } from "../../components/net/policy/types.gen";
 import { readLabState } from "../../lab/state";
-import { run } from "../../support/process";
+import { run, sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { onLab } from "../support/onLab";
 import { generatePolicies, labelSets, mayArrive, packets } from "../support/policyTruth";
@@ -162,6 +164,20 @@ ${own.map(({ name, address }) => `echo "=== ${name}"; dbg bpf policy get "$(dbg 
     expect((await wrong()).map(({ type }) => type)).toEqual(["ciliumPolicy", "ciliumPolicy"]);
     succeeded(await project.flipflap("repair"));
     expect(await wrong()).toEqual([]);
+  });
+
+  it("leaves a route of the next kind beside its own, however often it looks", async () => {
+    const via = readLabState(project.root)?.servers.flap?.underlay.ipv4.split("/")[0] ?? "";
+    const object = declare(route, "next", { to: "10.60.2.0/24", via, device: "up0" }) as HostObject;
+    const script = objectScript(object, { stack: "flip" });
+    const call = (verb: string): Promise<string> => onServer("flip", `sh -s ${verb} <<'SCRIPT'\n${script}\nSCRIPT`);
+    const there = (): Promise<string> => onServer("flip", "ip route show exact 10.60.2.0/24");
+    const before = await there();
+    await call("ensure");
+    await sleep(8000);
+    expect(await there()).toMatch(new RegExp(`proto kernel[^]*via ${via} dev up0 proto 240|via ${via} dev up0 proto 240[^]*proto kernel`));
+    await call("remove");
+    expect(await there()).toBe(before);
   });
 
   it("is turned off and on by the word kind, with the same systems, addresses and policies", { timeout: 400_000 }, async () => {

@@ -34,13 +34,19 @@ export const route: ObjectType<RouteSpec> = {
     to=${spec.to}
     set -- ${next(spec)} dev ${spec.device}
     foreign=$(ip ${family(spec.to)} route show exact "$to" | sed ${`/ proto ${routeProtocol} /d`})
-    # Of a Cilium of ours, which goes once the systems are elsewhere.
-    if [ -e "$folder/saved/cilium" ]; then foreign=$(printf '%s' "$foreign" | sed '/ dev cilium_host /d'); fi
+    metric=
+    if [ -e "$folder/saved/cilium" ]; then
+      # Of a Cilium of ours, which goes once the systems are elsewhere. Until then it puts its own route (1.18.2, IPv4) in the place of any
+      # other to the prefix, whenever it looks; one with another metric it leaves, and that is there when Cilium's goes.
+      foreign=$(printf '%s' "$foreign" | sed '/ dev cilium_host /d; / via .* proto kernel/d')
+      case $to in *:*) ;; *) metric="metric ${routeProtocol}" ;; esac
+    fi
     [ -z "$foreign" ] || fail "$to: this server already has a route of somebody else: $foreign; choose another subnet"
-    ip ${family(spec.to)} route replace "$to" "$@" proto ${routeProtocol}
+    ip ${family(spec.to)} route replace "$to" "$@" proto ${routeProtocol} $metric
+    if [ -z "$metric" ]; then ip ${family(spec.to)} route del "$to" proto ${routeProtocol} metric ${routeProtocol} 2>/dev/null || :; fi
   `,
   remove: (spec) => sh`
-    if [ -n "$(ip ${family(spec.to)} route show exact ${spec.to} proto ${routeProtocol})" ]; then ip ${family(spec.to)} route del ${spec.to} proto ${routeProtocol}; fi
+    while [ -n "$(ip ${family(spec.to)} route show exact ${spec.to} proto ${routeProtocol})" ]; do ip ${family(spec.to)} route del ${spec.to} proto ${routeProtocol}; done
   `,
   check: (spec) => sh`ip -j ${family(spec.to)} route show exact ${spec.to} proto ${routeProtocol}`,
   wanted: (spec) => ({ via: spec.via, device: spec.device }),
