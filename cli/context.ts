@@ -10,6 +10,7 @@ import { systemContainer } from "../components/net/names";
 import { readLabState } from "../lab/state";
 import { type Finished, tryRun } from "../support/process";
 import { projectName, projectRoot } from "../support/project";
+import { StepError } from "../support/progress";
 import { UsageError } from "./verb";
 
 export interface Context {
@@ -45,6 +46,16 @@ export function sshTrouble(server: ServerDeclaration, { stderr }: Pick<Finished,
   if (!/host key verification failed|REMOTE HOST IDENTIFICATION/i.test(stderr)) return `no answer over SSH: ${stderr.trim()}`;
   const where = server.isLab ? "the lab's state" : `hostKey in Pulumi.${server.name}.yaml`;
   return `no answer over SSH: ${server.address} shows another host key than ${where} says; where the server was made anew, write its new key there, else somebody stands in between`;
+}
+
+const patienceSeconds = 900;
+
+/** For scripts that may have to wait, and must end well: gives what one printed. */
+export async function scriptOn(context: Context, server: ServerDeclaration, text: string): Promise<string> {
+  const finished = await runScript(context, server, `${text}\n`, patienceSeconds);
+  if (finished.code === 0) return finished.stdout;
+  const why = finished.code === 255 ? sshTrouble(server, finished) : finished.stderr.trim();
+  throw new StepError(server.name, why === "" ? `no end within ${patienceSeconds} seconds` : why, "Mend it and run this again.");
 }
 
 /** Before a command in a namespace. */

@@ -19,7 +19,7 @@ export async function operateStack(context: Context, verb: "up" | "destroy", sta
     title,
     async (show) => {
       let done = 0;
-      const before = await exportStack(root, stack);
+      const before = verb === "up" ? await exportStack(root, stack) : undefined;
       const operation = await operate(root, verb, stack, (line) => {
         if (/\b(created|updated|deleted|replaced)\b/.test(line)) show(`${++done} done`);
       });

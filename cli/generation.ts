@@ -23,17 +23,8 @@ import { run } from "../support/process";
 import { projectName } from "../support/project";
 import { StepError } from "../support/progress";
 import { checkServer } from "./checks";
-import { type Context, runScript, sshCommand, sshTrouble } from "./context";
+import { type Context, scriptOn, sshCommand } from "./context";
 import { deployedStack, exportStack, type ExportedStack, pulumiEnvironment, urnName } from "./pulumi";
-
-const timeoutSeconds = 900;
-
-export async function scriptOn(context: Context, server: ServerDeclaration, text: string): Promise<string> {
-  const finished = await runScript(context, server, `${text}\n`, timeoutSeconds);
-  if (finished.code === 0) return finished.stdout;
-  const why = finished.code === 255 ? sshTrouble(server, finished) : finished.stderr.trim();
-  throw new StepError(server.name, why === "" ? `no end within ${timeoutSeconds} seconds` : why, "Mend it and run this again.");
-}
 
 const locked = (context: Context, server: ServerDeclaration, script: Script): Promise<string> =>
   scriptOn(context, server, lockedScript({ stack: server.name }, script));

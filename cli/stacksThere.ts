@@ -2,12 +2,11 @@
 import type { ServerDeclaration } from "../components/config/declaration";
 import { stackLabel } from "../components/host/objectType";
 import { removeExperimentRules } from "../components/host/objects/experimentRules";
-import { dropAll, listNotes, type Note, type NotedObject, readNotes } from "../components/host/objects/generation";
+import { dockerAnswers, dropAll, listNotes, type Note, type NotedObject, readNotes } from "../components/host/objects/generation";
 import { lockedScript } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
-import type { Context } from "./context";
-import { scriptOn } from "./generation";
-import { dockerAnswers, settle } from "./strays";
+import { type Context, scriptOn } from "./context";
+import { settle } from "./strays";
 
 export interface StackThere {
   readonly stack: string;

@@ -3,11 +3,11 @@ import type { ServerDeclaration } from "../components/config/declaration";
 import { stackLabel } from "../components/host/objectType";
 import { refuseOthers } from "../components/host/objects/claim";
 import { removeExperimentRules } from "../components/host/objects/experimentRules";
+import { dockerAnswers } from "../components/host/objects/generation";
 import { lockedScript } from "../components/host/script";
-import { type Script, sh } from "../components/host/sh";
+import { sh } from "../components/host/sh";
 import { projectName } from "../support/project";
-import { StepError } from "../support/progress";
-import { type Context, runScript } from "./context";
+import { type Context, scriptOn } from "./context";
 import { deployedStack, type ExportedStack } from "./pulumi";
 
 /** Scripts that go on on the server although their Pulumi is gone: what they make is not there yet. */
@@ -24,13 +24,8 @@ const settleScript = sh`
 export async function settle(context: Context, server: ServerDeclaration, script = "", { isAnyProjects = false } = {}): Promise<string> {
   const refusal = `(\nset -e\n${refuseOthers(projectName(context.root), { stack: server.name }).text}\n)\n[ $? = 0 ] || exit 1\n`;
   const text = `${isAnyProjects ? "" : refusal}${settleScript.text}\n${script}`;
-  const finished = await runScript(context, server, text, 900);
-  if (finished.code !== 0) throw new StepError(server.name, finished.stderr.trim(), "Mend it and run this again.");
-  return finished.stdout;
+  return scriptOn(context, server, text);
 }
-
-/** Where it does not, that nothing is listed is no sign that nothing is there. */
-export const dockerAnswers: Script = sh`docker version >/dev/null 2>&1 || { echo "dockerd does not answer: start it, and run this again" >&2; exit 1; }`;
 
 /** Containers of the stack by their label, with the ids that its state knows. */
 export async function removeStrays(context: Context, server: ServerDeclaration, state: ExportedStack): Promise<string[]> {

@@ -2,8 +2,8 @@ import { ownerFolder } from "../../components/host/objectType";
 import { sh } from "../../components/host/sh";
 import { secretsOf } from "../../components/testbed/secrets";
 import { projectName } from "../../support/project";
-import { say, step, StepError } from "../../support/progress";
-import { openContext, runScript } from "../context";
+import { say, step } from "../../support/progress";
+import { openContext, scriptOn } from "../context";
 import { readStack } from "../pulumi";
 import { readStacksThere } from "../stacksThere";
 import { leaseServers } from "../turn";
@@ -65,10 +65,7 @@ Exit code 0: every system runs and is reached; 3: not so.`,
           sync .project
           mv .project project
         `;
-        await step(`${server.name}: its stack is of this project now, and was ${before}'s`, async () => {
-          const finished = await runScript(context, server, `${script.text}\n`);
-          if (finished.code !== 0) throw new StepError(server.name, finished.stderr.trim(), "Mend it and run this again.");
-        });
+        await step(`${server.name}: its stack is of this project now, and was ${before}'s`, () => scriptOn(context, server, script.text));
       }),
     );
     const secrets = secretsOf(declaration).map(({ name }) => name);

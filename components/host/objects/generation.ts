@@ -48,10 +48,12 @@ export const notesOf = (lines: readonly string[]): NotedObject[] =>
 /** Where the texts of containers find those that are there, and ours. */
 export const containersVariable = new Script("containers");
 
-/** A dockerd that does not answer is no sign that a container is gone. */
+/** Where it does not, that nothing is listed is no sign that nothing is there. */
+export const dockerAnswers: Script = sh`docker version >/dev/null 2>&1 || { echo "dockerd does not answer: start it, and run this again" >&2; exit 1; }`;
+
 const dockerPart = ({ stack }: Owner): Script => sh`
   if command -v docker >/dev/null; then
-    docker version >/dev/null 2>&1 || { echo "dockerd does not answer: start it, and run this again" >&2; exit 1; }
+    ${dockerAnswers}
     ${containersVariable}=" $(docker ps -a --filter label=${`${stackLabel}=${stack}`} --format '{{.Names}}' | tr '\n' ' ')"
   fi
 `;
