@@ -56,8 +56,9 @@ func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.
 		return nil, err
 	}
 	if err == nil {
-		// The kernel takes no alias at creation: one without is ours, cut off in between.
-		if host.Attrs().Alias != mark && (host.Attrs().Alias != "" || host.Type() != "veth") {
+		// The kernel takes no alias at creation: one in our group without is ours, cut off in between.
+		cutOff := host.Attrs().Alias == "" && host.Type() == "veth" && host.Attrs().Group == uint32(a.deviceGroup)
+		if host.Attrs().Alias != mark && !cutOff {
 			return nil, fmt.Errorf("%s is taken by a link that is not ours (alias %q)", want.HostName, host.Attrs().Alias)
 		}
 		if peer, peerErr := inside.LinkByIndex(host.Attrs().ParentIndex); peerErr == nil && host.Attrs().Alias == mark && peer.Attrs().Name == want.Name && peer.Type() == "veth" && peer.Attrs().ParentIndex == host.Attrs().Index {
