@@ -93,7 +93,10 @@ describe("the agent", () => {
 
   it("attaches a system as fast as ever while two others fail for ever, and these once their cause is gone", async () => {
     await onServer("flip", `for d in ${inTheWay.join(" ")}; do ip link add $d type bridge; done`);
-    project.write("testbeds/agent.yaml", testbed(failing.map((name) => `  - { name: ${name}, tenant: red, server: flip, networks: [{ name: near }] }`).join("\n")));
+    project.write(
+      "testbeds/agent.yaml",
+      testbed(failing.map((name) => `  - { name: ${name}, tenant: red, server: flip, networks: [{ name: near }] }`).join("\n")),
+    );
     expect((await project.flipflap("up")).stderr).toMatch(/bad-(one|two): not attached/);
     for (const system of failing) expect((await statusOf(system)).error).toContain("taken by a link that is not ours");
     const beside = await medianStart();
