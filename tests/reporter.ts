@@ -13,7 +13,7 @@ const causes: readonly (readonly [cause: string, words: RegExp])[] = [
   ["repair", /^flipflap repair/],
   ["move", /^flipflap move/],
   ["drift", /^flipflap (drift|check|status)/],
-  ["exec", /^flipflap exec/],
+  ["exec", /^(flipflap )?exec/],
   ["lab", /^flipflap lab/],
   ["experiment", /^flipflap (experiment|policy|report)/],
 ];

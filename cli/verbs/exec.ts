@@ -1,6 +1,14 @@
 import { runInForeground } from "../../support/process";
-import { findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../context";
+import { type Context, findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../context";
 import { type Verb, UsageError } from "../verb";
+
+/** The whole command that runs one in a system. */
+export function commandInSystem(context: Context, system: string | undefined, words: readonly string[], terminal = false): string[] {
+  const found = findSystem(context, system);
+  const into = found.isBare ? intoNamespace(found) : ["docker", "exec", terminal ? "-it" : "-i", found.container];
+  const [ssh = "", ...rest] = sshCommand(found.server, onOwnServer(context, found.server, [...into, ...words]));
+  return [ssh, terminal ? "-t" : "-T", ...rest];
+}
 
 export const exec: Verb = {
   name: "exec",
@@ -16,13 +24,9 @@ Input, output and the exit code are the command's own.`,
   options: {},
   run: async ({ words, rest }) => {
     const context = openContext();
-    const found = findSystem(context, words[0]);
-    const { server, container, isBare } = found;
+    findSystem(context, words[0]);
     if (rest.length === 0) throw new UsageError("name the command after --");
     const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
-    const into = isBare ? intoNamespace(found) : ["docker", "exec", terminal ? "-it" : "-i", container];
-    const remote = onOwnServer(context, server, [...into, ...rest]);
-    const [ssh = "", ...args] = sshCommand(server, remote);
-    return runInForeground([ssh, terminal ? "-t" : "-T", ...args], { cwd: context.root });
+    return runInForeground(commandInSystem(context, words[0], rest, terminal), { cwd: context.root });
   },
 };

@@ -10,10 +10,10 @@ import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
 const before = new Map<string, string>();
-const { destroyAll, onServer, withoutImages } = onLab(project);
+const { destroyAll, inSystem, onServer, withoutImages } = onLab(project);
 
 async function ping(from: string, to: string): Promise<boolean> {
-  return (await project.flipflap("exec", from, "--", "ping", "-n", "-c", "1", "-W", "1", to)).code === 0;
+  return (await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", to)).code === 0;
 }
 
 async function checks(): Promise<Checked[]> {

@@ -2,13 +2,14 @@
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import type { Checked } from "../../cli/checks";
 import type { Status } from "../../cli/verbs/status";
-import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
+import { onLab } from "../support/onLab";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(inject("root"));
-const inSystem = (system: string, ...command: string[]) => project.flipflap("exec", system, "--", ...command);
-const onServer = (command: string): Promise<string> => run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, "flip", command]);
+const lab = onLab(project);
+const { inSystem } = lab;
+const onServer = (command: string): Promise<string> => lab.onServer("flip", command);
 const wrong = async (): Promise<Checked[]> =>
   (JSON.parse((await project.flipflap("drift", "--json")).stdout) as Checked[]).filter(({ result }) => result !== "ok");
 

@@ -10,7 +10,7 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(inject("root"));
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { bringUp, changesOfAnotherUp, onServer, wrong } = onLab(project);
+const { bringUp, changesOfAnotherUp, inSystem, onServer, wrong } = onLab(project);
 const kinds = ["overlay", "bridge", "cilium"] as const;
 
 interface Hit {
@@ -82,7 +82,7 @@ describe("policies on three kinds", () => {
       ["cilium", "identities"],
     ] as const) {
       const count = await deniedAt(network);
-      await project.flipflap("exec", `${kind}-client`, "--", "ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", address(`${kind}-db`));
+      await inSystem(`${kind}-client`, "ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", address(`${kind}-db`));
       expect([network, (await deniedAt(network)) - count]).toEqual([network, 3]);
     }
   });
@@ -178,7 +178,7 @@ describe("policies on three kinds", () => {
   it("let nothing in while Cilium's agent is killed, and go on with what is allowed", { timeout: 400_000 }, async () => {
     await onServer("flip", `docker restart -t 0 ff-cilium-db >/dev/null`);
     expect(await eventually(allAsSaid, 60)).toBe(true);
-    const allowed = project.flipflap("exec", "cilium-monitor", "--", "ping", "-n", "-q", "-i", "0.05", "-c", "300", address("cilium-web"));
+    const allowed = inSystem("cilium-monitor", "ping", "-n", "-q", "-i", "0.05", "-c", "300", address("cilium-web"));
     await onServer("flip", `docker restart -t 0 ff-cilium-db >/dev/null`);
     await sleep(2000);
     await underAttack(async () => {
@@ -191,7 +191,7 @@ describe("policies on three kinds", () => {
   });
 
   it("change in place: a rule more is let in on each, and the flow beside it goes on", async () => {
-    const flow = project.flipflap("exec", "overlay-monitor", "--", "ping", "-n", "-q", "-i", "0.05", "-c", "300", address("overlay-web"));
+    const flow = inSystem("overlay-monitor", "ping", "-n", "-q", "-i", "0.05", "-c", "300", address("overlay-web"));
     project.edit("policies/web.json", '"port": "80"', '"port": "81"');
     const up = succeeded(await project.flipflap("up"));
     expect(up).not.toMatch(/replaced/);
