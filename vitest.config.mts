@@ -21,6 +21,8 @@ export default defineConfig({
           testTimeout: 30_000,
           // Every shipped testbed is registered in a hook.
           hookTimeout: 60_000,
+          // One file waits for packets for most of that time.
+          maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
       },

@@ -5,6 +5,7 @@ import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
+import { inBatches } from "../support/breakages";
 import { onLab } from "../support/onLab";
 import { serverSnapshot } from "../support/snapshot";
 
@@ -191,20 +192,28 @@ describe("the shipped testbed", () => {
     ],
   ];
 
-  it.each(breakages)("names %s that somebody changed, and nothing else; repair mends it", async (_, command, object, property) => {
-    const whole = await serverSnapshot(project.root, "flip");
-    await onServer("flip", command);
-    const found = (await checks()).filter((checked) => checked.result !== "ok");
-    // Before anything is judged: the next breakage starts from a whole testbed.
-    const mended = await project.flipflap("repair");
-    const objects = object.split(" ");
-    expect(found.map((checked) => checked.name)).toEqual(objects);
-    if (property !== "") expect(found[0]?.differences.map((d) => d.property)).toEqual(property.split(", "));
-    expect(mended.stdout + mended.stderr).toMatch(/ mended, 0 left\n/);
-    // It is mended, and nothing else was touched.
-    expect(await serverSnapshot(project.root, "flip")).toBe(whole);
-    expect(await wrong()).toEqual([]);
-  });
+  let whole = "";
+  const batched = inBatches(
+    breakages.map(([what, command, objects, property]) => ({ what, command, objects: objects.split(" "), property })),
+  );
+  it.each(batched)(
+    "names $breakage.what that somebody changed, and nothing else",
+    async ({ breakage, before: broken, isFirst, isLast }) => {
+      if (isFirst) whole = await serverSnapshot(project.root, "flip");
+      await onServer("flip", breakage.command);
+      const found = (await checks()).filter((checked) => checked.result !== "ok");
+      // Before anything is judged: the next batch starts from a whole testbed.
+      const mended = isLast ? await project.flipflap("repair") : undefined;
+      expect(found.map(({ name }) => name).sort()).toEqual([...broken, breakage].flatMap(({ objects }) => objects).sort());
+      const own = found.find(({ name }) => name === breakage.objects[0]);
+      if (breakage.property !== "") expect(own?.differences.map((d) => d.property)).toEqual(breakage.property.split(", "));
+      if (mended === undefined) return;
+      expect(mended.stdout + mended.stderr).toMatch(/ mended, 0 left\n/);
+      // All is mended, and nothing else was touched.
+      expect(await serverSnapshot(project.root, "flip")).toBe(whole);
+      expect(await wrong()).toEqual([]);
+    },
+  );
 
   it("makes a container again that somebody removed", async () => {
     await onServer("flip", "docker rm -f ff-red-client >/dev/null");
