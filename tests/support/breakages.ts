@@ -5,6 +5,8 @@ export interface Breakage {
   readonly command: string;
   /** Whose checks fail after it, and no others. */
   readonly objects: readonly string[];
+  /** What mends others by the way: the agent looks at its systems where a container comes or goes. */
+  readonly isAlone?: boolean;
 }
 
 export interface Batched<T> {
@@ -21,7 +23,9 @@ const mostInBatch = 6;
 export function inBatches<T extends Breakage>(breakages: readonly T[]): Batched<T>[] {
   const batches: T[][] = [];
   for (const one of breakages) {
-    const isApart = (batch: readonly T[]): boolean => batch.every(({ objects }) => objects.every((name) => !one.objects.includes(name)));
+    const isApart = (batch: readonly T[]): boolean =>
+      [one, ...batch].every(({ isAlone }) => isAlone !== true) &&
+      batch.every(({ objects }) => objects.every((name) => !one.objects.includes(name)));
     const free = batches.find((batch) => batch.length < mostInBatch && isApart(batch));
     if (free === undefined) batches.push([one]);
     else free.push(one);
