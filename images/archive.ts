@@ -1,10 +1,6 @@
-/** Archives of images. As a program: prints the archive of the image that is named, without the layers that are named after it. */
-import { closeSync, createReadStream, existsSync, openSync, readSync } from "node:fs";
-import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
-import { projectRoot } from "../support/project";
-import { builtImage } from "./cache";
-import { isImageName } from "./images";
+/** Archives of images, as docker save makes them. */
+import { closeSync, createReadStream, fstatSync, openSync, readSync } from "node:fs";
+import { Readable } from "node:stream";
 
 const blockBytes = 512;
 
@@ -59,7 +55,7 @@ function partsWithout(path: string, layers: ReadonlySet<string>): { start: numbe
   return withTar(path, (fd) => {
     const left = [...tarEntries(fd)].filter(({ name }) => layers.has(name.replace(/\.tar$/, "")));
     const starts = [0, ...left.map(({ end }) => end)];
-    const ends = [...left.map(({ offset }) => offset), Number.POSITIVE_INFINITY];
+    const ends = [...left.map(({ offset }) => offset), fstatSync(fd).size];
     return starts.map((start, i) => ({ start, end: (ends[i] ?? 0) - 1 })).filter(({ start, end }) => end >= start);
   });
 }
@@ -73,18 +69,11 @@ export function archiveIdentity(path: string): { id: string; tag: string } {
   return { id: `sha256:${digest}`, tag: first.RepoTags?.[0] ?? "" };
 }
 
-if (require.main === module) {
-  const name = process.argv[2] ?? "";
-  const archive = isImageName(name) ? builtImage(name)?.archive : join(projectRoot(), name);
-  if (archive === undefined || !existsSync(archive)) {
-    console.error(`${name}: the image is not built; run npm run setup`);
-    process.exit(1);
+/** An archive without layers. */
+export function archiveWithout(path: string, layers: ReadonlySet<string>): { readonly bytes: number; readonly content: Readable } {
+  const parts = partsWithout(path, layers);
+  async function* read(): AsyncGenerator<Buffer> {
+    for (const { start, end } of parts) yield* createReadStream(path, { start, end }) as AsyncIterable<Buffer>;
   }
-  // Of images that the server has: each one's first layer.
-  const had = new Set(process.argv.slice(3).map((layer) => layer.replace("sha256:", "")));
-  const print = async (): Promise<void> => {
-    for (const { start, end } of partsWithout(archive, had))
-      await pipeline(createReadStream(archive, { start, end }), process.stdout, { end: false });
-  };
-  void print();
+  return { bytes: parts.reduce((sum, { start, end }) => sum + end - start + 1, 0), content: Readable.from(read()) };
 }

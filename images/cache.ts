@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder, codeRoot } from "../support/project";
-import { basePackages, type ImageName, imageDefinition, suite } from "./images";
+import { basePackages, type ImageName, imageDefinition, images, isImageName, suite } from "./images";
 
 /** Raise it when the way of building changes what comes out. */
 const recipeVersion = 2;
@@ -67,4 +67,15 @@ export function builtImage(name: ImageName): BuiltImage | undefined {
   const idFile = `${archive}.id`;
   if (!existsSync(archive) || !existsSync(idFile)) return undefined;
   return { archive, id: readFileSync(idFile, "utf8").trim(), tag: imageTag(name) };
+}
+
+/** What is in the cache of other builds than this checkout's: archives, and what belongs to each. */
+export function olderArchives(): string[] {
+  if (!existsSync(imagesFolder())) return [];
+  const names = Object.keys(images) as ImageName[];
+  const current = new Set([...names.map((name) => `${name}-${imageKey(name)}`), `base-${baseKey()}`]);
+  return readdirSync(imagesFolder()).flatMap((leaf) => {
+    const [, build = "", name = ""] = /^((.+)-[0-9a-f]{12})\.(?:tar|tar\.id|full\.tar|layer\.tar)$/.exec(leaf) ?? [];
+    return (name === "base" || isImageName(name)) && !current.has(build) ? [join(imagesFolder(), leaf)] : [];
+  });
 }

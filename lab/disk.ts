@@ -57,15 +57,32 @@ async function makeDisk(disk: string, wanted: readonly BuiltImage[], older: stri
   renameSync(folder, disk);
 }
 
-/** The folder of the disk that holds all images that are built; undefined where there are none, or none can be made. */
-export async function preparedDisk(): Promise<string | undefined> {
-  const wanted = (Object.keys(images) as ImageName[]).flatMap((name) => builtImage(name) ?? []);
-  if (wanted.length === 0) return undefined;
+const wantedImages = (): BuiltImage[] => (Object.keys(images) as ImageName[]).flatMap((name) => builtImage(name) ?? []);
+
+async function diskKey(wanted: readonly BuiltImage[]): Promise<string> {
   const version = await run(["dockerd", "--version"]);
-  const key = createHash("sha256")
+  return createHash("sha256")
     .update([version, ...wanted.map(({ id, tag }) => `${id} ${tag}`)].join("\n"))
     .digest("hex")
     .slice(0, 12);
+}
+
+/** The folders of disks whose images are not the ones that are built now; servers that began with one keep what they have. */
+export async function olderDisks(): Promise<string[]> {
+  const key = await diskKey(wantedImages());
+  return wholeDisks().flatMap((name) => (name === key ? [] : [join(disksFolder(), name)]));
+}
+
+export function removeDisk(disk: string): void {
+  renameSync(disk, `${disk}.${process.pid}`);
+  rmSync(`${disk}.${process.pid}`, { recursive: true, force: true });
+}
+
+/** The folder of the disk that holds all images that are built; undefined where there are none, or none can be made. */
+export async function preparedDisk(): Promise<string | undefined> {
+  const wanted = wantedImages();
+  if (wanted.length === 0) return undefined;
+  const key = await diskKey(wanted);
   const disk = join(disksFolder(), key);
   const refused = `${disk}.refused`;
   try {
@@ -80,8 +97,7 @@ export async function preparedDisk(): Promise<string | undefined> {
     // Another checkout's, with other images, stays while it is in use.
     for (const other of whole.map((name) => join(disksFolder(), name))) {
       if (Date.now() - statSync(other).mtimeMs < dayMilliseconds) continue;
-      renameSync(other, `${other}.${process.pid}`);
-      rmSync(`${other}.${process.pid}`, { recursive: true, force: true });
+      removeDisk(other);
     }
     return disk;
   } catch (error) {

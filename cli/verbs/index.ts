@@ -9,6 +9,7 @@ import { drift } from "./drift";
 import { exec } from "./exec";
 import { experiment } from "./experiment";
 import { graph } from "./graph";
+import { images } from "./images";
 import { lab } from "./lab";
 import { move } from "./move";
 import { policy } from "./policy";
@@ -41,5 +42,6 @@ export const allVerbs: readonly Verb[] = [
   experiment,
   report,
   lab,
+  images,
   setup,
 ];

@@ -3,6 +3,7 @@ import { local } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
+import { isPreloaded, shortId } from "./preloaded";
 import { lockedScript, shellCommand } from "./script";
 import { type Script, sh } from "./sh";
 import { stackLabel } from "./objectType";
@@ -17,7 +18,9 @@ function markScript(image: ImageSource, { owner }: Site): string {
 const removal = (image: ImageSource, { owner }: Site): Script => sh`
   if [ -e "$folder/saved/"${saved(image)} ]; then
     # One that a container of others stands on is theirs now; one of ours goes first.
-    if ! docker image inspect ${image.id} >/dev/null 2>&1 || [ -n "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
+    if [ ${isPreloaded(image)} ]; then
+      forget ${saved(image)}
+    elif ! docker image inspect ${image.id} >/dev/null 2>&1 || [ -n "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
       if [ -z "$(docker ps -a -q --filter ancestor=${image.id} --filter label=${`${stackLabel}=${owner.stack}`})" ]; then forget ${saved(image)}; fi
     else
       docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
@@ -26,7 +29,7 @@ const removal = (image: ImageSource, { owner }: Site): Script => sh`
   fi
 `;
 
-const saved = (image: ImageSource): string => `image.${image.id.replace("sha256:", "").slice(0, 12)}`;
+const saved = (image: ImageSource): string => `image.${shortId(image)}`;
 
 /**
  * The tag in `create` is what decides: same tag, same content. The archive is found by the script itself,
@@ -39,19 +42,14 @@ export function renderImage(
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): local.Command {
   const ssh = sh`ssh -F ${sshConfigPath} ${site.server.name}`;
-  const layers = sh`docker images -q | xargs -r docker image inspect -f '{{index .RootFS.Layers 0}}' | sort -u`.text;
-  const archive = sh`node_modules/.bin/tsx images/archive.ts ${image.name}`;
-  const load = sh`${ssh} docker load -q`;
+  const send = sh`node_modules/.bin/tsx components/host/sendImage.ts ${image.name} ${site.server.name}`;
   const onServer = (script: string) => sh`printf %s ${script} | ${ssh} ${shellCommand(site.server, "")}`;
   const name = `${prefix}-${image.name.replaceAll(/[^A-Za-z0-9-]+/g, "-")}`;
   site.deployed.add({ type: "image", name, spec: { imageId: image.id }, identity: [image.id], remove: removal(image, site) });
   return new local.Command(
     name,
     {
-      create:
-        // Whole where a layer that is left out is missed after all: another docker may keep its layers otherwise.
-        sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || { ${onServer(markScript(image, site))} && { ${archive} $(${ssh} ${layers}) | ${load} 2>/dev/null || ${archive} | ${load}; }; }`
-          .text,
+      create: sh`${ssh} docker image inspect ${image.id} >/dev/null 2>&1 || { ${onServer(markScript(image, site))} && ${send}; }`.text,
       delete: onServer(lockedScript(site.owner, removal(image, site))).text,
       triggers: [image.id],
       addPreviousOutputInEnv: false,

@@ -1,6 +1,8 @@
 /** What is somebody else's on a server is named, and stays as it is; once it is gone, or ours is called otherwise, up goes on. */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { run } from "../../support/process";
+import { readLabState } from "../../lab/state";
+import { builtImage } from "../../images/cache";
 import { Project, succeeded } from "../../support/scratchProject";
 import { serverSnapshot } from "../support/snapshot";
 
@@ -152,14 +154,40 @@ describe("what is somebody else's", () => {
   it("keeps an image that was there before", async () => {
     for (const stack of ["flap", "flip"]) succeeded(await project.pulumi("destroy", "-s", stack, "--yes", "--skip-preview"));
     expect(await serverSnapshot(project.root, "flip")).toBe(before);
-    await run(["sh", "-c", `node_modules/.bin/tsx images/archive.ts tools | ssh -F .flipflap/ssh/config flip docker load -q`], {
-      cwd: project.root,
-    });
+    await run(["sh", "-c", `ssh -F .flipflap/ssh/config flip docker load -q <${builtImage("tools")?.archive}`], { cwd: project.root });
     const theirs = await serverSnapshot(project.root, "flip");
     use(base);
     succeeded(await up());
     succeeded(await project.pulumi("destroy", "-s", "flip", "--yes", "--skip-preview"));
     expect(await serverSnapshot(project.root, "flip")).toBe(theirs);
+  });
+
+  it("sends images ahead of an up, compressed over a slow link, and takes away what it sent and nothing uses", async () => {
+    await onServer("docker image rm $(docker images -q flipflap/agent) >/dev/null");
+    const without = await serverSnapshot(project.root, "flip");
+    const images = (...words: string[]) => project.flipflap("images", ...words);
+    const there = async (): Promise<(string | undefined)[]> => {
+      const listed = JSON.parse(succeeded(await images("--json"))) as { images: { name: string; servers: Record<string, string> }[] };
+      return ["tools", "agent"].map((name) => listed.images.find((image) => image.name === name)?.servers.flip);
+    };
+    expect(await there()).toEqual(["there", ""]);
+    const route = await run(["ip", "route", "get", readLabState(project.root)?.servers.flip?.address ?? ""]);
+    const link = /dev (\S+)/.exec(route)?.[1] ?? "";
+    await run(["tc", "qdisc", "add", "dev", link, "root", "tbf", "rate", "80mbit", "burst", "128kb", "latency", "50ms"]);
+    try {
+      const said = (await images("preload", "--server", "flip")).stderr;
+      expect(said).toContain("flip: image tools: was there before flipflap, and stays");
+      expect(said).toMatch(/flip: image agent: \d+ MiB, as \d MiB compressed/);
+    } finally {
+      await run(["tc", "qdisc", "del", "dev", link, "root"]);
+    }
+    expect(await there()).toEqual(["there", "preloaded"]);
+    succeeded(await up());
+    expect((await images("prune", "--server", "flip")).stderr).toMatch(/flipflap\/agent:\w+: stays, a container uses it/);
+    succeeded(await project.pulumi("destroy", "-s", "flip", "--yes", "--skip-preview"));
+    expect(await there()).toEqual(["there", "preloaded"]);
+    expect((await images("prune", "--server", "flip")).stderr).toMatch(/flipflap\/agent:\w+: taken away/);
+    expect(await serverSnapshot(project.root, "flip")).toBe(without);
     project.use("bridge");
   });
 });
