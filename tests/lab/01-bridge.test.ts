@@ -1,5 +1,5 @@
 /** The shipped testbed, from nothing and back: up, reach, must-not-reach, up again, break, check, mend, destroy, snapshot equal. */
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Checked } from "../../cli/checks";
 import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
@@ -7,9 +7,10 @@ import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { inBatches } from "../support/breakages";
 import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const before = new Map<string, string>();
 const { destroyAll, inSystem, onServer, withoutImages } = onLab(project);
 

@@ -1,13 +1,14 @@
 /** Every mode of kind bridge, several links, and what a system may have besides. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { addressBytes } from "../support/frames";
 import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const before = new Map<string, string>();
 const { captured, inSystem, onServer } = onLab(project);
 

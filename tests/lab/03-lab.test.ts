@@ -5,9 +5,10 @@ import { rangesOfSlot } from "../../lab/ranges";
 import { formatAddress, formatPrefix, hostAddress } from "../../components/net/cidr";
 import { run, tryRun, waitUntil } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
+import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const names = labNames(labNameOf(project.root));
 const onServer = (server: string, command: string): Promise<string> =>
   run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);

@@ -1,14 +1,15 @@
 /** Report S0's EVPN testbed: what reaches what and what must not, the routes and the wire, moves, breakages, and back. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import type { EvpnRoute } from "../../components/kinds/evpn/routes";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { updatesBetween } from "../support/bgp";
 import { eventually, onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
 const { bringUp, changesOfAnotherUp, onServer, inSystem, reaches, wrong, readStatus, pinging, captured, destroyAll } = onLab(project);

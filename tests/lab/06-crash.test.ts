@@ -1,16 +1,17 @@
 /** Pulumi killed, cut off and starved at any moment: what comes next converges, and nothing is left behind. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run, sleep, tryRun } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { nameAsReal } from "../support/asReal";
 import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { pulumisOf } from "../support/pulumis";
 import { seeded } from "../support/seeded";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"];
 const before = new Map<string, string>();
 const { onServer, withoutImages } = onLab(project);

@@ -1,12 +1,13 @@
 /** Kind netns: the baseline of one server. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { Checked } from "../../cli/checks";
 import type { Status } from "../../cli/verbs/status";
 import { Project, succeeded } from "../../support/scratchProject";
 import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const lab = onLab(project);
 const { inSystem } = lab;
 const onServer = (command: string): Promise<string> => lab.onServer("flip", command);

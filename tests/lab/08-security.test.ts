@@ -5,9 +5,10 @@ import type { LabState } from "../../lab/state";
 import { run, sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { nameAsReal } from "../support/asReal";
+import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot, serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"];
 const onServer = (server: string, command: string): Promise<string> =>
   run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);

@@ -1,12 +1,13 @@
 /** What is somebody else's on a server is named, and stays as it is; once it is gone, or ours is called otherwise, up goes on. */
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../../support/process";
 import { readLabState } from "../../lab/state";
 import { builtImage } from "../../images/cache";
 import { Project, succeeded } from "../../support/scratchProject";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const onServer = (command: string): Promise<string> => run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, "flip", command]);
 
 const whole = `

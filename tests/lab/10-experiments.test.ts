@@ -2,16 +2,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { pulumiEnvironment } from "../../cli/pulumi";
 import { readRun, runNames } from "../../experiments/results";
 import { run, waitUntil } from "../../support/process";
 import { codeRoot } from "../../support/project";
 import { Project, succeeded } from "../../support/scratchProject";
 import { look } from "../support/browser";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"];
 const onServer = (server: string, command: string): Promise<string> =>
   run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);

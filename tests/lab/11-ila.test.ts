@@ -1,16 +1,17 @@
 /** Kind ila by eBPF: addresses on the wire, checksums, tenants, moves, the registry's absence, breakages, and back. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import { canonicalAddress } from "../../components/net/cidr";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { readPackets } from "../support/packets";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
 const { bringUp, changesOfAnotherUp, onServer, inSystem, reaches, wrong, readStatus, pinging, captured, destroyAll } = onLab(project);

@@ -1,14 +1,15 @@
 /** One policy on three kinds side by side: what arrives and what does not, counters, breakages, restarts under attack, and back. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { PolicyProbeResult } from "../../cli/policyProbes";
 import type { Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { inBatches } from "../support/breakages";
 import { eventually, onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
 const { bringUp, changesOfAnotherUp, inSystem, onServer, wrong } = onLab(project);

@@ -1,5 +1,5 @@
 /** Kind cilium: generated policies against its maps, packets for a sample of them, and the one word that turns it off and on. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { planPolicyProbes, type PolicyProbeResult, runPolicyProbes } from "../../cli/policyProbes";
 import type { Declaration } from "../../components/config/declaration";
 import { ciliumPolicy } from "../../components/host/objects/ciliumPolicy";
@@ -13,10 +13,11 @@ import { readLabState } from "../../lab/state";
 import { run, sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { generatePolicies, labelSets, mayArrive, packets } from "../support/policyTruth";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
 const { bringUp, onServer, wrong } = onLab(project);

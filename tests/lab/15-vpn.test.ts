@@ -1,12 +1,13 @@
 /** Report S4's sites and tunnels: what a router between them sees, in every state of a tunnel; breakages, restarts, and back. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { isHealthy, type Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
 const { bringUp, changesOfAnotherUp, inSystem, onServer, pinging, readStatus, wrong, destroyAll } = onLab(project);

@@ -1,11 +1,12 @@
 /** Ethernet segments on devices of the servers: what passes and what does not, each mode, DHCP, breakages, a move, and back. */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { isHealthy, type Status } from "../../cli/verbs/status";
 import { Project, succeeded } from "../../support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
 const { bringUp, changesOfAnotherUp, inSystem, onServer, reaches, readStatus, wrong, destroyAll } = onLab(project);

@@ -1,13 +1,14 @@
 /** A server loses its power at any moment of an up, of an up that changes testbeds, of a down: one up or down later all is whole. */
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { pulumisOf } from "../support/pulumis";
 import { seeded } from "../support/seeded";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const servers = ["flip", "flap"];
 const before = new Map<string, string>();
 const { onServer, withoutImages } = onLab(project);

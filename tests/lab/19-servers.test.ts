@@ -1,12 +1,13 @@
 /** Servers join a running testbed and leave it: the others go on. */
 import { rmSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run, sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const { onServer, inSystem } = onLab(project);
 const before = new Map<string, string>();
 

@@ -1,11 +1,12 @@
 /** A system that cannot be attached, or wants to take the server, holds up no other. */
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
 import { portName } from "../../components/net/names";
 import { eventually, onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const { changesOfAnotherUp, destroyAll, onServer, inSystem } = onLab(project);
 
 const testbed = (systems: string): string => `

@@ -2,7 +2,7 @@
  * What gets to whom, of every kind, in every way: the leak matrix (tests/support/leaks), without the guard (then it sees leaks,
  * and attacks are real) and with it (then there are none, and all that must pass passes).
  */
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import { deviceGroup, deviceName } from "../../components/net/names";
 import { Project, succeeded } from "../../support/scratchProject";
@@ -11,9 +11,10 @@ import { type Cell, cellsOf } from "../support/leaks/cells";
 import { matrixTestbed, sampleNetworks, servers, shutPolicy } from "../support/leaks/samples";
 import { openWire, tryCells, type Wire } from "../support/leaks/wire";
 import { eventually, onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
-const project = new Project(inject("root"));
+const project = new Project(ownRoot());
 const { bringUp, onServer, passes, inSystem, changesOfAnotherUp, destroyAll } = onLab(project);
 const tables = (server: string): string => `flipflap-${server}`;
 

@@ -1,4 +1,4 @@
-/** One lab for all lab tests. What a killed run left is taken away first; the machine's state before is kept for the last test. */
+/** A lab for each worker. What a killed run left is taken away first; the machine's state before is kept for those that compare it. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
@@ -7,23 +7,31 @@ import { Project, succeeded } from "../../support/scratchProject";
 
 declare module "vitest" {
   export interface ProvidedContext {
-    root: string;
+    /** Of the labs' projects, a worker each. */
+    roots: string[];
     machineBefore: MachineSnapshot;
   }
 }
 
-export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
+export default async function setup({ provide, config }: TestProject): Promise<() => Promise<void>> {
   // Another name for another run beside this one.
-  const project = Project.make(`lab${process.env.FLIPFLAP_TEST_LAB ?? ""}`);
-  succeeded(await project.flipflap("lab", "stop"));
-  const machineBefore = await machineSnapshot(project.root);
-  provide("root", project.root);
+  const name = `lab${process.env.FLIPFLAP_TEST_LAB ?? ""}`;
+  const projects = Array.from({ length: config.maxWorkers }, (_, i) => Project.make(i === 0 ? name : `${name}-${i + 1}`));
+  for (const project of projects) succeeded(await project.flipflap("lab", "stop"));
+  const [first] = projects as [Project];
+  const machineBefore = await machineSnapshot(first.root);
+  provide(
+    "roots",
+    projects.map(({ root }) => root),
+  );
   provide("machineBefore", machineBefore);
-  mkdirSync(join(project.root, ".flipflap"), { recursive: true });
-  writeFileSync(join(project.root, ".flipflap", "machine-before"), machineBefore.lines.join("\n"));
+  mkdirSync(join(first.root, ".flipflap"), { recursive: true });
+  writeFileSync(join(first.root, ".flipflap", "machine-before"), machineBefore.lines.join("\n"));
   return async () => {
-    await project.flipflap("down");
-    await project.flipflap("lab", "stop");
-    project.remove();
+    for (const project of projects) {
+      await project.flipflap("down");
+      await project.flipflap("lab", "stop");
+      project.remove();
+    }
   };
 }

@@ -5,6 +5,7 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, beforeEach, inject } from "vitest";
+import { ownRoot } from "./ownRoot";
 
 const claimFile = process.env.FLIPFLAP_TEST_RETRY;
 
@@ -34,7 +35,7 @@ const allow = (task: Task): void => {
 beforeAll(({}, file) => allow(file as unknown as Task));
 
 /** The lab tests' project. */
-const root = inject("root") as string | undefined;
+const root = inject("roots") === undefined ? undefined : ownRoot();
 
 const declared = (): string[] =>
   root === undefined || !existsSync(join(root, "testbeds"))
