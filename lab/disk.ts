@@ -69,8 +69,11 @@ async function diskKey(wanted: readonly BuiltImage[]): Promise<string> {
 
 /** The folders of disks whose images are not the ones that are built now; servers that began with one keep what they have. */
 export async function olderDisks(): Promise<string[]> {
+  const whole = wholeDisks();
+  // Where there is none, there may be no dockerd either.
+  if (whole.length === 0) return [];
   const key = await diskKey(wantedImages());
-  return wholeDisks().flatMap((name) => (name === key ? [] : [join(disksFolder(), name)]));
+  return whole.flatMap((name) => (name === key ? [] : [join(disksFolder(), name)]));
 }
 
 export function removeDisk(disk: string): void {
