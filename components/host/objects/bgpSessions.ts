@@ -16,9 +16,9 @@ export interface BgpSummary {
   >;
 }
 
-const timeoutTenths = 300;
+const timeoutSeconds = 60;
 /** Sessions stand after one second to three; where nothing has come by then, nothing will. */
-const restartTenths = 80;
+const restartSeconds = 6;
 
 export const bgpSessions: ObjectType<BgpSessionsSpec> = {
   type: "bgpSessions",
@@ -26,12 +26,13 @@ export const bgpSessions: ObjectType<BgpSessionsSpec> = {
   waits: true,
   ensure: (spec) => sh`
     ${tellSpeaker}
-    left=${timeoutTenths}
+    uptime() { cut -d. -f1 /proc/uptime; }
+    begin=$(uptime) is_new=
     until tell -c ${speakerSections.sessions} 2>/dev/null | grep -q '"state":"Established"'; do
-      left=$((left - 1))
-      [ "$left" -gt 0 ] || fail "no BGP session with a route server ("${spec.peers.join(", ")}") after 30 s; flipflap status names the reason"
+      waited=$(($(uptime) - begin))
+      [ "$waited" -lt ${timeoutSeconds} ] || fail "no BGP session with a route server ("${spec.peers.join(", ")}") after "${timeoutSeconds}" s; flipflap status names the reason"
       # Once more from its own files: what was told to it by hand goes.
-      if [ "$left" = ${timeoutTenths - restartTenths} ]; then docker restart -t 1 ${ownContainers.speaker} >/dev/null 2>&1 || :; fi
+      if [ "$waited" -ge ${restartSeconds} ] && [ -z "$is_new" ]; then docker restart -t 1 ${ownContainers.speaker} >/dev/null 2>&1 || :; is_new=yes; fi
       sleep 0.1
     done
   `,
