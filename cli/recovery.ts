@@ -15,6 +15,7 @@ import { keepUnknown, readThere, takeAwayUnknown } from "./generation";
 import { markCommands } from "./remake";
 import { removeStrays, settle } from "./strays";
 import { leaseServers } from "./turn";
+import { wakeDocker } from "./wake";
 import { exportStack, type ExportedStack, failureMark, forgetPending, type PendingOperation, pulumiEnvironment, urnName } from "./pulumi";
 
 interface Lock {
@@ -262,5 +263,10 @@ export async function hasTraces(context: Context, server: ServerDeclaration): Pr
 export async function recover(context: Context, servers: readonly ServerDeclaration[], purpose: Purpose): Promise<void> {
   dropCutAttributes(context.root);
   await leaseServers(context, servers);
-  await Promise.all(servers.map((server) => recoverStack(context, server, purpose)));
+  await Promise.all(
+    servers.map(async (server) => {
+      await wakeDocker(context, server);
+      await recoverStack(context, server, purpose);
+    }),
+  );
 }

@@ -5,6 +5,7 @@
 import type { ServerDeclaration } from "../components/config/declaration";
 import type { ContainerSpec } from "../components/host/objects/container";
 import { generation } from "../components/host/objects/generation";
+import type { DeployedObject } from "../components/host/objectType";
 import { sh } from "../components/host/sh";
 import { run } from "../support/process";
 import { step } from "../support/progress";
@@ -46,17 +47,36 @@ export async function refreshContainers(root: string, stack: string, names: Read
   });
 }
 
-/** Containers that only do not run: what is in them is somebody's, and stays. */
-export async function startStopped(context: Context, server: ServerDeclaration, checks: readonly Checked[]): Promise<ReadonlySet<string>> {
+/**
+ * One that is in a network of docker's own starts when what made the network answers, which may want what is not there yet:
+ * dockerd waits half a minute for a plugin, and all that asks for the container with it.
+ */
+const startScript = (containers: readonly string[], alsoJoined: boolean) => sh`
+  for container in ${containers}; do
+    networks=$(docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}' "$container") || continue
+    case $networks in "none " | "host ") ;; *) [ ${alsoJoined ? "yes" : "no"} = yes ] || continue ;; esac
+    docker start "$container" || :
+  done
+`;
+
+/** Containers that only do not run: what is in them is somebody's, and stays. Gives the objects whose containers run now. */
+export async function startStopped(
+  context: Context,
+  server: ServerDeclaration,
+  checks: readonly Checked[],
+  { alsoJoined = false } = {},
+): Promise<ReadonlySet<string>> {
   const stopped = new Set(
     checks.flatMap(({ name, type, differences }) =>
       type === "container" && differences.length > 0 && differences.every(({ property }) => property === "running") ? [name] : [],
     ),
   );
-  const objects = (await readStack(context.root, server.name))?.objects ?? [];
-  const containers = objects.flatMap(({ name, spec }) => (stopped.has(name) ? [(spec as ContainerSpec).container] : []));
-  if (containers.length > 0) await runScript(context, server, `${sh`docker start ${containers}`.text} >/dev/null\n`);
-  return stopped;
+  const objects = ((await readStack(context.root, server.name))?.objects ?? []).filter(({ name }) => stopped.has(name));
+  if (objects.length === 0) return new Set();
+  const containerOf = ({ spec }: DeployedObject): string => (spec as ContainerSpec).container;
+  const { stdout } = await runScript(context, server, `${startScript(objects.map(containerOf), alsoJoined).text}\n`);
+  const started = new Set(stdout.split("\n"));
+  return new Set(objects.flatMap((object) => (started.has(containerOf(object)) ? [object.name] : [])));
 }
 
 const namesOf = (checks: readonly Checked[], isContainer: boolean): ReadonlySet<string> =>

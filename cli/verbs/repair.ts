@@ -77,6 +77,7 @@ async function repairServer(context: Context, server: ServerDeclaration, wrong: 
     server,
     scripts.filter((object) => !waits(object)),
   );
+  await startStopped(context, server, wrong, { alsoJoined: true });
   await makeByPulumi(context, server.name, deployed.resources, objects.filter(isPulumis));
   await ensureAgain(context, server, scripts.filter(waits));
 }

@@ -1,5 +1,6 @@
 /** The hub's key-value store, for kinds whose servers tell one another where their systems are. */
 import { type Declaration, firstHub, type ServerDeclaration } from "../config/declaration";
+import { awaitAddresses } from "../host/awaitAddresses";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import { type Leaf, leafFolder } from "../host/objects/certificates";
@@ -47,7 +48,7 @@ function containerPlan(hub: ServerDeclaration, keepsData: boolean): ContainerPla
     command: [
       "sh",
       "-c",
-      keepsData ? startWithData : startEmpty,
+      `${awaitAddresses([addressOf(hub)]).text}\n${keepsData ? startWithData : startEmpty}`,
       "etcd",
       ...["--name=hub", "--data-dir=/data", "--logger=zap", "--log-level=warn"],
       ...[`--listen-client-urls=${client}`, `--advertise-client-urls=${client}`, ...tls("")],

@@ -1,6 +1,7 @@
 /** What strongSwan is told: files of swanctl's syntax. Pure. */
 import type { Vpn } from "../config/types.gen";
 import type { SecretText } from "../kinds/kind";
+import { awaitAddresses } from "../host/awaitAddresses";
 import { formatAddress, formatPrefix } from "../net/cidr";
 import { hash32 } from "../net/names";
 import { type OwnConnection, pskOf } from "./tunnels";
@@ -143,9 +144,7 @@ socket-default {
  */
 export function startText(wanted: NonNullable<Vpn["dataPlane"]>, addresses: readonly string[]): string {
   return `set -eu
-for address in ${addresses.join(" ")}; do
-  until ip -o addr show | grep -qF " $address/"; do sleep 0.05; done
-done
+${awaitAddresses(addresses).text}
 esp() {
   for family in "127.0.0.77" "::77"; do
     ip xfrm state add src "$family" dst "$family" proto esp spi 0x77 mode tunnel aead "rfc4106(gcm(aes))" 0x0102030405060708090a0b0c0d0e0f1011121314 128 2>/dev/null || return 1

@@ -15,6 +15,9 @@ export interface CiliumPolicySpec {
   readonly policies: readonly string[];
 }
 
+/** Cilium takes five to twenty to answer. */
+const startSeconds = 60;
+
 /** In a policy's description: which it is. */
 export const policyHash = (policy: string): string => createHash("sha256").update(policy).digest("hex").slice(0, 16);
 
@@ -28,9 +31,15 @@ const guard = ({ policies }: CiliumPolicySpec): Script => sh`
 export const ciliumPolicy: ObjectType<CiliumPolicySpec> = {
   type: "ciliumPolicy",
   identity: ({ leaf }) => [leaf],
+  waits: true,
   ensure: (spec, owner) => sh`
     ${putKindFile(owner, spec.leaf, guard(spec).text)}
-    sh "$file"
+    end=$(($(cut -d. -f1 /proc/uptime) + ${startSeconds}))
+    until said=$(sh "$file" 2>&1); do
+      # After a power cut it begins when its server's addresses are there.
+      case $said in *"Is the agent running?"*) [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ] || fail "$said" ;; *) fail "$said" ;; esac
+      sleep 0.2
+    done
   `,
   remove: ({ leaf }, owner) => sh`
     ${dropKindFile(owner, leaf)}

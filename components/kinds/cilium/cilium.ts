@@ -1,6 +1,7 @@
 /** `kind: cilium`: the real Cilium on each server, without Kubernetes, with its docker plugin and the hub's etcd. */
 import { type Declaration, firstHub, isGuarded, linksOf, type ServerDeclaration, serversOf } from "../../config/declaration";
 import type { CiliumNetwork } from "../../config/types.gen";
+import { awaitAddresses } from "../../host/awaitAddresses";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { leafBundle } from "../../host/objects/certificates";
@@ -70,7 +71,9 @@ function agentContainer(context: Context): ContainerPlan {
       ]
     : ["--routing-mode=tunnel", "--tunnel-protocol=vxlan", "--kube-proxy-replacement=false"];
   // What Cilium hangs at a cgroup is hung at an empty one of ours, and not at the server's root.
+  const underlay = server.underlay.ipv4.split("/")[0] ?? "";
   const start = `export K8S_NODE_NAME=${server.name} PATH=/usr/lib/llvm-14/bin:$PATH
+${awaitAddresses([underlay]).text}
 ${ownSysctls}
 awk '/BEGIN CERTIFICATE/ { n++ } n == 2' ${bundle} >${authority}
 exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
@@ -81,7 +84,7 @@ exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
       ...["sh", "-c", start, "cilium-agent"],
       ...["--enable-k8s=false", "--kvstore=etcd", "--kvstore-opt=etcd.config=/etc/cilium/etcd.yaml", "--identity-allocation-mode=kvstore"],
       ...routing,
-      ...["--enable-ipv4=true", "--enable-ipv6=false", `--ipv4-node=${server.underlay.ipv4.split("/")[0] ?? ""}`],
+      ...["--enable-ipv4=true", "--enable-ipv6=false", `--ipv4-node=${underlay}`],
       `--ipv4-range=${rangeText(declaration, server)}`,
       `--devices=${server.uplink}`,
       `--mtu=${mtuBytes}`,

@@ -1,5 +1,6 @@
 /** The route server of a hub: GoBGP, which reflects the routes of every server to every other. It is on no packet's way. */
 import type { Declaration, ServerDeclaration } from "../../config/declaration";
+import { awaitAddresses } from "../../host/awaitAddresses";
 import { declare } from "../../host/objectType";
 import { sh } from "../../host/sh";
 import { objectTypes } from "../../host/objects";
@@ -27,7 +28,7 @@ function containerPlan(declaration: Declaration, address: string, servers: strin
     container: ownContainers.routeServer,
     image: "gobgp",
     // A socket that a killed one left behind keeps the next from its API, and so from its configuration (3.37).
-    command: ["sh", "-c", sh`rm -f ${socket}; exec gobgpd ${daemonWords}`.text],
+    command: ["sh", "-c", `${awaitAddresses([address]).text}\n${sh`rm -f ${socket}; exec gobgpd ${daemonWords}`.text}`],
     capabilities: [],
     folders: [],
     files: [

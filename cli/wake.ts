@@ -1,0 +1,32 @@
+/** After a power cut: what dockerd itself waits for. */
+import type { ServerDeclaration } from "../components/config/declaration";
+import { objectType } from "../components/host/objects";
+import { objectScript } from "../components/host/script";
+import type { ObjectType } from "../components/host/objectType";
+import { waitUntil } from "../support/process";
+import { step } from "../support/progress";
+import { type Context, runScript, scriptOn } from "./context";
+import { readStack } from "./pulumi";
+
+/** By which the members of a swarm reach one another. */
+const uplinkTypes = ["nic", "addresses"];
+
+const startSeconds = 60;
+
+/**
+ * dockerd (20.10) of a server that is in a swarm ends at its start where it has no address towards the manager, again and again.
+ * Where the testbed is what sets that address, it is set before anything is asked of dockerd.
+ */
+export async function wakeDocker(context: Context, server: ServerDeclaration): Promise<void> {
+  const objects = (await readStack(context.root, server.name))?.objects ?? [];
+  if (!objects.some(({ type }) => type === "swarmNode" || type === "swarmManager")) return;
+  const answers = async (): Promise<boolean> => (await runScript(context, server, "docker version >/dev/null 2>&1\n", 20)).code === 0;
+  if (await answers()) return;
+  await step(`${server.name}: dockerd does not answer; the server's addresses, which a swarm's needs at its start`, async () => {
+    for (const object of objects.filter(({ type }) => uplinkTypes.includes(type))) {
+      const type = objectType(object.type) as ObjectType<unknown>;
+      await scriptOn(context, server, `set -- ensure\n${objectScript({ ...object, type }, { stack: server.name })}`);
+    }
+    await waitUntil("dockerd", startSeconds, answers);
+  });
+}

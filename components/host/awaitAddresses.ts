@@ -1,0 +1,15 @@
+import { type Script, sh } from "./sh";
+
+/**
+ * First in the command of a daemon that listens at an address of its server, or its own: one that ends without the address is
+ * started again later and later by dockerd, up to a minute after the address is there.
+ */
+export const awaitAddresses = (addresses: readonly string[]): Script => sh`
+  for address in ${[...addresses]}; do
+    until ip -o addr show | grep -qF " $address/"; do
+      [ "\${said-}" = "$address" ] || echo "waiting for the address $address" >&2
+      said=$address
+      sleep 0.05
+    done
+  done
+`;
