@@ -195,7 +195,9 @@ describe("the shipped testbed", () => {
 
   let whole = "";
   const batched = inBatches(
-    breakages.map(([what, command, objects, property]) => ({ what, command, objects: objects.split(" "), property })),
+    breakages.map(([what, command, objects, property]) => {
+      return { what, command, objects: objects.split(" "), property, isAlone: command.startsWith("docker ") };
+    }),
   );
   it.each(batched)(
     "names $breakage.what that somebody changed, and nothing else",
