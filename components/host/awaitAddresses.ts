@@ -6,7 +6,8 @@ import { type Script, sh } from "./sh";
  */
 export const awaitAddresses = (addresses: readonly string[]): Script => sh`
   for address in ${[...addresses]}; do
-    until ip -o addr show | grep -qF " $address/"; do
+    # A service's address may be on no device (serviceAddress): it is local all the same.
+    until ip -o route get "$address" 2>/dev/null | grep -q "^local "; do
       [ "\${said-}" = "$address" ] || echo "waiting for the address $address" >&2
       said=$address
       sleep 0.05
