@@ -206,6 +206,7 @@ async function recoverStack(context: Context, server: ServerDeclaration, purpose
   const hasFailed = existsSync(failureMark(root, stack));
   const isQuiet = purpose === "up" && !hasFailed && !wasCut && locks.length === 0;
   if (isQuiet && isElsewhere) return;
+  await wakeDocker(context, server);
   if (isQuiet && !hasPending(root, stack) && (hasNote(root, stack) || !(await readThere(context, server)).isOurs)) return;
   const state = await exportStack(root, stack);
   await endOrphans(root);
@@ -263,10 +264,5 @@ export async function hasTraces(context: Context, server: ServerDeclaration): Pr
 export async function recover(context: Context, servers: readonly ServerDeclaration[], purpose: Purpose): Promise<void> {
   dropCutAttributes(context.root);
   await leaseServers(context, servers);
-  await Promise.all(
-    servers.map(async (server) => {
-      await wakeDocker(context, server);
-      await recoverStack(context, server, purpose);
-    }),
-  );
+  await Promise.all(servers.map((server) => recoverStack(context, server, purpose)));
 }

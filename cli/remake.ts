@@ -11,6 +11,7 @@ import { run } from "../support/process";
 import { step } from "../support/progress";
 import { type Checked, checkServer } from "./checks";
 import { type Context, runScript } from "./context";
+import { ensureAgain, isLast, scriptsOf } from "./ensure";
 import { keepUnknown } from "./generation";
 import { exportStack, importStack, pulumiEnvironment, readStack, urnName } from "./pulumi";
 import { removeStrays } from "./strays";
@@ -59,6 +60,11 @@ const startScript = (containers: readonly string[], alsoJoined: boolean) => sh`
   done
 `;
 
+const stoppedIn = (checks: readonly Checked[]): string[] =>
+  checks.flatMap(({ name, type, differences }) =>
+    type === "container" && differences.length > 0 && differences.every(({ property }) => property === "running") ? [name] : [],
+  );
+
 /** Containers that only do not run: what is in them is somebody's, and stays. Gives the objects whose containers run now. */
 export async function startStopped(
   context: Context,
@@ -66,11 +72,7 @@ export async function startStopped(
   checks: readonly Checked[],
   { alsoJoined = false } = {},
 ): Promise<ReadonlySet<string>> {
-  const stopped = new Set(
-    checks.flatMap(({ name, type, differences }) =>
-      type === "container" && differences.length > 0 && differences.every(({ property }) => property === "running") ? [name] : [],
-    ),
-  );
+  const stopped = new Set(stoppedIn(checks));
   const objects = ((await readStack(context.root, server.name))?.objects ?? []).filter(({ name }) => stopped.has(name));
   if (objects.length === 0) return new Set();
   const containerOf = ({ spec }: DeployedObject): string => (spec as ContainerSpec).container;
@@ -100,7 +102,21 @@ async function remakeOn(context: Context, server: ServerDeclaration): Promise<re
       wrong = wrongOf(await checkServer(context, server));
     }
     await markCommands(context.root, server.name, isUnknown ? undefined : namesOf(wrong, false));
-    const started = await startStopped(context, server, wrong);
+    const started = new Set(await startStopped(context, server, wrong));
+    if (stoppedIn(wrong).some((name) => !started.has(name))) {
+      // What their network waits for, as it was deployed; what was declared since comes with the up.
+      const names = namesOf(
+        wrong.filter(({ result }) => result !== "outdated"),
+        false,
+      );
+      const objects = ((await readStack(context.root, server.name))?.objects ?? []).filter(({ name }) => names.has(name));
+      await ensureAgain(
+        context,
+        server,
+        scriptsOf(objects).filter((object) => !isLast(object)),
+      );
+      for (const name of await startStopped(context, server, wrong, { alsoJoined: true })) started.add(name);
+    }
     // A check that failed says nothing of a container: dockerd may be gone, and the containers not.
     const known = wrong.filter(({ name, result }) => result !== "failed" && !started.has(name));
     await refreshContainers(context.root, server.name, namesOf(known, true));

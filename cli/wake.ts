@@ -3,8 +3,9 @@ import type { ServerDeclaration } from "../components/config/declaration";
 import { objectType } from "../components/host/objects";
 import { objectScript } from "../components/host/script";
 import type { ObjectType } from "../components/host/objectType";
+import { sh } from "../components/host/sh";
 import { waitUntil } from "../support/process";
-import { step } from "../support/progress";
+import { StepError, step } from "../support/progress";
 import { type Context, runScript, scriptOn } from "./context";
 import { readStack } from "./pulumi";
 
@@ -12,6 +13,14 @@ import { readStack } from "./pulumi";
 const uplinkTypes = ["nic", "addresses"];
 
 const startSeconds = 60;
+
+/** systemd gives up a daemon that ended three times within a minute. */
+const startFailed = sh`
+  if systemctl is-failed -q docker.service 2>/dev/null; then
+    systemctl reset-failed docker.service docker.socket
+    systemctl start docker.service
+  fi
+`;
 
 /**
  * dockerd (20.10) of a server that is in a swarm ends at its start where it has no address towards the manager, again and again.
@@ -27,6 +36,14 @@ export async function wakeDocker(context: Context, server: ServerDeclaration): P
       const type = objectType(object.type) as ObjectType<unknown>;
       await scriptOn(context, server, `set -- ensure\n${objectScript({ ...object, type }, { stack: server.name })}`);
     }
-    await waitUntil("dockerd", startSeconds, answers);
+    // Who is not root starts nothing: dockerd may come by itself.
+    await runScript(context, server, `${startFailed.text}\n`);
+    await waitUntil("dockerd", startSeconds, answers).catch(() => {
+      throw new StepError(
+        server.name,
+        `dockerd does not answer within ${startSeconds} s`,
+        "Its log says why; start it, and run this again.",
+      );
+    });
   });
 }

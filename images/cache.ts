@@ -1,7 +1,7 @@
 /** Images built on this machine, found by what went into them. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder, codeRoot } from "../support/project";
 import { basePackages, type ImageName, imageDefinition, images, isImageName, suite } from "./images";
@@ -69,13 +69,29 @@ export function builtImage(name: ImageName): BuiltImage | undefined {
   return { archive, id: readFileSync(idFile, "utf8").trim(), tag: imageTag(name) };
 }
 
-/** What is in the cache of other builds than this checkout's: archives, and what belongs to each. */
+/** That it is in use, for who takes old ones away. */
+export function touchArchive(archive: string): void {
+  const now = new Date();
+  try {
+    utimesSync(archive, now, now);
+  } catch {
+    // Another user's: it is old for who may take it away.
+  }
+}
+
+const dayMilliseconds = 24 * 3600 * 1000;
+
+/** What is in the cache of other builds than this checkout's, and was not used for a day: archives, and what belongs to each. */
 export function olderArchives(): string[] {
   if (!existsSync(imagesFolder())) return [];
   const names = Object.keys(images) as ImageName[];
   const current = new Set([...names.map((name) => `${name}-${imageKey(name)}`), `base-${baseKey()}`]);
+  const isIdle = (path: string): boolean => Date.now() - statSync(path).mtimeMs > dayMilliseconds;
   return readdirSync(imagesFolder()).flatMap((leaf) => {
     const [, build = "", name = ""] = /^((.+)-[0-9a-f]{12})\.(?:tar|tar\.id|full\.tar|layer\.tar)$/.exec(leaf) ?? [];
-    return (name === "base" || isImageName(name)) && !current.has(build) ? [join(imagesFolder(), leaf)] : [];
+    const isOurs = (name === "base" || isImageName(name)) && !current.has(build);
+    // What belongs to an archive is as old as this.
+    const main = join(imagesFolder(), leaf.replace(/\.id$/, ""));
+    return isOurs && existsSync(main) && isIdle(main) ? [join(imagesFolder(), leaf)] : [];
   });
 }

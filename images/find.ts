@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { archiveIdentity } from "./archive";
-import { builtImage } from "./cache";
+import { builtImage, touchArchive } from "./cache";
 import { isImageName } from "./images";
 
 export interface ImageSource {
@@ -17,6 +17,7 @@ export function findImage(root: string, name: string): ImageSource {
   if (isImageName(name)) {
     const built = builtImage(name);
     if (built === undefined) throw new Error(`images.${name}: is not built yet; run npm run setup (or npm run up)`);
+    touchArchive(built.archive);
     return { name, ...built };
   }
   const path = join(root, name);

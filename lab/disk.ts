@@ -67,14 +67,18 @@ async function diskKey(wanted: readonly BuiltImage[]): Promise<string> {
     .slice(0, 12);
 }
 
-/** The folders of disks whose images are not the ones that are built now; servers that began with one keep what they have. */
+/** The folders of disks whose images are not the ones that are built now, and that nobody used for a day; servers that began with one keep what they have. */
 export async function olderDisks(): Promise<string[]> {
+  // They are root's, as servers of a lab are.
+  if (process.getuid?.() !== 0) return [];
   const whole = wholeDisks();
   // Where there is none, there may be no dockerd either.
   if (whole.length === 0) return [];
   const key = await diskKey(wantedImages());
-  return whole.flatMap((name) => (name === key ? [] : [join(disksFolder(), name)]));
+  return whole.map((name) => join(disksFolder(), name)).filter((disk) => disk !== join(disksFolder(), key) && isIdle(disk));
 }
+
+const isIdle = (disk: string): boolean => Date.now() - statSync(disk).mtimeMs > dayMilliseconds;
 
 export function removeDisk(disk: string): void {
   renameSync(disk, `${disk}.${process.pid}`);
@@ -99,8 +103,7 @@ export async function preparedDisk(): Promise<string | undefined> {
     await step("disk with images for new servers", () => makeDisk(disk, wanted, older));
     // Another checkout's, with other images, stays while it is in use.
     for (const other of whole.map((name) => join(disksFolder(), name))) {
-      if (Date.now() - statSync(other).mtimeMs < dayMilliseconds) continue;
-      removeDisk(other);
+      if (isIdle(other)) removeDisk(other);
     }
     return disk;
   } catch (error) {

@@ -8,7 +8,7 @@ import { checkedDeclaration } from "../../components/testbed/check";
 import { planServer } from "../../components/testbed/plan";
 import { builtImage, imageKey, olderArchives } from "../../images/cache";
 import { findImage } from "../../images/find";
-import { imageDefinition } from "../../images/images";
+import { imageDefinition, isImageName } from "../../images/images";
 import { olderDisks, removeDisk } from "../../lab/disk";
 import { readLabState } from "../../lab/state";
 import { allImages, ensureImages, imagesOf } from "../../setup/images";
@@ -16,13 +16,14 @@ import { run } from "../../support/process";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
 import { type Context, openContext, runScript, scriptOn } from "../context";
+import { settle } from "../strays";
 import { table } from "../table";
 import { leaseServers } from "../turn";
 import { askedTestbed, jsonOption, testbedOption, UsageError, type Verb } from "../verb";
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
-/** By tag, how an image came to a server: "there", "preloaded". */
+/** By ID, how an image came to a server: "there", "preloaded". */
 type There = ReadonlyMap<string, string>;
 
 async function imagesThere(context: Context, server: ServerDeclaration): Promise<There | undefined> {
@@ -30,7 +31,7 @@ async function imagesThere(context: Context, server: ServerDeclaration): Promise
   const finished = await runScript(context, server, `${listScript.text}\n`, 20);
   if (finished.code !== 0) return undefined;
   const lines = finished.stdout.split("\n").filter((line) => line !== "");
-  return new Map(lines.map((line) => [line.split(" ")[1] ?? "", line.split(" ")[0] ?? ""]));
+  return new Map(lines.map((line) => [line.split(" ")[0] ?? "", line.split(" ")[1] ?? ""]));
 }
 
 /** What a folder and files take on the disk; what disks share is counted once. */
@@ -44,21 +45,27 @@ async function list(context: Context, isJson: boolean): Promise<number> {
   const { servers } = context.declaration;
   const used = imagesOf(context.declaration);
   const there = new Map(await Promise.all(servers.map(async (server) => [server.name, await imagesThere(context, server)] as const)));
-  const images = allImages.map((name) => {
-    const built = builtImage(name);
-    const file = built === undefined ? undefined : statSync(built.archive);
-    const on = (server: ServerDeclaration): string =>
-      built === undefined ? "" : there.get(server.name) === undefined ? "no answer" : (there.get(server.name)?.get(built.tag) ?? "");
+  // An image that somebody saved is named by its file.
+  const files = [...new Set(servers.flatMap((server) => planServer(context.declaration, server).images))].filter(
+    (name) => !isImageName(name),
+  );
+  const on = (id: string | undefined, server: ServerDeclaration): string =>
+    id === undefined ? "" : there.get(server.name) === undefined ? "no answer" : (there.get(server.name)?.get(id) ?? "");
+  const rowOf = (name: string, build: string, source: { archive: string; id: string } | undefined, purpose: string) => {
+    const file = source === undefined ? undefined : statSync(source.archive);
     return {
       name,
-      build: imageKey(name),
+      build,
       bytes: file?.size ?? 0,
-      built: file?.mtime.toISOString().slice(0, 16) ?? "",
-      isUsed: used.includes(name),
-      servers: Object.fromEntries(servers.map((server) => [server.name, on(server)])),
-      purpose: imageDefinition(name).purpose,
+      isUsed: isImageName(name) ? used.includes(name) : true,
+      servers: Object.fromEntries(servers.map((server) => [server.name, on(source?.id, server)])),
+      purpose,
     };
-  });
+  };
+  const images = [
+    ...allImages.map((name) => rowOf(name, imageKey(name), builtImage(name), imageDefinition(name).purpose)),
+    ...files.map((name) => rowOf(name, "", findImage(context.root, name), "of the testbed")),
+  ];
   const [archives, disks] = [olderArchives(), await olderDisks()];
   const older = { archives: archives.length, disks: disks.length, bytes: await bytesOf([...archives, ...disks]) };
   if (isJson) {
@@ -70,16 +77,15 @@ async function list(context: Context, isJson: boolean): Promise<number> {
     one.name,
     one.bytes === 0 ? "not built" : one.build,
     one.bytes === 0 ? "" : mebibytes(one.bytes),
-    one.built.replace("T", " "),
     one.isUsed ? "yes" : "",
     ...names.map((name) => one.servers[name] ?? ""),
     one.purpose,
   ]);
   const heads = names.map((name) => name.toUpperCase());
-  console.log(table(["IMAGE", "BUILD", "SIZE", "BUILT", "USED", ...heads, "PURPOSE"], rows));
+  console.log(table(["IMAGE", "BUILD", "SIZE", "USED", ...heads, "PURPOSE"], rows));
   if (archives.length + disks.length > 0) {
     const what = `${archives.length} files of images and ${disks.length} disks for new servers`;
-    console.log(`\nOf other builds: ${what}, ${mebibytes(older.bytes)}; flipflap images prune takes them away`);
+    console.log(`\nOf other builds, not used for a day: ${what}, ${mebibytes(older.bytes)}; flipflap images prune takes them away`);
   }
   return 0;
 }
@@ -110,20 +116,23 @@ async function preload(context: Context, servers: readonly ServerDeclaration[]):
       );
     }
   };
-  await Promise.all(servers.map(load));
+  // All to their end: no server is given free while another image comes.
+  for (const one of await Promise.allSettled(servers.map(load))) if (one.status === "rejected") throw one.reason;
   return 0;
 }
 
 const lineText: Readonly<Record<string, string>> = {
   gone: "taken away",
   used: "stays, a container uses it",
+  failed: "stays, dockerd does not let it go (docker image rm says why)",
   left: "stays, a stack loaded it, and takes it away with what it made",
 };
 
 async function pruneServers(context: Context, servers: readonly ServerDeclaration[]): Promise<number> {
   await leaseServers(context, servers);
   for (const server of servers) {
-    const lines = (await scriptOn(context, server, pruneScript.text)).split("\n").filter((line) => line !== "");
+    // What a killed preload sends is loaded to its end.
+    const lines = (await settle(context, server, pruneScript.text)).split("\n").filter((line) => line !== "");
     for (const line of lines) {
       const [what = "", tag = ""] = line.split(" ");
       say(`  ok ${server.name}: ${tag}: ${lineText[what] ?? what}`);
@@ -139,7 +148,9 @@ async function pruneHere(): Promise<number> {
   for (const archive of archives) rmSync(archive);
   for (const disk of disks) removeDisk(disk);
   const what =
-    archives.length + disks.length === 0 ? "nothing of other builds" : `${[...archives, ...disks].map((path) => basename(path)).join(" ")}`;
+    archives.length + disks.length === 0
+      ? "nothing: of other builds all was used within a day, or there is none"
+      : `${[...archives, ...disks].map((path) => basename(path)).join(" ")}`;
   console.log(`taken away: ${what}${bytes === 0 ? "" : ` (${mebibytes(bytes)})`}`);
   return 0;
 }
@@ -152,7 +163,8 @@ export const images: Verb = {
   flipflap images                            what is built here, what the testbed uses, and which servers have it
   flipflap images preload --testbed evpn     send a testbed's images to all servers, over a slow link compressed
   flipflap images prune --server flip        take away from a server what was preloaded and nothing uses
-  flipflap images prune                      take away from this machine what other builds left in the cache
+  flipflap images prune                      take away from this machine what other builds left in the cache and
+                                             nobody used for a day; as root also disks for a lab's servers
 
 An up sends what is missing by itself, and down takes that away. What is preloaded stays until it is pruned.
 New servers of a lab have all images that are built.`,

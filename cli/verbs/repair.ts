@@ -1,38 +1,16 @@
 import type { ServerDeclaration } from "../../components/config/declaration";
-import { objectType } from "../../components/host/objects";
-import { type DeployedObject, type ObjectType } from "../../components/host/objectType";
-import { objectScript } from "../../components/host/script";
+import type { DeployedObject } from "../../components/host/objectType";
 import { generation } from "../../components/host/objects/generation";
 import { step } from "../../support/progress";
 import { run } from "../../support/process";
 import { type Checked, checkServer } from "../checks";
-import { batchScript, readBatch } from "../batch";
-import { type Context, openContext, runScript } from "../context";
+import { type Context, openContext } from "../context";
+import { count, ensureAgain, isLast, scriptsOf } from "../ensure";
 import { restoreNote } from "../generation";
 import { pulumiEnvironment, readStack, type StackResource, urnName } from "../pulumi";
 import { markCommands, refreshContainers, startStopped } from "../remake";
 import { recover } from "../recovery";
 import type { Verb } from "../verb";
-
-/** The objects' scripts are run again, over one connection: they converge from whatever is there. */
-async function ensureAgain(context: Context, server: ServerDeclaration, objects: readonly DeployedObject[]): Promise<void> {
-  if (objects.length === 0) return;
-  const texts = objects.map((object) => {
-    const type = objectType(object.type) as ObjectType<unknown>;
-    return `set -- ensure\n${objectScript({ ...object, type }, { stack: server.name })}`;
-  });
-  await step(
-    `${server.name}  ${count(objects)} ensured`,
-    async () => readBatch((await runScript(context, server, `${batchScript(texts)}\n`, 300)).stdout),
-    (answers) =>
-      objects
-        .map(({ name }, i) => {
-          const answer = answers.get(i);
-          return answer?.code === 0 ? name : `${name} failed: ${answer?.text.trim() || "no answer"}`;
-        })
-        .join(", "),
-  );
-}
 
 /** Images and containers are Pulumi's: what is gone from the server is made. */
 async function makeByPulumi(
@@ -58,8 +36,6 @@ async function makeByPulumi(
   );
 }
 
-const count = (objects: readonly unknown[]): string => (objects.length === 1 ? "1 object" : `${objects.length} objects`);
-
 async function repairServer(context: Context, server: ServerDeclaration, wrong: readonly Checked[]): Promise<void> {
   const deployed = await readStack(context.root, server.name);
   if (deployed === undefined) return;
@@ -69,17 +45,17 @@ async function repairServer(context: Context, server: ServerDeclaration, wrong: 
   await startStopped(context, server, wrong);
   const isPulumis = ({ type }: DeployedObject): boolean => type === "container" || type === "image";
   if (objects.some(({ type }) => type === generation.type)) await restoreNote(context, server);
-  // A secret's new content goes to the other stacks too: an `up` of all hands it out.
-  const scripts = objects.filter((object) => "ensure" in objectType(object.type) && object.type !== "secretFile");
-  const waits = ({ type }: DeployedObject): boolean => (objectType(type) as ObjectType<unknown>).waits === true;
+  const scripts = scriptsOf(objects);
   await ensureAgain(
     context,
     server,
-    scripts.filter((object) => !waits(object)),
+    scripts.filter((object) => !isLast(object)),
   );
   await startStopped(context, server, wrong, { alsoJoined: true });
-  await makeByPulumi(context, server.name, deployed.resources, objects.filter(isPulumis));
-  await ensureAgain(context, server, scripts.filter(waits));
+  // Whatever becomes of it: what is told last may be what keeps a system closed.
+  const made = await Promise.allSettled([makeByPulumi(context, server.name, deployed.resources, objects.filter(isPulumis))]);
+  await ensureAgain(context, server, scripts.filter(isLast));
+  for (const one of made) if (one.status === "rejected") throw one.reason;
 }
 
 export const repair: Verb = {

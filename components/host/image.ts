@@ -3,7 +3,7 @@ import { local } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { ImageSource } from "../../images/find";
 import type { Site } from "./hostObject";
-import { isPreloaded, shortId } from "./preloaded";
+import { isPreloaded, removeImage, shortId } from "./preloaded";
 import { lockedScript, shellCommand } from "./script";
 import { type Script, sh } from "./sh";
 import { stackLabel } from "./objectType";
@@ -16,6 +16,7 @@ function markScript(image: ImageSource, { owner }: Site): string {
 
 /** Takes away our name for it, and with the last name the image. */
 const removal = (image: ImageSource, { owner }: Site): Script => sh`
+  ${removeImage}
   if [ -e "$folder/saved/"${saved(image)} ]; then
     # One that a container of others stands on is theirs now; one of ours goes first.
     if [ ${isPreloaded(image)} ]; then
@@ -23,7 +24,7 @@ const removal = (image: ImageSource, { owner }: Site): Script => sh`
     elif ! docker image inspect ${image.id} >/dev/null 2>&1 || [ -n "$(docker ps -a -q --filter ancestor=${image.id})" ]; then
       if [ -z "$(docker ps -a -q --filter ancestor=${image.id} --filter label=${`${stackLabel}=${owner.stack}`})" ]; then forget ${saved(image)}; fi
     else
-      docker image rm ${image.tag === "" ? image.id : image.tag} >/dev/null
+      remove_image ${image.id} ${image.tag}
       forget ${saved(image)}
     fi
   fi

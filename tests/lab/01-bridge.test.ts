@@ -5,7 +5,7 @@ import { parseChanges } from "../../cli/pulumi";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
-import { inBatches } from "../support/breakages";
+import { breakAgain, inBatches } from "../support/breakages";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
@@ -199,11 +199,13 @@ describe("the shipped testbed", () => {
       return { what, command, objects: objects.split(" "), property, isAlone: command.startsWith("docker ") };
     }),
   );
-  it.each(batched)(
+  it.for(batched)(
     "names $breakage.what that somebody changed, and nothing else",
-    async ({ breakage, before: broken, isFirst, isLast }) => {
+    async ({ breakage, before: broken, isFirst, isLast }, { task }) => {
+      const change = ({ command }: { readonly command: string }): Promise<string> => onServer("flip", command);
+      await breakAgain(task.result?.retryCount, broken, () => project.flipflap("repair"), change);
       if (isFirst) whole = await serverSnapshot(project.root, "flip");
-      await onServer("flip", breakage.command);
+      await change(breakage);
       const found = (await checks()).filter((checked) => checked.result !== "ok");
       // Before anything is judged: the next batch starts from a whole testbed.
       const mended = isLast ? await project.flipflap("repair") : undefined;

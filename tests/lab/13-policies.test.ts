@@ -4,7 +4,7 @@ import type { PolicyProbeResult } from "../../cli/policyProbes";
 import type { Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../support/scratchProject";
-import { inBatches } from "../support/breakages";
+import { breakAgain, inBatches } from "../support/breakages";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
@@ -113,8 +113,10 @@ describe("policies on three kinds", () => {
     ],
   ];
   const batched = inBatches(breakages.map(([what, command, object, properties]) => ({ what, command, objects: [object], properties })));
-  it.each(batched)("name $breakage.what that somebody changed, and nothing else", async ({ breakage, before: broken, isLast }) => {
-    await onServer("flip", breakage.command);
+  it.for(batched)("name $breakage.what that somebody changed, and nothing else", async ({ breakage, before: broken, isLast }, { task }) => {
+    const change = ({ command }: { readonly command: string }): Promise<string> => onServer("flip", command);
+    await breakAgain(task.result?.retryCount, broken, () => project.flipflap("repair"), change);
+    await change(breakage);
     const found = await wrong();
     if (isLast) succeeded(await project.flipflap("repair"));
     const wanted = [...broken, breakage].map(({ objects: [name], properties }) => ["flip", name, properties]);

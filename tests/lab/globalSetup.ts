@@ -1,5 +1,5 @@
 /** A lab for each worker. What a killed run left is taken away first; the machine's state before is kept for those that compare it. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { type MachineSnapshot, machineSnapshot } from "../support/snapshot";
@@ -18,6 +18,12 @@ export default async function setup({ provide, config }: TestProject): Promise<(
   const name = `lab${process.env.FLIPFLAP_TEST_LAB ?? ""}`;
   const projects = Array.from({ length: config.maxWorkers }, (_, i) => Project.make(i === 0 ? name : `${name}-${i + 1}`));
   for (const project of projects) succeeded(await project.flipflap("lab", "stop"));
+  // Of a killed run with more labs than this one.
+  for (let i = projects.length + 1; existsSync(Project.folder(`${name}-${i}`)); i++) {
+    const left = new Project(Project.folder(`${name}-${i}`));
+    succeeded(await left.flipflap("lab", "stop"));
+    left.remove();
+  }
   const [first] = projects as [Project];
   const machineBefore = await machineSnapshot(first.root);
   provide(

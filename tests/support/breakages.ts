@@ -19,6 +19,18 @@ export interface Batched<T> {
 
 const mostInBatch = 6;
 
+/** Where a test of a batch is tried again, its last one may have been mended: all begins anew. */
+export async function breakAgain<T extends Breakage>(
+  retries: number | undefined,
+  before: readonly T[],
+  repair: () => Promise<unknown>,
+  change: (one: T) => Promise<unknown>,
+): Promise<void> {
+  if ((retries ?? 0) === 0) return;
+  await repair();
+  for (const one of before) await change(one);
+}
+
 /** In batches whose breakages share no object, so that each is seen by itself. */
 export function inBatches<T extends Breakage>(breakages: readonly T[]): Batched<T>[] {
   const batches: T[][] = [];

@@ -4,7 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import type { ObjectType } from "../objectType";
-import { type Script, sh } from "../sh";
+import { takeLock } from "../script";
+import { Script, sh } from "../sh";
 import { ownContainers } from "../../net/names";
 import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 
@@ -14,6 +15,9 @@ export interface CiliumPolicySpec {
   /** One policy a line, as Cilium takes it. */
   readonly policies: readonly string[];
 }
+
+/** Held for the files alone: others wait for it. */
+const lock = new Script(takeLock);
 
 /** Cilium takes five to twenty to answer. */
 const startSeconds = 60;
@@ -33,7 +37,11 @@ export const ciliumPolicy: ObjectType<CiliumPolicySpec> = {
   identity: ({ leaf }) => [leaf],
   waits: true,
   ensure: (spec, owner) => sh`
-    ${putKindFile(owner, spec.leaf, guard(spec).text)}
+    file=${kindFile(owner, spec.leaf)}
+    (
+      ${lock}
+      ${putKindFile(owner, spec.leaf, guard(spec).text)}
+    )
     end=$(($(cut -d. -f1 /proc/uptime) + ${startSeconds}))
     until said=$(sh "$file" 2>&1); do
       # After a power cut it begins when its server's addresses are there.
@@ -42,6 +50,7 @@ export const ciliumPolicy: ObjectType<CiliumPolicySpec> = {
     done
   `,
   remove: ({ leaf }, owner) => sh`
+    ${lock}
     ${dropKindFile(owner, leaf)}
     docker exec ${ownContainers.cilium} cilium-dbg policy delete --all >/dev/null 2>&1 || :
     prune

@@ -74,6 +74,7 @@ function agentContainer(context: Context): ContainerPlan {
   const underlay = server.underlay.ipv4.split("/")[0] ?? "";
   const start = `export K8S_NODE_NAME=${server.name} PATH=/usr/lib/llvm-14/bin:$PATH
 ${awaitAddresses([underlay]).text}
+until [ -s ${cgroupFile} ]; do sleep 0.05; done
 ${ownSysctls}
 awk '/BEGIN CERTIFICATE/ { n++ } n == 2' ${bundle} >${authority}
 exec cilium-agent --cgroup-root="/host/cgroup/$(cat ${cgroupFile})" "$@"`;
