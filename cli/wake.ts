@@ -36,7 +36,6 @@ export async function wakeDocker(context: Context, server: ServerDeclaration): P
       const type = objectType(object.type) as ObjectType<unknown>;
       await scriptOn(context, server, `set -- ensure\n${objectScript({ ...object, type }, { stack: server.name })}`);
     }
-    // Who is not root starts nothing: dockerd may come by itself.
     await runScript(context, server, `${startFailed.text}\n`);
     await waitUntil("dockerd", startSeconds, answers).catch(() => {
       throw new StepError(

@@ -15,7 +15,7 @@ import { allImages, ensureImages, imagesOf } from "../../setup/images";
 import { run } from "../../support/process";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { type Context, openContext, runScript, scriptOn } from "../context";
+import { type Context, runScript, scriptOn } from "../context";
 import { settle } from "../strays";
 import { table } from "../table";
 import { leaseServers } from "../turn";
@@ -41,8 +41,7 @@ async function bytesOf(paths: readonly string[]): Promise<number> {
   return Number(said.trim().split("\n").at(-1)?.split("\t")[0]);
 }
 
-async function list(context: Context, isJson: boolean): Promise<number> {
-  const { servers } = context.declaration;
+async function list(context: Context, servers: readonly ServerDeclaration[], isJson: boolean): Promise<number> {
   const used = imagesOf(context.declaration);
   const there = new Map(await Promise.all(servers.map(async (server) => [server.name, await imagesThere(context, server)] as const)));
   // An image that somebody saved is named by its file.
@@ -179,18 +178,16 @@ New servers of a lab have all images that are built.`,
     if (more.length > 0 || !["list", "preload", "prune"].includes(what)) throw new UsageError("say list, preload or prune");
     if (what === "prune" && flags.server === undefined) return pruneHere();
     const root = projectRoot();
-    if (what === "list") {
-      // A lab that is off is no fault here.
-      const declaration = checkedDeclaration(root, readLabState(root), false, askedTestbed(flags));
-      writeSshConfig(root, declaration);
-      return list({ root, declaration }, flags.json === true);
-    }
-    const context = openContext(askedTestbed(flags));
+    // A lab that is off is no fault of a list.
+    const declaration = checkedDeclaration(root, readLabState(root), what !== "list", askedTestbed(flags));
+    writeSshConfig(root, declaration);
+    const context = { root, declaration };
     const servers = context.declaration.servers.filter(({ name }) => flags.server === undefined || name === flags.server);
     if (servers.length === 0)
       throw new UsageError(
         `there is no server "${String(flags.server)}"; there are ${context.declaration.servers.map(({ name }) => name).join(", ")}`,
       );
+    if (what === "list") return list(context, servers, flags.json === true);
     return what === "preload" ? preload(context, servers) : pruneServers(context, servers);
   },
 };
