@@ -42,12 +42,8 @@ async function bytesOf(paths: readonly string[]): Promise<number> {
 }
 
 async function list(context: Context, servers: readonly ServerDeclaration[], isJson: boolean): Promise<number> {
-  const used = imagesOf(context.declaration);
+  const used = [...new Set(context.declaration.servers.flatMap((server) => planServer(context.declaration, server).images))];
   const there = new Map(await Promise.all(servers.map(async (server) => [server.name, await imagesThere(context, server)] as const)));
-  // An image that somebody saved is named by its file.
-  const files = [...new Set(servers.flatMap((server) => planServer(context.declaration, server).images))].filter(
-    (name) => !isImageName(name),
-  );
   const on = (id: string | undefined, server: ServerDeclaration): string =>
     id === undefined ? "" : there.get(server.name) === undefined ? "no answer" : (there.get(server.name)?.get(id) ?? "");
   const rowOf = (name: string, build: string, source: { archive: string; id: string } | undefined, purpose: string) => {
@@ -56,14 +52,15 @@ async function list(context: Context, servers: readonly ServerDeclaration[], isJ
       name,
       build,
       bytes: file?.size ?? 0,
-      isUsed: isImageName(name) ? used.includes(name) : true,
+      isUsed: used.includes(name),
       servers: Object.fromEntries(servers.map((server) => [server.name, on(source?.id, server)])),
       purpose,
     };
   };
   const images = [
     ...allImages.map((name) => rowOf(name, imageKey(name), builtImage(name), imageDefinition(name).purpose)),
-    ...files.map((name) => rowOf(name, "", findImage(context.root, name), "of the testbed")),
+    // An image that somebody saved is named by its file.
+    ...used.filter((name) => !isImageName(name)).map((name) => rowOf(name, "", findImage(context.root, name), "of the testbed")),
   ];
   const [archives, disks] = [olderArchives(), await olderDisks()];
   const older = { archives: archives.length, disks: disks.length, bytes: await bytesOf([...archives, ...disks]) };

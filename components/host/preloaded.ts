@@ -20,7 +20,7 @@ export const removeImage: Script = sh`
   }
 `;
 
-/** Before the image comes; prints what is to be done: "send", or nothing where it is there: "kept", and "theirs" where it came without us. */
+/** Before the image comes; prints "send" where it is not there, "kept" where we brought it, and "theirs" where it came without us. */
 export const keepScript = (image: ImageSource): Script => sh`
   set -e
   ${dockerAnswers}

@@ -23,6 +23,8 @@ const helpers = {
   restore: sh`restore() { [ -e "$folder/saved/$1" ] || return 0; "$2" "$(cat "$folder/saved/$1")"; forget "$1"; }`,
   /** The folder goes when it is empty. */
   prune: sh`prune() { for d in "$folder/saved" "$folder" "\${folder%/*}"; do [ ! -d "$d" ] || [ -n "$(ls -A "$d")" ] || rmdir "$d"; done; }`,
+  /** Of the server, whose clock may jump: what waits counts by it. */
+  seconds_up: sh`seconds_up() { cut -d. -f1 /proc/uptime; }`,
   has_link: sh`has_link() { [ -e "/sys/class/net/$1" ]; }`,
   link_alias: sh`link_alias() { cat "/sys/class/net/$1/ifalias"; }`,
   /** Whose a device is, for people and scripts; and for the guard, which closes what it is not told of: mark_link DEVICE MARK */

@@ -26,10 +26,9 @@ export const bgpSessions: ObjectType<BgpSessionsSpec> = {
   waits: true,
   ensure: (spec) => sh`
     ${tellSpeaker}
-    uptime() { cut -d. -f1 /proc/uptime; }
-    begin=$(uptime) is_new=
+    begin=$(seconds_up) is_new=
     until tell -c ${speakerSections.sessions} 2>/dev/null | grep -q '"state":"Established"'; do
-      waited=$(($(uptime) - begin))
+      waited=$(($(seconds_up) - begin))
       [ "$waited" -lt ${timeoutSeconds} ] || fail "no BGP session with a route server ("${spec.peers.join(", ")}") after "${timeoutSeconds}" s; flipflap status names the reason"
       # Once more from its own files: what was told to it by hand goes.
       if [ "$waited" -ge ${restartSeconds} ] && [ -z "$is_new" ]; then docker restart -t 1 ${ownContainers.speaker} >/dev/null 2>&1 || :; is_new=yes; fi

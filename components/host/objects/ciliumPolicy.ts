@@ -42,10 +42,10 @@ export const ciliumPolicy: ObjectType<CiliumPolicySpec> = {
       ${lock}
       ${putKindFile(owner, spec.leaf, guard(spec).text)}
     )
-    end=$(($(cut -d. -f1 /proc/uptime) + ${startSeconds}))
+    end=$(($(seconds_up) + ${startSeconds}))
     until said=$(sh "$file" 2>&1); do
       # After a power cut it begins when its server's addresses are there.
-      case $said in *"Is the agent running?"*) [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ] || fail "$said" ;; *) fail "$said" ;; esac
+      case $said in *"Is the agent running?"*) [ "$(seconds_up)" -lt "$end" ] || fail "$said" ;; *) fail "$said" ;; esac
       sleep 0.2
     done
   `,

@@ -26,10 +26,10 @@ export const overlayHolder: ObjectType<OverlayHolderSpec> = {
       docker create --name "$name" --network ${dockerNetwork} --restart always --label ${`${objectLabel}=${stack}`} ${imageId} ${[...command]} >/dev/null
     fi
     # A server that has just joined may wait longer for its manager than docker does (20 seconds): the next try has the answer.
-    end=$(($(cut -d. -f1 /proc/uptime) + ${patienceSeconds}))
+    end=$(($(seconds_up) + ${patienceSeconds}))
     until why=$(docker start "$name" 2>&1 >/dev/null); do
       case $why in *"attaching to network failed"* | *"Could not attach to network"*) ;; *) fail "$why" ;; esac
-      [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ] || fail "$why"
+      [ "$(seconds_up)" -lt "$end" ] || fail "$why"
       sleep 0.5
     done
   `,
