@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+const portUpWithin = 500 * time.Millisecond
 
 // advertisedHook tells a server's BGP speaker of a system, by the two things that it watches in the kernel: the
 // forwarding entry of the MAC at the system's port, and a neighbour with MAC and address on the bridge. No packet of
@@ -105,6 +108,19 @@ func (t told) isElsewhere() (bool, error) {
 	return false, nil
 }
 
+// onceForwarding sets an entry at a port whose ends have just come up. A worker of the kernel's (linkwatch) lets the port forward
+// some milliseconds later, and until then the bridge takes no entry but a static one: EPERM (6.18: one start in ten).
+func onceForwarding(set func() error) error {
+	deadline := time.Now().Add(portUpWithin)
+	for {
+		err := set()
+		if !errors.Is(err, unix.EPERM) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // isTold: by BGP, of a system on another server.
 func isTold(n netlink.Neigh) bool { return n.Flags&netlink.NTF_EXT_LEARNED != 0 }
 
@@ -126,7 +142,7 @@ func (advertisedHook) attached(at attachment, args json.RawMessage) error {
 	}
 	port := at.hostLink.Attrs().Index
 	// In one step: zebra (8.4) puts an entry of its own back where it is taken away first.
-	if err := netlink.NeighSet(forwardingEntry(port, t.mac)); err != nil {
+	if err := onceForwarding(func() error { return netlink.NeighSet(forwardingEntry(port, t.mac)) }); err != nil {
 		return fmt.Errorf("forwarding entry of %s: %w", t.mac, err)
 	}
 	if at.fresh {
