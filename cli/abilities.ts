@@ -3,8 +3,8 @@ import type { Network } from "../components/config/types.gen";
 import { sh, type Script } from "../components/host/sh";
 import type { Requirement } from "../components/kinds/kind";
 import { kindOf } from "../components/kinds/registry";
-import { commonRequirements } from "../components/testbed/plan";
-import { kernelRequirements, vpnRequirements } from "../components/vpn";
+import { commonRequirements } from "../components/plan/plan";
+import { kernelRequirements, vpnRequirements } from "../components/capabilities/vpn";
 
 export interface Ability {
   readonly name: string;

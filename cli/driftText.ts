@@ -1,6 +1,6 @@
 /** What is not as declared, for people. Pure. */
 import type { Difference } from "../components/host/objectType";
-import type { Checked } from "./checks";
+import type { Checked } from "../deploy/checks";
 
 /** Of two lists only what differs is worth reading. */
 function differenceText({ property, wanted, found }: Difference): string {

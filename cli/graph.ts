@@ -3,9 +3,9 @@ import { type Declaration, linkMtuBytes, linkName, systemsOn } from "../componen
 import type { Link, Network, System } from "../components/config/types.gen";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
-import { resolveMembers } from "../components/testbed/members";
-import { networkMtuBytes } from "../components/testbed/mtu";
-import { endsOf, familiesOf, modeOf as tunnelModeOf, tunnelsOf } from "../components/vpn/tunnels";
+import { resolveMembers } from "../components/kinds/members";
+import { networkMtuBytes } from "../components/plan/mtu";
+import { endsOf, familiesOf, modeOf as tunnelModeOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
 import { escape } from "../support/escape";
 
 /** Told apart by the colour-blind too (Okabe and Ito). */

@@ -2,8 +2,8 @@
 import { ConfigError } from "../components/config/faults";
 import { projectRoot } from "../support/project";
 import { StepError } from "../support/progress";
-import { letGo } from "./hold";
-import { takeTurn } from "./turn";
+import { letGo } from "../deploy/hold";
+import { takeTurn } from "../deploy/turn";
 import { allVerbs } from "./verbs";
 import { helpText, parseVerb, UsageError } from "./verb";
 

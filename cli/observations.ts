@@ -3,9 +3,9 @@ import { guardCounters, readGuardCounters } from "../components/host/objects/gua
 import { type DropReason, dropReasons } from "../components/host/objects/guardRules";
 import type { Observation, ObservedTable } from "../components/kinds/kind";
 import { isGuarded } from "../components/config/declaration";
-import { kindContexts } from "../components/testbed/contexts";
-import { vpnObservations } from "../components/vpn";
-import { type Context, runScript } from "./context";
+import { kindContexts } from "../components/plan/contexts";
+import { vpnObservations } from "../components/capabilities/vpn";
+import { type Context, runScript } from "../deploy/context";
 
 export interface Observed extends ObservedTable {
   readonly server: string;

@@ -8,9 +8,9 @@ import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows, type Protocol, type ResolvedPolicy } from "../components/net/policy/resolve";
-import { networkContext } from "../components/testbed/contexts";
+import { networkContext } from "../components/plan/contexts";
 import { sleep } from "../support/process";
-import { type Context, onOwnServer, sshCommand } from "./context";
+import { type Context, onOwnServer, sshCommand } from "../deploy/context";
 
 export interface PolicyProbe {
   readonly network: string;

@@ -1,5 +1,5 @@
 /** Full-size packets from system to system: reachability and the MTU of the whole way, in one. */
-import { networkContext } from "../components/testbed/contexts";
+import { networkContext } from "../components/plan/contexts";
 import { serversOf, type Declaration } from "../components/config/declaration";
 import { sh } from "../components/host/sh";
 import type { Member } from "../components/kinds/kind";
@@ -7,8 +7,8 @@ import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows } from "../components/net/policy/resolve";
-import { carriedBy, hostTunnels, speakerOf, tunnelsOf } from "../components/vpn/tunnels";
-import { type Context, runScript } from "./context";
+import { carriedBy, hostTunnels, speakerOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
+import { type Context, runScript } from "../deploy/context";
 
 export interface Probe {
   readonly from: string;

@@ -4,7 +4,7 @@ import { declarationHash, findNetwork } from "../components/config/declaration";
 import { kindOf } from "../components/kinds/registry";
 import { allows } from "../components/net/policy/resolve";
 import { isGuarded } from "../components/config/declaration";
-import { networkPolicies } from "../components/testbed/policies";
+import { networkPolicies } from "../components/plan/policies";
 import { sleep } from "../support/process";
 import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";
 import { busyShare, foreignShare, lookAtCpus } from "./conditions/cpu";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { goCommand } from "../setup/go";
+import { goCommand } from "../toolchain/go";
 import { debianSources } from "./sources";
 import { asRoot, run, tryRun } from "../support/process";
 import { codeRoot } from "../support/project";

@@ -1,6 +1,6 @@
 /** The lab that a project's declaration asks for. */
 import { type Declaration, linkDevice } from "../components/config/declaration";
-import { checkedDeclaration } from "../components/testbed/check";
+import { checkedDeclaration } from "../components/plan/check";
 import type { LabPlan } from "./lab";
 import { labNameOf } from "./names";
 import { readLabState } from "./state";

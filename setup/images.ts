@@ -3,7 +3,7 @@ import { buildImage } from "../images/build";
 import { builtImage } from "../images/cache";
 import { type ImageName, imageDefinition, images, isImageName } from "../images/images";
 import type { Declaration } from "../components/config/declaration";
-import { planServer } from "../components/testbed/plan";
+import { planServer } from "../components/plan/plan";
 import { StepError, step } from "../support/progress";
 
 export function imagesOf(declaration: Declaration): ImageName[] {

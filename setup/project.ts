@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { parseDocument } from "yaml";
 import { run } from "../support/process";
 import { projectFiles, stacksFolder, stateFolder } from "../support/project";
-import { pulumiEnvironment } from "../cli/pulumi";
+import { pulumiEnvironment } from "../deploy/pulumi";
 
 function stackExists(root: string, stack: string): boolean {
   return existsSync(join(stacksFolder(root), `${stack}.json`));

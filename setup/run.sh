@@ -19,6 +19,6 @@ cd "$code"
 case $verb in
   test) exec node_modules/.bin/tsx tests/main.ts "$@" ;;
   soak) exec node_modules/.bin/tsx tests/soak/main.ts "$@" ;;
-  bench) exec node_modules/.bin/tsx experiments/benches/main.ts "$@" ;;
+  bench) exec node_modules/.bin/tsx benches/main.ts "$@" ;;
   *) exec node cli/start.cjs "$verb" "$@" ;;
 esac

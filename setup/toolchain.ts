@@ -5,8 +5,8 @@ import { delimiter, join } from "node:path";
 import { run, tryRun } from "../support/process";
 import { cacheFolder, codeRoot } from "../support/project";
 import { say, step, StepError } from "../support/progress";
-import { pulumiHome } from "../cli/pulumi";
-import { goCommand } from "./go";
+import { pulumiHome } from "../deploy/pulumi";
+import { goCommand } from "../toolchain/go";
 
 /** The oldest CLI that the program was run with. */
 const oldestCli = [3, 190, 0] as const;

@@ -1,12 +1,12 @@
 import { ownerFolder } from "../../components/host/objectType";
 import { sh } from "../../components/host/sh";
-import { secretsOf } from "../../components/testbed/secrets";
+import { secretsOf } from "../../components/plan/secrets";
 import { projectName } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { openContext, scriptOn } from "../context";
-import { readStack } from "../pulumi";
-import { readStacksThere } from "../stacksThere";
-import { leaseServers } from "../turn";
+import { openContext, scriptOn } from "../../deploy/context";
+import { readStack } from "../../deploy/pulumi";
+import { readStacksThere } from "../../deploy/stacksThere";
+import { leaseServers } from "../../deploy/turn";
 import { UsageError, type Verb } from "../verb";
 import { up } from "./up";
 

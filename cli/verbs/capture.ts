@@ -1,7 +1,7 @@
 import { findImage } from "../../images/find";
-import { interfaceName } from "../../components/testbed/members";
+import { interfaceName } from "../../components/kinds/members";
 import { runInForeground, tryRun } from "../../support/process";
-import { findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../context";
+import { findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../../deploy/context";
 import { UsageError, type Verb } from "../verb";
 
 export const capture: Verb = {

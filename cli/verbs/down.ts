@@ -1,14 +1,14 @@
-import { checkedDeclaration } from "../../components/testbed/check";
+import { checkedDeclaration } from "../../components/plan/check";
 import { status as labStatus } from "../../lab/lab";
 import { projectLab } from "../../lab/plan";
 import { readLabState } from "../../lab/state";
 import { forgetStack, forgetTestbedOverride } from "../../setup/project";
 import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { departed, undeploy } from "../deploy";
-import { letGo } from "../hold";
-import { readStack } from "../pulumi";
-import { hasTraces, recover } from "../recovery";
+import { departed, undeploy } from "../../deploy/deploy";
+import { letGo } from "../../deploy/hold";
+import { readStack } from "../../deploy/pulumi";
+import { hasTraces, recover } from "../../deploy/recovery";
 import { type Verb } from "../verb";
 import { stopLab } from "./up";
 

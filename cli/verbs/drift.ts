@@ -1,5 +1,5 @@
-import { checkServers } from "../checks";
-import { openContext } from "../context";
+import { checkServers } from "../../deploy/checks";
+import { openContext } from "../../deploy/context";
 import { driftText } from "../driftText";
 import { jsonOption, type Verb } from "../verb";
 

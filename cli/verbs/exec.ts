@@ -1,5 +1,5 @@
 import { runInForeground } from "../../support/process";
-import { type Context, findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../context";
+import { type Context, findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../../deploy/context";
 import { type Verb, UsageError } from "../verb";
 
 /** The whole command that runs one in a system. */

@@ -9,11 +9,11 @@ import { readRun, resultsFolder, type Run, runNames, RunWriter } from "../../exp
 import { Site } from "../../experiments/site";
 import { compareRuns, figure, interval, medianTitle, remarks, summarise } from "../../experiments/summary";
 import { projectRoot } from "../../support/project";
-import { type Context, openContext } from "../context";
+import { type Context, openContext } from "../../deploy/context";
 import { topologySvg } from "../graph";
-import { readStack } from "../pulumi";
+import { readStack } from "../../deploy/pulumi";
 import { table } from "../table";
-import { leaseServers } from "../turn";
+import { leaseServers } from "../../deploy/turn";
 import { jsonOption, UsageError, type Verb } from "../verb";
 
 export function resultText(run: Run): string {

@@ -1,4 +1,4 @@
-import { checkedDeclaration } from "../../components/testbed/check";
+import { checkedDeclaration } from "../../components/plan/check";
 import { readLabState } from "../../lab/state";
 import { projectRoot } from "../../support/project";
 import { topologyMermaid, topologySvg } from "../graph";

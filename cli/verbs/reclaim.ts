@@ -1,12 +1,12 @@
-import { checkedDeclaration } from "../../components/testbed/check";
+import { checkedDeclaration } from "../../components/plan/check";
 import { writeSshConfig } from "../../components/host/sshConfig";
 import { readLabState } from "../../lab/state";
 import { forgetStack } from "../../setup/project";
 import { projectName, projectRoot } from "../../support/project";
 import { step } from "../../support/progress";
-import { giveBack, objectsOf, readStacksThere, type StackThere } from "../stacksThere";
+import { giveBack, objectsOf, readStacksThere, type StackThere } from "../../deploy/stacksThere";
 import { table } from "../table";
-import { leaseServers } from "../turn";
+import { leaseServers } from "../../deploy/turn";
 import { UsageError, type Verb } from "../verb";
 
 const idOf = ({ project }: StackThere): string => project.split(" ")[0] ?? project;

@@ -3,13 +3,13 @@ import type { DeployedObject } from "../../components/host/objectType";
 import { generation } from "../../components/host/objects/generation";
 import { step } from "../../support/progress";
 import { run } from "../../support/process";
-import { type Checked, checkServer } from "../checks";
-import { type Context, openContext } from "../context";
-import { count, ensureAgain, isLast, scriptsOf } from "../ensure";
-import { restoreNote } from "../generation";
-import { pulumiEnvironment, readStack, type StackResource, urnName } from "../pulumi";
-import { markCommands, refreshContainers, startStopped } from "../remake";
-import { recover } from "../recovery";
+import { type Checked, checkServer } from "../../deploy/checks";
+import { type Context, openContext } from "../../deploy/context";
+import { count, ensureAgain, isLast, scriptsOf } from "../../deploy/ensure";
+import { restoreNote } from "../../deploy/generation";
+import { pulumiEnvironment, readStack, type StackResource, urnName } from "../../deploy/pulumi";
+import { markCommands, refreshContainers, startStopped } from "../../deploy/remake";
+import { recover } from "../../deploy/recovery";
 import type { Verb } from "../verb";
 
 /** Images and containers are Pulumi's: what is gone from the server is made. */

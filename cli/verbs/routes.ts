@@ -1,7 +1,7 @@
 import { readRoutes } from "../../components/kinds/evpn/routes";
 import { ribCommand } from "../../components/kinds/evpn/routeServer";
 import { evpnNetworks } from "../../components/kinds/evpn/identifiers";
-import { openContext, runScript } from "../context";
+import { openContext, runScript } from "../../deploy/context";
 import { table } from "../table";
 import { jsonOption, UsageError, type Verb } from "../verb";
 

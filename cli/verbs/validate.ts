@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Fault, faultText } from "../../components/config/faults";
 import { loadDeclaration } from "../../components/config/load";
-import { ruleFaults } from "../../components/testbed/check";
-import { warningsOf } from "../../components/testbed/warnings";
+import { ruleFaults } from "../../components/plan/check";
+import { warningsOf } from "../../components/plan/warnings";
 import { projectRoot } from "../../support/project";
 import { askedTestbed, jsonOption, testbedOption, UsageError, type Verb } from "../verb";
 

@@ -1,4 +1,4 @@
-/** From files to a declaration. Cross-field rules come after: components/testbed/check.ts. */
+/** From files to a declaration. Cross-field rules come after: components/plan/check.ts. */
 import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename } from "node:path";

@@ -2,11 +2,11 @@
 import { sh } from "../../components/host/sh";
 import { lockedScript } from "../../components/host/script";
 import { ensureExperimentRules, removeExperimentRules } from "../../components/host/objects/experimentRules";
-import { runScript } from "../../cli/context";
+import { runScript } from "../../deploy/context";
 import { findNetwork } from "../../components/config/declaration";
 import type { RulesPlace } from "../../components/kinds/kind";
 import { kindOf } from "../../components/kinds/registry";
-import { networkPolicies } from "../../components/testbed/policies";
+import { networkPolicies } from "../../components/plan/policies";
 import type { Cell } from "../cells";
 import type { End, Site } from "../site";
 

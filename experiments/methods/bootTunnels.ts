@@ -7,7 +7,7 @@ import type { Declaration } from "../../components/config/declaration";
 import { sh } from "../../components/host/sh";
 import { formatAddress } from "../../components/net/cidr";
 import { systemContainer } from "../../components/net/names";
-import { type Carried, carriedBy, insideOf, modeOf, tunnelsOf } from "../../components/vpn/tunnels";
+import { type Carried, carriedBy, insideOf, modeOf, tunnelsOf } from "../../components/capabilities/vpn/tunnels";
 import type { Cell } from "../cells";
 import type { Site } from "../site";
 import { usedKiB } from "./boot";

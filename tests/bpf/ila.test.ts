@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { goCommand } from "../../setup/go";
-import { buildIlaTest } from "../../support/goTest";
+import { goCommand } from "../../toolchain/go";
+import { buildIlaTest } from "../../benches/support/goTest";
 import { asRoot, tryRun } from "../../support/process";
 
 interface GoEvent {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Fault, faultText } from "../../components/config/faults";
 import { loadDeclaration } from "../../components/config/load";
-import { ruleFaults } from "../../components/testbed/check";
+import { ruleFaults } from "../../components/plan/check";
 import type { LabState } from "../../lab/state";
 
 export interface Files {

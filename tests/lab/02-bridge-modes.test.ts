@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { addressBytes } from "../support/frames";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

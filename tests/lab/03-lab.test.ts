@@ -4,7 +4,7 @@ import { labNames, labNameOf } from "../../lab/names";
 import { rangesOfSlot } from "../../lab/ranges";
 import { formatAddress, formatPrefix, hostAddress } from "../../components/net/cidr";
 import { run, tryRun, waitUntil } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot } from "../support/snapshot";
 

@@ -3,7 +3,7 @@ import { cpSync, existsSync, lstatSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { pulumiEnvironment } from "../../cli/pulumi";
+import { pulumiEnvironment } from "../../deploy/pulumi";
 import { run, tryRun } from "../../support/process";
 import { codeRoot } from "../../support/project";
 

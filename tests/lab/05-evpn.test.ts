@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import type { EvpnRoute } from "../../components/kinds/evpn/routes";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { updatesBetween } from "../support/bgp";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

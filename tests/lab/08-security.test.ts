@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import type { LabState } from "../../lab/state";
 import { run, sleep } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { nameAsReal } from "../support/asReal";
 import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot, serverSnapshot } from "../support/snapshot";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../../support/process";
 import { readLabState } from "../../lab/state";
 import { builtImage } from "../../images/cache";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 

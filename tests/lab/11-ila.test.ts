@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import { canonicalAddress } from "../../components/net/cidr";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { readPackets } from "../support/packets";

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { PolicyProbeResult } from "../../cli/policyProbes";
 import type { Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { breakAgain, inBatches } from "../support/breakages";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { isHealthy, type Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";

@@ -8,10 +8,10 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
 import { systemContainer } from "../../components/net/names";
-import { ruleFaults } from "../../components/testbed/check";
-import { isBare } from "../../components/testbed/systems";
-import { planServer } from "../../components/testbed/plan";
-import { tunnelPolicies } from "../../components/vpn/sas";
+import { ruleFaults } from "../../components/plan/check";
+import { isBare } from "../../components/plan/systems";
+import { planServer } from "../../components/plan/plan";
+import { tunnelPolicies } from "../../components/host/objects/vpnSas";
 import { guestImpossible } from "../support/guest";
 import {
   buildGuestAgent,

@@ -2,7 +2,7 @@
 import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run, sleep } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";

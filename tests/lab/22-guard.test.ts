@@ -5,7 +5,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Status } from "../../cli/verbs/status";
 import { deviceGroup, deviceName } from "../../components/net/names";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { arpRequest, routerAdvertisement, sendWords } from "../support/frames";
 import { type Cell, cellsOf } from "../support/leaks/cells";
 import { matrixTestbed, sampleNetworks, servers, shutPolicy } from "../support/leaks/samples";

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { type MachineSnapshot, machineSnapshot } from "../support/snapshot";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 
 declare module "vitest" {
   export interface ProvidedContext {

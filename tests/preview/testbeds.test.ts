@@ -11,8 +11,8 @@ import type { Declaration } from "../../components/config/declaration";
 import type { Testbed as TestbedFile } from "../../components/config/types.gen";
 import { testbedNames } from "../../components/config/sources";
 import { notesOf } from "../../components/host/objects/generation";
-import { secretsOf } from "../../components/testbed/secrets";
-import { ruleFaults } from "../../components/testbed/check";
+import { secretsOf } from "../../components/plan/secrets";
+import { ruleFaults } from "../../components/plan/check";
 import { readPolicyFile } from "../../components/config/policies";
 import { codeRoot } from "../../support/project";
 import { commandPlugin } from "../../toolchain/plugins/command/plugin";
@@ -101,7 +101,7 @@ describe.each(["flip", "flap"])("stack %s", (stack) => {
         stack,
         true,
       );
-      const { Testbed } = await import("../../components/testbed");
+      const { Testbed } = await import("../../components/stack");
       const testbed = new Testbed(stack, { root: codeRoot, project: "p", declaration: declarationOf(name) });
       await new Promise<void>((resolve) => pulumi.output(testbed.urn).apply(() => resolve()));
       // Everything registers in turns of the event loop; wait for the last.

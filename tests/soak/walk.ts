@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { sleep, tryRun, type Finished } from "../../support/process";
 import { stateFolder } from "../../support/project";
-import { Project } from "../../support/scratchProject";
+import { Project } from "../../benches/support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
 import { type Cell, cellsOf } from "../support/leaks/cells";
 import { openWire, tryCells } from "../support/leaks/wire";

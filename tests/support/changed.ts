@@ -21,10 +21,11 @@ const scopes: readonly (readonly [pattern: RegExp, scope: (name: string) => Scop
   [/^components\/kinds\/(\w+)\//, (kind) => ({ kind })],
   [/^agent\/(ila)\//, (kind) => ({ kind })],
   [/^bpf\/(ila)\b/, (kind) => ({ kind })],
-  [/^components\/(vpn)\//, (kind) => ({ kind })],
+  [/^components\/capabilities\/(\w+)\//, (kind) => ({ kind })],
   [/^testbeds\/(.+)\.yaml$/, (testbed) => ({ testbed })],
   [/^cli\/verbs\/(\w+)\.ts$/, (verb) => ({ verb })],
   [/^(experiment)s\//, (verb) => ({ verb })],
+  [/^benches\/(?!support\/)/, () => "fast"],
 ];
 
 export function scopeOf(file: string): Scope | undefined {

@@ -2,14 +2,14 @@
 import { spawn } from "node:child_process";
 import { quote } from "../../components/host/sh";
 import { writeSshConfig } from "../../components/host/sshConfig";
-import { checkedDeclaration } from "../../components/testbed/check";
-import type { Checked } from "../../cli/checks";
-import { parseChanges } from "../../cli/pulumi";
+import { checkedDeclaration } from "../../components/plan/check";
+import type { Checked } from "../../deploy/checks";
+import { parseChanges } from "../../deploy/pulumi";
 import { commandInSystem } from "../../cli/verbs/exec";
 import type { Status } from "../../cli/verbs/status";
 import { readLabState } from "../../lab/state";
 import { type Finished, run, sleep, tryRun } from "../../support/process";
-import { Project, succeeded } from "../../support/scratchProject";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { serverSnapshot } from "./snapshot";
 
 /** Runs until it holds; networks converge, and how fast is measured elsewhere. */

@@ -2,7 +2,7 @@
 import { appendFileSync } from "node:fs";
 import { basename } from "node:path";
 import { expect } from "vitest";
-import { Project } from "../../support/scratchProject";
+import { Project } from "../../benches/support/scratchProject";
 
 export interface CommandTime {
   readonly file: string;

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildGoTest } from "../../support/goTest";
+import { buildGoTest } from "../../benches/support/goTest";
 import { tryRun } from "../../support/process";
 
 describe("the agent", () => {

@@ -14,7 +14,7 @@ const chosen = (...files: string[]): string[] => chooseTests(files, lab, testbed
 
 describe("npm test -- --changed", () => {
   it("runs all lab tests where any of them may break", () => {
-    for (const file of ["components/host/script.ts", "agent/attach.go", "lab/lab.ts", "package.json", "images/find.ts", "cli/pulumi.ts"])
+    for (const file of ["components/host/script.ts", "agent/attach.go", "lab/lab.ts", "package.json", "images/find.ts", "deploy/pulumi.ts"])
       expect([file, chosen(file).length]).toEqual([file, lab.length]);
   });
 
@@ -28,7 +28,7 @@ describe("npm test -- --changed", () => {
     expect(chosen("components/kinds/macvlan/macvlan.ts")).toEqual(expect.arrayContaining(["16", "21", "22"]));
     expect(chosen("components/kinds/macvlan/macvlan.ts")).not.toContain("05");
     expect(chosen("bpf/ila.bpf.c")).toEqual(expect.arrayContaining(["11", "12"]));
-    expect(chosen("components/vpn/swanctl.ts")).toEqual(expect.arrayContaining(["15", "17"]));
+    expect(chosen("components/capabilities/vpn/swanctl.ts")).toEqual(expect.arrayContaining(["15", "17"]));
     expect(chosen("testbeds/netns.yaml")).toEqual(expect.arrayContaining(["07"]));
     expect(chosen("testbeds/netns.yaml")).not.toContain("05");
     expect(chosen("experiments/run.ts")).toContain("10");

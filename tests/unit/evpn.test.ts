@@ -11,11 +11,11 @@ import { isContainer } from "../../components/kinds/kind";
 import { rdIndexes } from "../../components/kinds/evpn/identifiers";
 import { readSessions } from "../../components/kinds/evpn/observations";
 import { readRoutes, routesByVn } from "../../components/kinds/evpn/routes";
-import { factsScript } from "../../components/server/scripts";
-import { networkMtuBytes } from "../../components/testbed/mtu";
-import { planServer } from "../../components/testbed/plan";
+import { factsScript } from "../../components/stack/server/scripts";
+import { networkMtuBytes } from "../../components/plan/mtu";
+import { planServer } from "../../components/plan/plan";
 import { runningLab } from "../errors/harness";
-import { Project } from "../../support/scratchProject";
+import { Project } from "../../benches/support/scratchProject";
 
 function shipped(hubs: readonly string[] = ["flip"]): Declaration {
   const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: hubs.includes(name), isLab: true }));

@@ -8,10 +8,10 @@ import { offloadsOn } from "../../components/kinds/ila/backends";
 import { allocate } from "../../components/net/allocate";
 import { contains, formatAddress, parseAddress, type Prefix, parsePrefix } from "../../components/net/cidr";
 import { atPrefix, identifierOf, identifierValue, joined, luid, networkPrefix, survivesNeutral, vnidMost } from "../../components/net/ila";
-import { isBare } from "../../components/testbed/systems";
-import { planServer } from "../../components/testbed/plan";
+import { isBare } from "../../components/plan/systems";
+import { planServer } from "../../components/plan/plan";
 import { generator } from "../../experiments/runner/statistics";
-import { Project } from "../../support/scratchProject";
+import { Project } from "../../benches/support/scratchProject";
 import { runningLab } from "../errors/harness";
 
 const prefix = (text: string): Prefix => parsePrefix(text)!;

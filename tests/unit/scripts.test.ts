@@ -5,8 +5,8 @@ import { objectTypes } from "../../components/host/objects";
 import { compare, declare, type HostObject } from "../../components/host/objectType";
 import { objectScript, prelude } from "../../components/host/script";
 import { quote, Script, sh } from "../../components/host/sh";
-import { factsScript } from "../../components/server/scripts";
-import { checksScript, readChecks } from "../../cli/checks";
+import { factsScript } from "../../components/stack/server/scripts";
+import { checksScript, readChecks } from "../../deploy/checks";
 
 const hostile = [
   "'; rm -rf /tmp/flipflap-hostile; '",

@@ -8,9 +8,9 @@ import { readFromTar } from "../../images/archive";
 import { imageKey } from "../../images/cache";
 import { images, type ImageName } from "../../images/images";
 import { parseAptSources, sourcesList } from "../../images/sources";
-import { isNewEnough } from "../../setup/go";
+import { isNewEnough } from "../../toolchain/go";
 import { newEnough, useVendorToolchain } from "../../setup/toolchain";
-import { parseChanges } from "../../cli/pulumi";
+import { parseChanges } from "../../deploy/pulumi";
 import { table } from "../../cli/table";
 
 describe("versions", () => {

@@ -5,14 +5,14 @@ import { mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { hold, holdScript, letGo } from "../../cli/hold";
-import { takeTurn } from "../../cli/turn";
+import { hold, holdScript, letGo } from "../../deploy/hold";
+import { takeTurn } from "../../deploy/turn";
 import { codeRoot } from "../../support/project";
 
 describe("verbs that change servers", () => {
   it("take turns in a project, and the one that waits is told for whom; killed, a verb's turn is over", async () => {
     const root = mkdtempSync(join(tmpdir(), "flipflap-turn-"));
-    const script = `require(${JSON.stringify(join(codeRoot, "cli/turn.ts"))}).takeTurn(${JSON.stringify(root)}, "up").then(() => { console.log("holds"); setInterval(() => {}, 1000); })`;
+    const script = `require(${JSON.stringify(join(codeRoot, "deploy/turn.ts"))}).takeTurn(${JSON.stringify(root)}, "up").then(() => { console.log("holds"); setInterval(() => {}, 1000); })`;
     const holder = spawn(process.execPath, ["--import", "tsx", "-e", script], { cwd: codeRoot, stdio: ["ignore", "pipe", "inherit"] });
     await once(holder.stdout, "data");
     await expect(takeTurn(root, "down")).rejects.toThrow(new RegExp(`flipflap up \\(PID ${holder.pid}, since \\S+Z\\) works on it`));

@@ -1,5 +1,5 @@
 /** What a gateway's strongSwan is told, in a folder that its container sees. A change reaches it in place: only what changed is made anew. */
-import { enterGateway } from "../../vpn/sas";
+import { enterGateway } from "./vpnSas";
 import { sections } from "../json";
 import type { ObjectType, Owner } from "../objectType";
 import { ownerFolder } from "../objectType";

@@ -1,5 +1,5 @@
 /** The tunnels of a gateway: their IPsec SAs, and the ways that packets take to them. */
-import { enterGateway, gatewayScript, readSas, reasonOf, tunnelPolicies, tunnelRoutes } from "../../vpn/sas";
+import { enterGateway, gatewayScript, readSas, reasonOf, tunnelPolicies, tunnelRoutes } from "./vpnSas";
 import { sections } from "../json";
 import type { ObjectType, PropertyValue } from "../objectType";
 import { sh } from "../sh";

@@ -1,0 +1,21 @@
+/** The agent's tests as programs, and the BPF object that some of them run: for tests and for benches. */
+import { join } from "node:path";
+import { goCommand } from "../../toolchain/go";
+import { run } from "../../support/process";
+import { codeRoot } from "../../support/project";
+
+/** The tests of one of the agent's packages, "." for itself. */
+export async function buildGoTest(folder: string, name: string): Promise<string> {
+  const test = join(folder, `${name === "." ? "agent" : name}.test`);
+  await run([...(await goCommand()), "test", "-c", "-o", test, name === "." ? "." : `./${name}`], {
+    cwd: join(codeRoot, "agent"),
+    env: { ...process.env, GOFLAGS: "-mod=readonly -buildvcs=false", CGO_ENABLED: "0" },
+  });
+  return test;
+}
+
+export async function buildIlaTest(folder: string): Promise<{ test: string; object: string }> {
+  const object = join(folder, "ila.bpf.o");
+  await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${folder}`, object]);
+  return { test: await buildGoTest(folder, "ila"), object };
+}

@@ -1,0 +1,88 @@
+/**
+ * What keeps a gateway closed: packets for what lies behind a tunnel, or from it, go and come by the tunnel or not at all.
+ * kernel-libipsec alone fails open (no tunnel, no policy); so does the kernel's ESP before strongSwan runs. Pure.
+ */
+import { type Family, formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
+import type { OwnConnection } from "./tunnels";
+
+/** The table's name in a gateway's own network. */
+export const guardTable = "flipflap_vpn";
+/** The device of strongSwan's own ESP (kernel-libipsec). */
+export const tunnelDevice = "ipsec0";
+
+const isIpv4 = (prefix: Prefix): boolean => prefix.family === 4;
+const words: Readonly<Record<Family, string>> = { ipv4: "ip", ipv6: "ip6" };
+
+function element(texts: Iterable<string>): string {
+  return `{ ${[...new Set(texts)].sort().join(", ")} }`;
+}
+
+/** Packets between a gateway's own address and a peer's. */
+function between({ outer, own, peer }: OwnConnection, from: "saddr" | "daddr", to: "saddr" | "daddr"): string {
+  return `${words[outer]} ${from} ${formatAddress(own)} ${words[outer]} ${to} ${formatAddress(peer.address)}`;
+}
+
+/** IKE, and ESP with or without UDP around it. */
+function outerRules(connections: readonly OwnConnection[], from: "saddr" | "daddr", to: "saddr" | "daddr"): string[] {
+  return connections.flatMap((connection) => {
+    const pair = between(connection, from, to);
+    return [`${pair} udp dport { 500, 4500 } accept`, `${pair} udp sport { 500, 4500 } accept`, `${pair} meta l4proto esp accept`];
+  });
+}
+
+/** The rest of a packet in fragments has no ports; without its first one, which is judged by its own, it is put together to nothing. */
+function laterFragments(connections: readonly OwnConnection[]): string[] {
+  const offset: Readonly<Record<Family, string>> = { ipv4: "ip frag-off & 0x1fff != 0", ipv6: "frag frag-off != 0" };
+  return connections.map((connection) => `${between(connection, "daddr", "saddr")} ${offset[connection.outer]} accept`);
+}
+
+function chain(name: string, hook: string, rules: readonly string[]): string[] {
+  return [`  chain ${name} {`, `    type filter hook ${hook}; policy accept;`, ...rules.map((rule) => `    ${rule}`), "  }"];
+}
+
+/**
+ * What the other ends of its tunnels have, in every family: between two that a tunnel joins nothing goes in the clear, and
+ * least of all the family that was left out of it.
+ */
+function behindPeers(connections: readonly OwnConnection[]): Prefix[] {
+  return connections.flatMap(({ peer, children }) =>
+    children.flatMap(({ carried }) => carried.ends.flatMap(({ gateway, prefixes }) => (gateway === peer.gateway ? prefixes : []))),
+  );
+}
+
+/** Put after whatever else a gateway is told: the guard is this one, whatever that makes of its table. */
+export function guardText(connections: readonly OwnConnection[]): string {
+  const remote = behindPeers(connections);
+  const closed = (["ipv4", "ipv6"] as const).flatMap((family): { family: Family; set: string }[] => {
+    const own = remote.filter((prefix) => isIpv4(prefix) === (family === "ipv4"));
+    return own.length === 0 ? [] : [{ family, set: element(own.map(formatPrefix)) }];
+  });
+  const neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
+  const towards = (verdict: string): string[] => [
+    `oifname { "lo", "${tunnelDevice}" } accept`,
+    "rt ipsec exists accept",
+    ...outerRules(connections, "saddr", "daddr"),
+    neighbours,
+    ...closed.map(({ family, set }) => `${words[family]} daddr ${set} counter ${verdict}`),
+  ];
+  const refused = "reject with icmpx admin-prohibited";
+  return [
+    `table inet ${guardTable}`,
+    `delete table inet ${guardTable}`,
+    `table inet ${guardTable} {`,
+    ...chain("sent", "output priority filter", towards(refused)),
+    ...chain("forwarded", "forward priority filter", towards(refused)),
+    // A packet with another source, of a rule that masquerades, is no tunnel's any more (the kernel's ESP looks again).
+    ...chain("leaving", "postrouting priority srcnat + 50", towards("drop")),
+    ...chain("received", "prerouting priority filter", [
+      `iifname { "lo", "${tunnelDevice}" } accept`,
+      "meta ipsec exists accept",
+      ...outerRules(connections, "daddr", "saddr"),
+      ...laterFragments(connections),
+      neighbours,
+      ...closed.map(({ family, set }) => `${words[family]} saddr ${set} counter drop`),
+    ]),
+    "}",
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,27 @@
+/** A declaration that holds: read, schema-checked, and by the rules of the testbed and of every kind. */
+import type { LabState } from "../../lab/state";
+import type { Declaration } from "../config/declaration";
+import { applyRules, ConfigError, type Fault } from "../config/faults";
+import { loadDeclaration } from "../config/load";
+import { allKinds } from "../kinds/registry";
+import { policyRules } from "./rules/policies";
+import { routerRules } from "./routers";
+import { testbedRules } from "./rules";
+import { vpnRules } from "../capabilities/vpn/rules";
+
+export function ruleFaults(declaration: Declaration): Fault[] {
+  const faults = [testbedRules, policyRules, routerRules, vpnRules].flatMap((rules) => applyRules(rules, declaration));
+  for (const kind of allKinds) {
+    const networks = declaration.testbed.networks.filter((network) => network.kind === kind.kind);
+    faults.push(...applyRules(kind.rules, { declaration, networks }));
+  }
+  return faults;
+}
+
+/** Throws a ConfigError with every fault. */
+export function checkedDeclaration(root: string, lab: LabState | undefined, needsLab: boolean, asked?: string): Declaration {
+  const { declaration, faults } = loadDeclaration(root, lab, needsLab, asked);
+  const all = declaration === undefined ? faults : [...faults, ...ruleFaults(declaration)];
+  if (declaration === undefined || all.length > 0) throw new ConfigError(all);
+  return declaration;
+}

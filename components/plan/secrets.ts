@@ -1,0 +1,12 @@
+/** All secrets of a testbed: the declared ones, those of the kinds that it uses, and those of its gateways. Pure. */
+import type { Declaration } from "../config/declaration";
+import type { KindSecret } from "../kinds/kind";
+import { allKinds } from "../kinds/registry";
+import { vpnSecrets } from "../capabilities/vpn";
+
+export const kindSecrets: readonly KindSecret[] = allKinds.flatMap((kind) => kind.secrets);
+
+export function secretsOf(declaration: Declaration): KindSecret[] {
+  const used = allKinds.filter((kind) => declaration.testbed.networks.some((network) => network.kind === kind.kind));
+  return [...(declaration.testbed.secrets ?? []), ...used.flatMap((kind) => kind.secrets), ...vpnSecrets(declaration)];
+}

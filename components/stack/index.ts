@@ -1,0 +1,2 @@
+export { checkedDeclaration } from "../plan/check";
+export { Testbed, type TestbedArgs } from "./testbed";

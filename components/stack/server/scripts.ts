@@ -1,0 +1,121 @@
+/** What a server is, printed as JSON; fails with a full list of what it lacks. Pure text. */
+import type { Requirement } from "../../kinds/kind";
+import { routeProtocol } from "../../host/objects/route";
+import { swarmMark } from "../../host/objects/swarm";
+import { prelude } from "../../host/script";
+import type { Owner } from "../../host/objectType";
+import { Script, sh } from "../../host/sh";
+
+function unique(requirements: readonly Requirement[], key: "tool" | "kernelOption"): [string, string][] {
+  const reasons = new Map<string, Set<string>>();
+  for (const requirement of requirements) {
+    const name = requirement[key];
+    if (name !== undefined) reasons.set(name, (reasons.get(name) ?? new Set()).add(requirement.why));
+  }
+  return [...reasons].map(([name, why]): [string, string] => [name, [...why].join(", ")]).sort();
+}
+
+/** What the networks will make this server route. */
+export interface RoutingPlan {
+  readonly prefixes: readonly string[];
+  readonly forwardsIpv6: boolean;
+}
+
+export function factsScript(requirements: readonly Requirement[], routing: RoutingPlan, owner: Owner): string {
+  const besideIptables = requirements.some((requirement) => requirement.filtersBesideIptables === true);
+  const script = sh`
+    ${prelude(owner, "fail")}
+    missing=
+    lacks() { missing="$missing
+  $1: $2"; }
+    config=/dev/null
+    for file in "/proc/config.gz" "/boot/config-$(uname -r)"; do if [ -r "$file" ]; then config=$file; break; fi; done
+    kernel() { case $config in *.gz) zcat "$config" ;; *) cat "$config" ;; esac | grep -E "^$1=[ym]$" >/dev/null; }
+    tool() { command -v "$1" >/dev/null || lacks "$1" "not installed; needed for $2"; }
+    option() { [ "$config" = /dev/null ] || kernel "$1" || lacks "$1" "not in this server's kernel ($(uname -r)); needed for $2"; }
+    # A prefix that others route here, or that holds a route of theirs; what we made has our mark, or is a device of ours.
+    free() {
+      taken=$({ ip "$1" route show root "$2"; ip "$1" route show match "$2"; } | sed -E ${`/^default/d; / proto ${routeProtocol}/d; / dev (br-|rt-|cilium_)/d`} | sort -u)
+      [ -z "$taken" ] || lacks "$2" "this server already routes it or a part of it ($taken); choose another subnet"
+    }
+    ${unique(requirements, "tool").map(([name, why]) => sh`tool ${name} ${why}`)}
+    ${unique(requirements, "kernelOption").map(([name, why]) => sh`option ${name} ${why}`)}
+    if command -v docker >/dev/null && ! docker version >/dev/null 2>&1; then lacks docker "no answer of dockerd; start it, and let this user use it"; fi
+    ${besideIptables ? filterFits : sh`:`}
+    ${requirements.flatMap(({ noRoutesOf, why }) => (noRoutesOf === undefined ? [] : [noForeignRoutes(noRoutesOf, why)])).slice(0, 1)}
+    ${requirements.flatMap(({ freeTcpPort, why }) => (freeTcpPort === undefined ? [] : [portIsFree(freeTcpPort, why)]))}
+    ${requirements.some(({ noForeignSwarm }) => noForeignSwarm === true) ? noForeignSwarm : sh`:`}
+    ${imageStoreFits}
+    ${routing.prefixes.map((prefix) => sh`free ${prefix.includes(":") ? "-6" : "-4"} ${prefix}`)}
+    ${routing.forwardsIpv6 ? routerAdvertisementsFit : sh`:`}
+    [ -z "$missing" ] || fail "this server cannot take part:$missing"
+    has() { if command -v "$1" >/dev/null; then echo true; else echo false; fi; }
+    printf '{"kernel":"%s","architecture":"%s","docker":"%s","congestionControl":"%s","jit":"%s",' \
+      "$(uname -r)" "$(uname -m)" "$(docker version -f '{{.Server.Version}}')" \
+      "$(cat /proc/sys/net/ipv4/tcp_congestion_control)" "$(cat /proc/sys/net/core/bpf_jit_enable 2>/dev/null || echo unknown)"
+    printf '"tools":{'
+    separator=
+    for name in ip ethtool nsenter iptables iptables-legacy nft ipset bpftool tc systemctl iperf3 netperf; do printf '%s"%s":%s' "$separator" "$name" "$(has $name)"; separator=,; done
+    printf '},"kernelOptions":{'
+    separator=
+    for name in BRIDGE VETH VXLAN MACVLAN IPVLAN NET_VRF NETKIT IPV6_ILA LWTUNNEL_BPF INET_ESP NET_SCH_NETEM NET_SCH_TBF NF_TABLES IP_NF_IPTABLES IP_SET BPF_JIT DEBUG_INFO_BTF NET_CLS_BPF; do
+      if [ "$config" = /dev/null ]; then answer=null; elif kernel "CONFIG_$name"; then answer=true; else answer=false; fi
+      printf '%s"%s":%s' "$separator" "$name" "$answer"; separator=,
+    done
+    # Those that were there before us.
+    printf '},"nicMtuBytes":{'
+    separator=
+    for nic in /sys/class/net/*; do
+      case $(cat "$nic/ifalias" 2>/dev/null) in flipflap:*) continue ;; esac
+      case \${nic##*/} in bonding_masters | *[!A-Za-z0-9._-]*) continue ;; esac
+      printf '%s"%s":%s' "$separator" "\${nic##*/}" "$(cat "$nic/mtu")"; separator=,
+    done
+    printf '}}\n'
+  `;
+  return `${script.text}\n`;
+}
+
+function noForeignRoutes({ protocols, unless }: NonNullable<Requirement["noRoutesOf"]>, why: string): Script {
+  return sh`
+    if [ "$(docker inspect -f '{{.State.Running}}' ${unless} 2>/dev/null)" != true ]; then
+      foreign=$({ ip -4 route show table all; ip -6 route show table all; } | grep -E ${` proto (${protocols})( |$)`} | head -n 3 || :)
+      [ -z "$foreign" ] || lacks "routes" "this server has routes of a routing daemon of its own ($foreign), which would be deleted; ${new Script(why)}"
+    fi
+  `;
+}
+
+function portIsFree({ port, unless }: NonNullable<Requirement["freeTcpPort"]>, why: string): Script {
+  return sh`
+    if [ "$(docker inspect -f '{{.State.Running}}' ${unless} 2>/dev/null)" != true ]; then
+      taken=$(ss -H -l -t -n -p ${`sport = :${port}`} | awk '{print $4, $6}' | head -n 3)
+      [ -z "$taken" ] || lacks ${`TCP port ${port}`} "somebody listens on it ($taken); "${why}" needs it"
+    fi
+  `;
+}
+
+const noForeignSwarm: Script = sh`
+  if [ ! -e "$folder/saved/${swarmMark}" ] && [ "$(docker info -f '{{.Swarm.LocalNodeState}}' 2>/dev/null)" != inactive ]; then
+    lacks docker "it is in a swarm that is not ours; leave that (docker swarm leave), or put the systems of kind swarm on other servers"
+  fi
+`;
+
+/** Images are known by the digest of their configuration, which the containerd image store does not use. */
+const imageStoreFits: Script = sh`
+  case $(docker info -f '{{.DriverStatus}}' 2>/dev/null) in
+    *io.containerd.snapshotter*) lacks docker "it uses the containerd image store, which flipflap does not know yet; turn containerd-snapshotter off in its daemon.json" ;;
+  esac
+`;
+
+/** A kernel that forwards drops default routes that it learnt by router advertisements, unless accept_ra is 2. */
+const routerAdvertisementsFit: Script = sh`
+  for device in $(ip -6 route show default proto ra | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u); do
+    [ "$(cat "/proc/sys/net/ipv6/conf/$device/accept_ra")" = 2 ] || lacks "net.ipv6.conf.$device.accept_ra" "must be 2: its IPv6 default route comes by router advertisements and would go once the server forwards IPv6"
+  done
+`;
+
+/** An accept in a table of nft's own does not undo a drop in iptables' FORWARD, which dockerd sets where it manages iptables. */
+const filterFits: Script = sh`
+  if command -v iptables >/dev/null && iptables -w -S FORWARD 2>/dev/null | grep -qx -e '-P FORWARD DROP'; then
+    lacks "filter" "this server's iptables drops in FORWARD (docker does so); what kind netns, nft or iptables-legacy let pass is dropped there: use kind bridge with filter: iptables"
+  fi
+`;

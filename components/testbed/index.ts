@@ -1,2 +1,0 @@
-export { checkedDeclaration } from "./check";
-export { Testbed, type TestbedArgs } from "./testbed";

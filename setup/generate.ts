@@ -1,0 +1,143 @@
+/** Writes what follows from the schemas of testbeds, policies and experiments: their types and docs. `--check` only compares. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { compile, type JSONSchema } from "json-schema-to-typescript";
+import testbed from "../components/config/schema.json";
+import policies from "../components/net/policy/schema.json";
+import experiment from "../experiments/schema.json";
+import { codeRoot } from "../support/project";
+
+interface Node {
+  readonly title?: string;
+  readonly description?: string;
+  readonly type?: string | readonly string[];
+  readonly $ref?: string;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly default?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly items?: Node;
+  readonly additionalProperties?: Node | boolean;
+  readonly oneOf?: readonly Node[];
+}
+
+interface Source {
+  readonly name: string;
+  readonly schema: Node & { readonly definitions: Readonly<Record<string, Node>> };
+  readonly typesFile: string;
+  readonly docsFile: string;
+  /** Above the tables. */
+  readonly introduction: readonly string[];
+}
+
+const sources: readonly Source[] = [
+  {
+    name: "Testbed",
+    schema: testbed as unknown as Source["schema"],
+    typesFile: "components/config/types.gen.ts",
+    docsFile: "docs/config.md",
+    introduction: [
+      "# Configuration",
+      "Made from `components/config/schema.json` by `npm run generate`; do not edit by hand.",
+      "A testbed is `testbeds/<name>.yaml`. A server is a stack file `Pulumi.<server>.yaml`, whose `flipflap:` values are those of [StackFile](#stackfile).",
+    ],
+  },
+  {
+    name: "Policies",
+    schema: policies as unknown as Source["schema"],
+    typesFile: "components/net/policy/types.gen.ts",
+    docsFile: "docs/policy-schema.md",
+    introduction: [
+      "# Policy files",
+      "Made from `components/net/policy/schema.json` by `npm run generate`; do not edit by hand. What policies mean, and what enforces them: [policies.md](policies.md).",
+      "A policy file is a list of [Policy](#policy). A testbed names its files in `policies`.",
+    ],
+  },
+  {
+    name: "Experiment",
+    schema: experiment as unknown as Source["schema"],
+    typesFile: "experiments/types.gen.ts",
+    docsFile: "docs/experiments.md",
+    introduction: [
+      "# Experiments",
+      "Made from `experiments/schema.json` by `npm run generate`; do not edit by hand.",
+      "An experiment is `experiments/<name>.yaml`, of the project or of those that are shipped. `flipflap experiment list` shows them, `flipflap experiment run NAME` measures on what is deployed, `flipflap report` makes a page of it.",
+    ],
+  },
+];
+
+type Definitions = Source["schema"]["definitions"];
+
+const refName = (ref: string): string => ref.replace("#/definitions/", "");
+
+function typeText(node: Node, definitions: Definitions): string {
+  const inner = (one: Node): string => typeText(one, definitions);
+  if (node.$ref !== undefined) {
+    const name = refName(node.$ref);
+    const target = definitions[name];
+    return target?.properties !== undefined || target?.oneOf !== undefined
+      ? `[${name}](#${name.toLowerCase()})`
+      : String(target?.type ?? name);
+  }
+  if (node.oneOf !== undefined) return node.oneOf.map(inner).join(" or ");
+  if (node.const !== undefined) return `\`${String(node.const)}\``;
+  if (node.enum !== undefined) return node.enum.map((value) => `\`${String(value)}\``).join(", ");
+  if (node.type === "array" && node.items !== undefined) return `list of ${inner(node.items)}`;
+  if (node.type === "object" && typeof node.additionalProperties === "object") return `map to ${inner(node.additionalProperties)}`;
+  const range = node.minimum !== undefined || node.maximum !== undefined ? ` ${node.minimum ?? ""}..${node.maximum ?? ""}` : "";
+  return `${[node.type ?? "any"].flat().join(" or ")}${range}`;
+}
+
+function table(node: Node, definitions: Definitions): string {
+  const rows = Object.entries(node.properties ?? {}).map(([name, property]) => {
+    const target = property.$ref === undefined ? property : { ...definitions[refName(property.$ref)], ...property };
+    const needed = node.required?.includes(name) === true ? "yes" : "";
+    const standard = property.default ?? target.default;
+    const text = (property.description ?? target.description ?? "").replaceAll("|", "\\|");
+    return `| \`${name}\` | ${typeText(property, definitions)} | ${needed} | ${standard === undefined ? "" : `\`${JSON.stringify(standard)}\``} | ${text} |`;
+  });
+  return ["| property | type | required | default | meaning |", "|---|---|---|---|---|", ...rows].join("\n");
+}
+
+function docs({ name: title, schema, introduction }: Source): string {
+  const { definitions } = schema;
+  const parts = [...introduction, `## ${title}`, schema.description ?? "", table(schema, definitions)];
+  for (const [name, node] of Object.entries(definitions)) {
+    if (node.properties === undefined && node.oneOf === undefined) continue;
+    parts.push(`## ${name}`, node.description ?? "");
+    parts.push(
+      node.oneOf === undefined ? table(node, definitions) : `One of ${node.oneOf.map((one) => typeText(one, definitions)).join(", ")}.`,
+    );
+  }
+  return `${parts.join("\n\n")}\n`;
+}
+
+async function types({ name, schema }: Source): Promise<string> {
+  const text = await compile(structuredClone(schema) as JSONSchema, name, {
+    bannerComment: "/** Made from schema.json by `npm run generate`; do not edit by hand. */",
+    unreachableDefinitions: true,
+    strictIndexSignatures: true,
+    format: false,
+    ignoreMinAndMaxItems: true,
+  });
+  return text;
+}
+
+async function main(): Promise<void> {
+  const files = [];
+  for (const source of sources) {
+    files.push({ path: join(codeRoot, source.typesFile), text: await types(source) });
+    files.push({ path: join(codeRoot, source.docsFile), text: docs(source) });
+  }
+  const stale = files.filter(({ path, text }) => !existsSync(path) || readFileSync(path, "utf8") !== text);
+  if (!process.argv.includes("--check")) for (const { path, text } of stale) writeFileSync(path, text);
+  else if (stale.length > 0) {
+    console.error(`${stale.map(({ path }) => path).join(", ")}: not what the schemas give; run npm run generate`);
+    process.exitCode = 1;
+  }
+}
+
+void main();
