@@ -1,13 +1,13 @@
 /** What a user waits for: an unchanged preview, a second up, beside Pulumi's own floor. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { tryRun } from "../support/process";
-import { codeRoot } from "../support/project";
-import { Project, succeeded } from "./support/scratchProject";
 import { pulumiEnvironment } from "../deploy/pulumi";
 import { machineConditions } from "../experiments/runner/conditions";
 import { resultsTable, runBench, type Variant } from "../experiments/runner/runner";
-import type { BenchOptions } from "./main";
+import { tryRun } from "../support/process";
+import { codeRoot } from "../support/project";
+import type { BenchOptions } from "./bench";
+import { Project, succeeded } from "./support/scratchProject";
 
 function timed(name: string, command: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Variant {
   return {

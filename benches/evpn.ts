@@ -3,10 +3,10 @@ import { spawn } from "node:child_process";
 import { appendFileSync } from "node:fs";
 import { ribCommand } from "../components/kinds/evpn/routeServer";
 import { readRoutes } from "../components/kinds/evpn/routes";
-import { sleep, waitUntil } from "../support/process";
 import { median } from "../experiments/runner/statistics";
-import type { BenchOptions } from "./main";
 import type { Site } from "../experiments/site";
+import { sleep, waitUntil } from "../support/process";
+import type { BenchOptions } from "./bench";
 import { measureWays, type Way, withTestbed } from "./site";
 
 const servers = ["flip", "flap"] as const;

@@ -1,10 +1,10 @@
 /** What the guard costs: each kind with it and without, in pairs. */
 import { sh } from "../components/host/sh";
-import { requestResponse } from "../experiments/methods/netperf";
 import { throughput } from "../experiments/methods/iperf";
+import { requestResponse } from "../experiments/methods/netperf";
 import { resultsTable, runBench } from "../experiments/runner/runner";
 import type { End, Site } from "../experiments/site";
-import type { BenchOptions } from "./main";
+import type { BenchOptions } from "./bench";
 import { conditionsOf, withTestbed } from "./site";
 
 const servers = ["flip", "flap"] as const;

@@ -3,12 +3,12 @@ import { spawn } from "node:child_process";
 import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildIlaTest } from "./support/goTest";
-import { asRoot, sleep, tryRun, waitUntil } from "../support/process";
-import { type Project, succeeded } from "./support/scratchProject";
 import type { Site } from "../experiments/site";
-import type { BenchOptions } from "./main";
+import { asRoot, sleep, tryRun, waitUntil } from "../support/process";
+import type { BenchOptions } from "./bench";
 import { measureWays, type Way, withTestbed } from "./site";
+import { buildIlaTest } from "./support/goTest";
+import { type Project, succeeded } from "./support/scratchProject";
 
 const servers = ["flip", "flap"] as const;
 

@@ -1,6 +1,6 @@
 /** Server to server, and the modes of kind bridge: one TCP stream, and TCP_RR with both ends on one core. */
 import { sh } from "../components/host/sh";
-import type { BenchOptions } from "./main";
+import type { BenchOptions } from "./bench";
 import { measureWays, withTestbed } from "./site";
 
 /** A host beyond the testbed: its own servers are closed to a nat network. */

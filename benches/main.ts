@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { ensureImages } from "../setup/images";
 import { ensureToolchain } from "../setup/toolchain";
 import { codeRoot } from "../support/project";
+import type { BenchOptions } from "./bench";
 import { benchCommands } from "./commands";
 import { benchEvpn } from "./evpn";
 import { benchGuard } from "./guard";
@@ -14,16 +15,6 @@ import { benchPolicies } from "./policies";
 import { benchScale } from "./scale";
 import { benchSetup } from "./setup";
 import { benchMacvlan, benchVpn, benchVpnStar } from "./vpn";
-
-export interface BenchOptions {
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly seed: number;
-  /** Of systems, where a bench goes along them. */
-  readonly counts: readonly number[];
-  readonly file: string;
-  readonly say: (line: string) => void;
-}
 
 const benches = {
   link: benchLink,

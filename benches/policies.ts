@@ -1,19 +1,19 @@
 /** Kinds swarm and cilium, with policies and without; how fast rules are in force, and what a change of one among many does to a flow. */
 import { appendFileSync } from "node:fs";
 import { findServer } from "../components/config/declaration";
-import { planServer } from "../components/plan/plan";
-import { checkedDeclaration } from "../components/plan/check";
-import { objectScript } from "../components/host/script";
 import type { HostObject } from "../components/host/objectType";
-import { isContainer } from "../components/kinds/kind";
+import { objectScript } from "../components/host/script";
+import { isContainer } from "../components/kinds/parts";
 import type { Ingress, Policy } from "../components/net/policy/types.gen";
+import { checkedDeclaration } from "../components/plan/check";
+import { planServer } from "../components/plan/plan";
 import { readLabState } from "../lab/state";
 import { tryRun, sleep } from "../support/process";
 import type { Project } from "./support/scratchProject";
 
 import { median } from "../experiments/runner/statistics";
 import type { Site } from "../experiments/site";
-import type { BenchOptions } from "./main";
+import type { BenchOptions } from "./bench";
 import { measureWays, type Way, withTestbed } from "./site";
 
 const policyFile = "policies/service1.json";

@@ -2,17 +2,17 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { checkedDeclaration } from "../components/plan/check";
-import { findImage } from "../images/find";
 import { operate } from "../deploy/pulumi";
-import { readLabState } from "../lab/state";
-import { Project, succeeded } from "./support/scratchProject";
 import { machineConditions } from "../experiments/runner/conditions";
-import { median } from "../experiments/runner/statistics";
-import { codeRoot } from "../support/project";
-import { curve, type Series } from "./curve";
 import { resultsTable, runBench, type Variant } from "../experiments/runner/runner";
-import type { BenchOptions } from "./main";
+import { median } from "../experiments/runner/statistics";
 import { Site } from "../experiments/site";
+import { findImage } from "../images/find";
+import { readLabState } from "../lab/state";
+import { codeRoot } from "../support/project";
+import type { BenchOptions } from "./bench";
+import { curve, type Series } from "./curve";
+import { Project, succeeded } from "./support/scratchProject";
 
 const server = "flip";
 /** `docker run` at once; the fastest of these is the baseline. */

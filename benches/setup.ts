@@ -2,12 +2,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { run, tryRun } from "../support/process";
-import { codeRoot } from "../support/project";
-import { succeeded } from "./support/scratchProject";
 import { machineConditions } from "../experiments/runner/conditions";
 import { resultsTable, runBench, type Variant } from "../experiments/runner/runner";
-import type { BenchOptions } from "./main";
+import { run, tryRun } from "../support/process";
+import { codeRoot } from "../support/project";
+import type { BenchOptions } from "./bench";
+import { succeeded } from "./support/scratchProject";
 
 export async function benchSetup(options: BenchOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "flipflap-fresh-"));

@@ -1,14 +1,14 @@
 /** What the benches of data paths share: a testbed of their own, and ways through it beside server to server. */
 import { checkedDeclaration } from "../components/plan/check";
-import { readLabState } from "../lab/state";
-import { Project, succeeded } from "./support/scratchProject";
 import { throughput } from "../experiments/methods/iperf";
 import type { LinkOptions, Measured } from "../experiments/methods/method";
 import { requestResponse } from "../experiments/methods/netperf";
 import { machineConditions, serverConditions } from "../experiments/runner/conditions";
 import { resultsTable, runBench, type Variant } from "../experiments/runner/runner";
 import { type End, Site } from "../experiments/site";
-import type { BenchOptions } from "./main";
+import { readLabState } from "../lab/state";
+import type { BenchOptions } from "./bench";
+import { Project, succeeded } from "./support/scratchProject";
 
 export async function conditionsOf(site: Site): Promise<Record<string, unknown>> {
   return { ...machineConditions(), servers: await serverConditions(site), placement: "throughput: free; TCP_RR: both ends on CPU 0" };

@@ -1,14 +1,14 @@
 /** Kind macvlan beside server to server, and gateways: from nothing until every tunnel carries packets, and what each takes. */
-import { performance } from "node:perf_hooks";
 import { appendFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
 import { isHealthy, type Status } from "../cli/verbs/status";
-import { type Project, succeeded } from "./support/scratchProject";
 import { bootTunnels } from "../experiments/methods/bootTunnels";
 import { throughput } from "../experiments/methods/iperf";
 import { requestResponse } from "../experiments/methods/netperf";
 import type { End, Site } from "../experiments/site";
-import type { BenchOptions } from "./main";
+import type { BenchOptions } from "./bench";
 import { measureWays, withTestbed } from "./site";
+import { type Project, succeeded } from "./support/scratchProject";
 
 /** A cloud, and sites around it, with a tunnel each; all on one server. */
 function star(sites: number): string {

@@ -1,10 +1,10 @@
 /** What a server can do for a testbed, from what it has. The kinds say what they need; what they do without is listed here. */
+import { kernelRequirements, vpnRequirements } from "../components/capabilities/vpn";
 import type { Network } from "../components/config/types.gen";
 import { sh, type Script } from "../components/host/sh";
-import type { Requirement } from "../components/kinds/kind";
 import { kindOf } from "../components/kinds/registry";
+import type { Requirement } from "../components/kinds/requirement";
 import { commonRequirements } from "../components/plan/plan";
-import { kernelRequirements, vpnRequirements } from "../components/capabilities/vpn";
 
 export interface Ability {
   readonly name: string;

@@ -1,11 +1,11 @@
 /** A testbed's topology as a picture (SVG) and as text that draws itself (mermaid). Pure. */
+import { endsOf, familiesOf, modeOf as tunnelModeOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
 import { type Declaration, linkMtuBytes, linkName, systemsOn } from "../components/config/declaration";
 import type { Link, Network, System } from "../components/config/types.gen";
+import { resolveMembers } from "../components/kinds/members";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
-import { resolveMembers } from "../components/kinds/members";
 import { networkMtuBytes } from "../components/plan/mtu";
-import { endsOf, familiesOf, modeOf as tunnelModeOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
 import { escape } from "../support/escape";
 
 /** Told apart by the colour-blind too (Okabe and Ito). */

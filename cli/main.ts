@@ -1,11 +1,12 @@
 /** flipflap <verb>. */
 import { ConfigError } from "../components/config/faults";
-import { projectRoot } from "../support/project";
-import { StepError } from "../support/progress";
 import { letGo } from "../deploy/hold";
 import { takeTurn } from "../deploy/turn";
+import { StepError } from "../support/progress";
+import { projectRoot } from "../support/project";
+import { UsageError } from "../support/usageError";
+import { helpText, parseVerb } from "./verb";
 import { allVerbs } from "./verbs";
-import { helpText, parseVerb, UsageError } from "./verb";
 
 function overview(): string {
   const width = Math.max(...allVerbs.map((verb) => verb.name.length));

@@ -1,10 +1,10 @@
 /** What the kinds of a testbed tell of themselves on each server, for `flipflap status`. */
+import { vpnObservations } from "../components/capabilities/vpn";
+import { isGuarded } from "../components/config/declaration";
 import { guardCounters, readGuardCounters } from "../components/host/objects/guard";
 import { type DropReason, dropReasons } from "../components/host/objects/guardRules";
-import type { Observation, ObservedTable } from "../components/kinds/kind";
-import { isGuarded } from "../components/config/declaration";
+import type { Observation, ObservedTable } from "../components/kinds/observation";
 import { kindContexts } from "../components/plan/contexts";
-import { vpnObservations } from "../components/capabilities/vpn";
 import { type Context, runScript } from "../deploy/context";
 
 export interface Observed extends ObservedTable {

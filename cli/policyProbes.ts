@@ -3,14 +3,14 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import type { Declaration, ServerDeclaration } from "../components/config/declaration";
 import { serversOf } from "../components/config/declaration";
 import { askAgent } from "../components/host/objects/attachSpec";
-import type { Member } from "../components/kinds/kind";
+import type { Member } from "../components/kinds/contexts";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows, type Protocol, type ResolvedPolicy } from "../components/net/policy/resolve";
 import { networkContext } from "../components/plan/contexts";
-import { sleep } from "../support/process";
 import { type Context, onOwnServer, sshCommand } from "../deploy/context";
+import { sleep } from "../support/process";
 
 export interface PolicyProbe {
   readonly network: string;

@@ -1,13 +1,13 @@
 /** Full-size packets from system to system: reachability and the MTU of the whole way, in one. */
-import { networkContext } from "../components/plan/contexts";
+import { carriedBy, hostTunnels, speakerOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
 import { serversOf, type Declaration } from "../components/config/declaration";
 import { sh } from "../components/host/sh";
-import type { Member } from "../components/kinds/kind";
+import type { Member } from "../components/kinds/contexts";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows } from "../components/net/policy/resolve";
-import { carriedBy, hostTunnels, speakerOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
+import { networkContext } from "../components/plan/contexts";
 import { type Context, runScript } from "../deploy/context";
 
 export interface Probe {

@@ -1,5 +1,6 @@
 /** What a verb of the CLI is. */
 import { parseArgs } from "node:util";
+import { UsageError } from "../support/usageError";
 
 export interface Option {
   readonly type: "string" | "boolean";
@@ -37,9 +38,6 @@ export const testbedOption: Readonly<Record<string, Option>> = {
 
 /** The testbed that is asked for; undefined: the stack files name it. */
 export const askedTestbed = ({ testbed }: Arguments["flags"]): string | undefined => (typeof testbed === "string" ? testbed : undefined);
-
-/** A call that cannot be understood; exit code 2. */
-export class UsageError extends Error {}
 
 export function helpText(verb: Verb): string {
   const options = { ...verb.options, help: { type: "boolean", help: "print this" } as Option };

@@ -2,12 +2,12 @@
 import type { ServerDeclaration } from "../components/config/declaration";
 import { compare, type DeployedObject, type Difference, type Owner, stackLabel } from "../components/host/objectType";
 import { objectType } from "../components/host/objects";
+import { listExperimentRules } from "../components/host/objects/experimentRules";
 import { prelude } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
-import { listExperimentRules } from "../components/host/objects/experimentRules";
 import { batchScript, readBatch } from "./batch";
 import { type Context, runScript, sshTrouble } from "./context";
-import { readStack } from "./pulumi";
+import { readStack } from "./state";
 
 export interface Checked {
   readonly server: string;

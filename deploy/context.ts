@@ -4,14 +4,14 @@ import { refuseOthers } from "../components/host/objects/claim";
 import { shellCommand } from "../components/host/script";
 import { quote } from "../components/host/sh";
 import { sshConfigPath, writeSshConfig } from "../components/host/sshConfig";
-import { checkedDeclaration } from "../components/plan/check";
 import { hasNamespaces } from "../components/kinds/registry";
 import { systemContainer } from "../components/net/names";
+import { checkedDeclaration } from "../components/plan/check";
 import { readLabState } from "../lab/state";
 import { type Finished, tryRun } from "../support/process";
-import { projectName, projectRoot } from "../support/project";
 import { StepError } from "../support/progress";
-import { UsageError } from "../cli/verb";
+import { projectName, projectRoot } from "../support/project";
+import { UsageError } from "../support/usageError";
 
 export interface Context {
   readonly root: string;

@@ -4,12 +4,13 @@ import { type Declaration, findServer, firstHub } from "../components/config/dec
 import { secretResource } from "../components/net/names";
 import { secretsOf } from "../components/plan/secrets";
 import { readLabState } from "../lab/state";
-import { stacksFolder } from "../support/project";
 import { StepError, step } from "../support/progress";
-import { restoreState } from "./recovery";
+import { stacksFolder } from "../support/project";
 import type { Context } from "./context";
 import { settleNotes } from "./generation";
-import { type Changes, changesText, diagnostics, exportStack, operate, parseChanges, readStack, unchanged, urnName } from "./pulumi";
+import { type Changes, changesText, diagnostics, operate, parseChanges, unchanged } from "./pulumi";
+import { restoreState } from "./recovery";
+import { exportStack, readStack, urnName } from "./state";
 
 export async function operateStack(context: Context, verb: "up" | "destroy", stack: string): Promise<Changes> {
   const { root } = context;

@@ -20,11 +20,12 @@ import {
 import { lockedScript, shellCommand } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
 import { run } from "../support/process";
-import { projectName } from "../support/project";
 import { StepError } from "../support/progress";
+import { projectName } from "../support/project";
 import { checkServer } from "./checks";
 import { type Context, scriptOn, sshCommand } from "./context";
-import { deployedStack, exportStack, type ExportedStack, pulumiEnvironment, urnName } from "./pulumi";
+import { pulumiEnvironment } from "./pulumi";
+import { deployedStack, exportStack, type ExportedStack, urnName } from "./state";
 
 const locked = (context: Context, server: ServerDeclaration, script: Script): Promise<string> =>
   scriptOn(context, server, lockedScript({ stack: server.name }, script));

@@ -8,15 +8,16 @@ import { join } from "node:path";
 import type { ServerDeclaration } from "../components/config/declaration";
 import { generationName } from "../components/host/objects/generation";
 import { run, sleep, tryRun } from "../support/process";
-import { stacksFolder, stateFolder } from "../support/project";
 import { say, StepError, step } from "../support/progress";
+import { stacksFolder, stateFolder } from "../support/project";
 import { type Context, sshCommand } from "./context";
 import { keepUnknown, readThere, takeAwayUnknown } from "./generation";
+import { failureMark, pulumiEnvironment } from "./pulumi";
 import { markCommands } from "./remake";
+import { exportStack, type ExportedStack, forgetPending, type PendingOperation, urnName } from "./state";
 import { removeStrays, settle } from "./strays";
 import { leaseServers } from "./turn";
 import { wakeDocker } from "./wake";
-import { exportStack, type ExportedStack, failureMark, forgetPending, type PendingOperation, pulumiEnvironment, urnName } from "./pulumi";
 
 interface Lock {
   readonly file: string;

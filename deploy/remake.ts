@@ -3,9 +3,9 @@
  * `docker image prune`, a hand: it is marked in the state, so that Pulumi makes it again in its order beside all that is new.
  */
 import type { ServerDeclaration } from "../components/config/declaration";
+import type { DeployedObject } from "../components/host/objectType";
 import type { ContainerSpec } from "../components/host/objects/container";
 import { generation } from "../components/host/objects/generation";
-import type { DeployedObject } from "../components/host/objectType";
 import { sh } from "../components/host/sh";
 import { run } from "../support/process";
 import { step } from "../support/progress";
@@ -13,7 +13,8 @@ import { type Checked, checkServer } from "./checks";
 import { type Context, runScript } from "./context";
 import { ensureAgain, isLast, scriptsOf } from "./ensure";
 import { keepUnknown } from "./generation";
-import { exportStack, importStack, pulumiEnvironment, readStack, urnName } from "./pulumi";
+import { pulumiEnvironment } from "./pulumi";
+import { exportStack, importStack, readStack, urnName } from "./state";
 import { removeStrays } from "./strays";
 
 /** Behind the command that made an object: a change of that runs the object's `ensure`, and leaves how it is deleted as it is. */

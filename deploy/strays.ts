@@ -8,7 +8,7 @@ import { lockedScript } from "../components/host/script";
 import { sh } from "../components/host/sh";
 import { projectName } from "../support/project";
 import { type Context, scriptOn } from "./context";
-import { deployedStack, type ExportedStack } from "./pulumi";
+import { deployedStack, type ExportedStack } from "./state";
 
 /** Scripts that go on on the server although their Pulumi is gone: what they make is not there yet. */
 const settleScript = sh`

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import type { ServerDeclaration } from "../components/config/declaration";
 import { refuseOthers } from "../components/host/objects/claim";
 import { shellCommand } from "../components/host/script";
-import { projectName, stateFolder } from "../support/project";
 import { say, StepError } from "../support/progress";
+import { projectName, stateFolder } from "../support/project";
 import { type Context, sshCommand, sshTrouble } from "./context";
 import { hold, holdScript } from "./hold";
 

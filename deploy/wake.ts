@@ -1,13 +1,13 @@
 /** After a power cut: what dockerd itself waits for. */
 import type { ServerDeclaration } from "../components/config/declaration";
+import type { ObjectType } from "../components/host/objectType";
 import { objectType } from "../components/host/objects";
 import { objectScript } from "../components/host/script";
-import type { ObjectType } from "../components/host/objectType";
 import { sh } from "../components/host/sh";
 import { waitUntil } from "../support/process";
 import { StepError, step } from "../support/progress";
 import { type Context, runScript, scriptOn } from "./context";
-import { readStack } from "./pulumi";
+import { readStack } from "./state";
 
 /** By which the members of a swarm reach one another. */
 const uplinkTypes = ["nic", "addresses"];

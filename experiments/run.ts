@@ -1,14 +1,14 @@
 /** Runs an experiment on what is deployed: interleaved rounds with server to server in each, until the intervals are narrow enough. */
 import { performance } from "node:perf_hooks";
 import { declarationHash, findNetwork } from "../components/config/declaration";
+import { isGuarded } from "../components/config/declaration";
 import { kindOf } from "../components/kinds/registry";
 import { allows } from "../components/net/policy/resolve";
-import { isGuarded } from "../components/config/declaration";
 import { networkPolicies } from "../components/plan/policies";
 import { sleep } from "../support/process";
 import { type AnyCell, baselineOf, type Cell, cellKey, cellLabel, cellsOf, isBaseline, profileOf, type ProfileName } from "./cells";
-import { busyShare, foreignShare, lookAtCpus } from "./conditions/cpu";
 import { clearRules, underConditions } from "./conditions/cell";
+import { busyShare, foreignShare, lookAtCpus } from "./conditions/cpu";
 import { methods } from "./methods";
 import { removeBooted } from "./methods/boot";
 import { nextPort } from "./methods/listener";

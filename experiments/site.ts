@@ -6,11 +6,11 @@ import { type Declaration, findNetwork, type ServerDeclaration } from "../compon
 import type { Network } from "../components/config/types.gen";
 import { stackLabel } from "../components/host/objectType";
 import { type Script, sh } from "../components/host/sh";
-import { sshCommand } from "../deploy/context";
 import { kindOf } from "../components/kinds/registry";
-import { isBare } from "../components/plan/systems";
 import { networkContexts } from "../components/plan/contexts";
 import { planServer } from "../components/plan/plan";
+import { isBare } from "../components/plan/systems";
+import { sshCommand } from "../deploy/context";
 import { findImage } from "../images/find";
 import { run } from "../support/process";
 import type { Cell } from "./cells";

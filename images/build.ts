@@ -3,12 +3,13 @@ import { createHash } from "node:crypto";
 import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { goCommand } from "../toolchain/go";
-import { debianSources } from "./sources";
+import { debianArchitecture } from "../support/architecture";
 import { asRoot, run, tryRun } from "../support/process";
 import { codeRoot } from "../support/project";
-import { archiveOf, baseKey, type BuiltImage, builtImage, debianArchitecture, imagesFolder, imageTag } from "./cache";
+import { goCommand } from "../toolchain/go";
+import { archiveOf, baseKey, type BuiltImage, builtImage, imagesFolder, imageTag } from "./cache";
 import { basePackages, type ImageDefinition, type ImageName, imageDefinition, suite } from "./images";
+import { debianSources } from "./sources";
 
 const tarOptions = ["--sort=name", "--mtime=@0", "--numeric-owner", "--xattrs", "--one-file-system"];
 /** What apt needs while packages are installed and no image needs afterwards. */

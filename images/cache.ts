@@ -1,8 +1,8 @@
 /** Images built on this machine, found by what went into them. */
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
+import { debianArchitecture } from "../support/architecture";
 import { cacheFolder, codeRoot } from "../support/project";
 import { basePackages, type ImageName, imageDefinition, images, isImageName, suite } from "./images";
 
@@ -15,14 +15,6 @@ export interface BuiltImage {
   /** What dockerd will call it: the digest of its configuration. */
   readonly id: string;
   readonly tag: string;
-}
-
-let architecture: string | undefined;
-
-/** Debian's word for this machine's architecture. */
-export function debianArchitecture(): string {
-  architecture ??= execFileSync("dpkg", ["--print-architecture"], { encoding: "utf8" }).trim();
-  return architecture;
 }
 
 function hashSources(hash: ReturnType<typeof createHash>, folder: string): void {

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defaultUplink } from "../components/config/declaration";
+import { type LabServerFacts, type LabState } from "../components/config/labState";
 import { formatPrefix } from "../components/net/cidr";
 import { run, tryRun } from "../support/process";
 import { codeRoot, stateFolder } from "../support/project";
@@ -9,7 +10,7 @@ import { layDisk, preparedDisk } from "./disk";
 import { type LabNames, labNames, labsFolder } from "./names";
 import { findOverlaps, type LabRanges, type MachineRoute, managementAddresses, rangesOfSlot, slotsOf, underlayAddresses } from "./ranges";
 import * as servers from "./server";
-import { type LabServerFacts, type LabState, writeLabState } from "./state";
+import { writeLabState } from "./state";
 import { type LabLink, nicMac, Wiring } from "./wiring";
 
 export interface LabPlan {

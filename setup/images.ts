@@ -1,9 +1,9 @@
 /** The images that a testbed uses, built where they are not there yet. */
+import type { Declaration } from "../components/config/declaration";
+import { planServer } from "../components/plan/plan";
 import { buildImage } from "../images/build";
 import { builtImage } from "../images/cache";
 import { type ImageName, imageDefinition, images, isImageName } from "../images/images";
-import type { Declaration } from "../components/config/declaration";
-import { planServer } from "../components/plan/plan";
 import { StepError, step } from "../support/progress";
 
 export function imagesOf(declaration: Declaration): ImageName[] {

@@ -3,9 +3,9 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseDocument } from "yaml";
+import { pulumiEnvironment } from "../deploy/pulumi";
 import { run } from "../support/process";
 import { projectFiles, stacksFolder, stateFolder } from "../support/project";
-import { pulumiEnvironment } from "../deploy/pulumi";
 
 function stackExists(root: string, stack: string): boolean {
   return existsSync(join(stacksFolder(root), `${stack}.json`));

@@ -2,10 +2,10 @@
 import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { run, tryRun } from "../support/process";
-import { cacheFolder, codeRoot } from "../support/project";
-import { say, step, StepError } from "../support/progress";
 import { pulumiHome } from "../deploy/pulumi";
+import { run, tryRun } from "../support/process";
+import { say, step, StepError } from "../support/progress";
+import { cacheFolder, codeRoot } from "../support/project";
 import { goCommand } from "../toolchain/go";
 
 /** The oldest CLI that the program was run with. */

@@ -1,9 +1,9 @@
 /** A Go new enough for the toolchain, the agent and GoBGP. */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { debianArchitecture } from "../support/architecture";
 import { run, tryRun } from "../support/process";
 import { cacheFolder } from "../support/project";
-import { debianArchitecture } from "../images/cache";
 
 /** The highest `go` line among this project's modules. */
 export const wantedGo = { major: 1, minor: 24 } as const;

@@ -1,8 +1,8 @@
 /** The agent's tests as programs, and the BPF object that some of them run: for tests and for benches. */
 import { join } from "node:path";
-import { goCommand } from "../../toolchain/go";
 import { run } from "../../support/process";
 import { codeRoot } from "../../support/project";
+import { goCommand } from "../../toolchain/go";
 
 /** The tests of one of the agent's packages, "." for itself. */
 export async function buildGoTest(folder: string, name: string): Promise<string> {

@@ -1,13 +1,14 @@
 import { ownerFolder } from "../../components/host/objectType";
 import { sh } from "../../components/host/sh";
 import { secretsOf } from "../../components/plan/secrets";
-import { projectName } from "../../support/project";
-import { say, step } from "../../support/progress";
 import { openContext, scriptOn } from "../../deploy/context";
-import { readStack } from "../../deploy/pulumi";
 import { readStacksThere } from "../../deploy/stacksThere";
+import { readStack } from "../../deploy/state";
 import { leaseServers } from "../../deploy/turn";
-import { UsageError, type Verb } from "../verb";
+import { say, step } from "../../support/progress";
+import { projectName } from "../../support/project";
+import { UsageError } from "../../support/usageError";
+import { type Verb } from "../verb";
 import { up } from "./up";
 
 export const adopt: Verb = {

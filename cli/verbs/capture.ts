@@ -1,8 +1,9 @@
-import { findImage } from "../../images/find";
 import { interfaceName } from "../../components/kinds/members";
-import { runInForeground, tryRun } from "../../support/process";
 import { findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../../deploy/context";
-import { UsageError, type Verb } from "../verb";
+import { findImage } from "../../images/find";
+import { runInForeground, tryRun } from "../../support/process";
+import { UsageError } from "../../support/usageError";
+import { type Verb } from "../verb";
 
 export const capture: Verb = {
   name: "capture",

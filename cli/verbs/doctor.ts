@@ -1,5 +1,5 @@
-import { factsScript, judge, readFacts } from "../abilities";
 import { openContext, runScript } from "../../deploy/context";
+import { factsScript, judge, readFacts } from "../abilities";
 import { table } from "../table";
 import { askedTestbed, jsonOption, testbedOption, type Verb } from "../verb";
 

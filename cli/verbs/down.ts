@@ -1,14 +1,14 @@
 import { checkedDeclaration } from "../../components/plan/check";
+import { departed, undeploy } from "../../deploy/deploy";
+import { letGo } from "../../deploy/hold";
+import { hasTraces, recover } from "../../deploy/recovery";
+import { readStack } from "../../deploy/state";
 import { status as labStatus } from "../../lab/lab";
 import { projectLab } from "../../lab/plan";
 import { readLabState } from "../../lab/state";
 import { forgetStack, forgetTestbedOverride } from "../../setup/project";
-import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { departed, undeploy } from "../../deploy/deploy";
-import { letGo } from "../../deploy/hold";
-import { readStack } from "../../deploy/pulumi";
-import { hasTraces, recover } from "../../deploy/recovery";
+import { projectRoot } from "../../support/project";
 import { type Verb } from "../verb";
 import { stopLab } from "./up";
 

@@ -1,6 +1,7 @@
-import { runInForeground } from "../../support/process";
 import { type Context, findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../../deploy/context";
-import { type Verb, UsageError } from "../verb";
+import { runInForeground } from "../../support/process";
+import { UsageError } from "../../support/usageError";
+import { type Verb } from "../verb";
 
 /** The whole command that runs one in a system. */
 export function commandInSystem(context: Context, system: string | undefined, words: readonly string[], terminal = false): string[] {

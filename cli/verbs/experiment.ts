@@ -1,20 +1,21 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { declarationHash } from "../../components/config/declaration";
+import { type Context, openContext } from "../../deploy/context";
+import { readStack } from "../../deploy/state";
+import { leaseServers } from "../../deploy/turn";
 import { isBaseline, type ProfileName } from "../../experiments/cells";
 import { experimentNames, loadExperiment } from "../../experiments/load";
+import { readRun, resultsFolder, type Run, runNames, RunWriter } from "../../experiments/results";
 import { begin, plannedCells, proceed, type RunControl } from "../../experiments/run";
 import { canTell, roundsToTell } from "../../experiments/runner/statistics";
-import { readRun, resultsFolder, type Run, runNames, RunWriter } from "../../experiments/results";
 import { Site } from "../../experiments/site";
 import { compareRuns, figure, interval, medianTitle, remarks, summarise } from "../../experiments/summary";
 import { projectRoot } from "../../support/project";
-import { type Context, openContext } from "../../deploy/context";
+import { UsageError } from "../../support/usageError";
 import { topologySvg } from "../graph";
-import { readStack } from "../../deploy/pulumi";
 import { table } from "../table";
-import { leaseServers } from "../../deploy/turn";
-import { jsonOption, UsageError, type Verb } from "../verb";
+import { jsonOption, type Verb } from "../verb";
 
 export function resultText(run: Run): string {
   const { header } = run;

@@ -1,8 +1,9 @@
 import { checkedDeclaration } from "../../components/plan/check";
 import { readLabState } from "../../lab/state";
 import { projectRoot } from "../../support/project";
+import { UsageError } from "../../support/usageError";
 import { topologyMermaid, topologySvg } from "../graph";
-import { askedTestbed, testbedOption, UsageError, type Verb } from "../verb";
+import { askedTestbed, testbedOption, type Verb } from "../verb";
 
 export const graph: Verb = {
   name: "graph",

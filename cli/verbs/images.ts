@@ -6,6 +6,9 @@ import { type Sent, sendImage } from "../../components/host/sendImage";
 import { writeSshConfig } from "../../components/host/sshConfig";
 import { checkedDeclaration } from "../../components/plan/check";
 import { planServer } from "../../components/plan/plan";
+import { type Context, runScript, scriptOn } from "../../deploy/context";
+import { settle } from "../../deploy/strays";
+import { leaseServers } from "../../deploy/turn";
 import { builtImage, imageKey, olderArchives } from "../../images/cache";
 import { findImage } from "../../images/find";
 import { imageDefinition, isImageName } from "../../images/images";
@@ -13,13 +16,11 @@ import { olderDisks, removeDisk } from "../../lab/disk";
 import { readLabState } from "../../lab/state";
 import { allImages, ensureImages, imagesOf } from "../../setup/images";
 import { run } from "../../support/process";
-import { projectRoot } from "../../support/project";
 import { say, step } from "../../support/progress";
-import { type Context, runScript, scriptOn } from "../../deploy/context";
-import { settle } from "../../deploy/strays";
+import { projectRoot } from "../../support/project";
+import { UsageError } from "../../support/usageError";
 import { table } from "../table";
-import { leaseServers } from "../../deploy/turn";
-import { askedTestbed, jsonOption, testbedOption, UsageError, type Verb } from "../verb";
+import { askedTestbed, jsonOption, testbedOption, type Verb } from "../verb";
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 

@@ -4,8 +4,9 @@ import { projectLab } from "../../lab/plan";
 import { readLabState } from "../../lab/state";
 import { runInForeground } from "../../support/process";
 import { cacheFolder, codeRoot, projectRoot } from "../../support/project";
+import { UsageError } from "../../support/usageError";
 import { table } from "../table";
-import { jsonOption, UsageError, type Verb } from "../verb";
+import { jsonOption, type Verb } from "../verb";
 
 /** Namespaces are root's. */
 async function asRootAgain(words: readonly string[]): Promise<number> {

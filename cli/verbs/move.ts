@@ -1,18 +1,19 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isMap, isSeq, parseDocument } from "yaml";
-import { checkedDeclaration } from "../../components/plan/check";
-import { readLabState } from "../../lab/state";
-import { StepError } from "../../support/progress";
+import { isGateway } from "../../components/capabilities/vpn/tunnels";
 import type { MoveMoment } from "../../components/kinds/kind";
 import { kindOf } from "../../components/kinds/registry";
-import { isGateway } from "../../components/capabilities/vpn/tunnels";
+import { checkedDeclaration } from "../../components/plan/check";
 import { networkContexts } from "../../components/plan/contexts";
 import { type Context, findSystem, openContext, runScript } from "../../deploy/context";
 import { operateStack } from "../../deploy/deploy";
 import { recover } from "../../deploy/recovery";
 import { remakeWhatIsGone } from "../../deploy/remake";
-import { jsonOption, UsageError, type Verb } from "../verb";
+import { readLabState } from "../../lab/state";
+import { StepError } from "../../support/progress";
+import { UsageError } from "../../support/usageError";
+import { jsonOption, type Verb } from "../verb";
 
 /** The testbed's text with one system on another server; all else stays as it is written. */
 export function movedText(text: string, system: string, server: string): string {

@@ -1,17 +1,18 @@
 import { type ServerDeclaration, serversOf } from "../../components/config/declaration";
-import { kindOf } from "../../components/kinds/registry";
-import type { NetworkContext } from "../../components/kinds/kind";
+import type { NetworkContext } from "../../components/kinds/contexts";
 import type { Hits } from "../../components/kinds/policies";
+import { kindOf } from "../../components/kinds/registry";
 import { selectorText } from "../../components/net/policy/selector";
-import { policyWarnings } from "../../components/plan/rules/policies";
-import { networkContext, networkContexts } from "../../components/plan/contexts";
-import { readLabState } from "../../lab/state";
 import { checkedDeclaration } from "../../components/plan/check";
-import { projectRoot } from "../../support/project";
+import { networkContext, networkContexts } from "../../components/plan/contexts";
+import { policyWarnings } from "../../components/plan/rules/policies";
 import { type Context, openContext, runScript } from "../../deploy/context";
+import { readLabState } from "../../lab/state";
+import { projectRoot } from "../../support/project";
+import { UsageError } from "../../support/usageError";
 import { planPolicyProbes, runPolicyProbes } from "../policyProbes";
 import { table } from "../table";
-import { type Arguments, jsonOption, UsageError, type Verb } from "../verb";
+import { type Arguments, jsonOption, type Verb } from "../verb";
 
 /** The networks of a server that policies bear on. */
 function filteredOn(context: Pick<Context, "declaration">, server: ServerDeclaration): NetworkContext[] {

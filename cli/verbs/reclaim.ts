@@ -1,13 +1,14 @@
-import { checkedDeclaration } from "../../components/plan/check";
 import { writeSshConfig } from "../../components/host/sshConfig";
+import { checkedDeclaration } from "../../components/plan/check";
+import { giveBack, objectsOf, readStacksThere, type StackThere } from "../../deploy/stacksThere";
+import { leaseServers } from "../../deploy/turn";
 import { readLabState } from "../../lab/state";
 import { forgetStack } from "../../setup/project";
-import { projectName, projectRoot } from "../../support/project";
 import { step } from "../../support/progress";
-import { giveBack, objectsOf, readStacksThere, type StackThere } from "../../deploy/stacksThere";
+import { projectName, projectRoot } from "../../support/project";
+import { UsageError } from "../../support/usageError";
 import { table } from "../table";
-import { leaseServers } from "../../deploy/turn";
-import { UsageError, type Verb } from "../verb";
+import { type Verb } from "../verb";
 
 const idOf = ({ project }: StackThere): string => project.split(" ")[0] ?? project;
 

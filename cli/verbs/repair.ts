@@ -1,15 +1,16 @@
 import type { ServerDeclaration } from "../../components/config/declaration";
 import type { DeployedObject } from "../../components/host/objectType";
 import { generation } from "../../components/host/objects/generation";
-import { step } from "../../support/progress";
-import { run } from "../../support/process";
 import { type Checked, checkServer } from "../../deploy/checks";
 import { type Context, openContext } from "../../deploy/context";
 import { count, ensureAgain, isLast, scriptsOf } from "../../deploy/ensure";
 import { restoreNote } from "../../deploy/generation";
-import { pulumiEnvironment, readStack, type StackResource, urnName } from "../../deploy/pulumi";
-import { markCommands, refreshContainers, startStopped } from "../../deploy/remake";
+import { pulumiEnvironment } from "../../deploy/pulumi";
 import { recover } from "../../deploy/recovery";
+import { markCommands, refreshContainers, startStopped } from "../../deploy/remake";
+import { readStack, type StackResource, urnName } from "../../deploy/state";
+import { run } from "../../support/process";
+import { step } from "../../support/progress";
 import type { Verb } from "../verb";
 
 /** Images and containers are Pulumi's: what is gone from the server is made. */

@@ -5,7 +5,8 @@ import { page, type Reported } from "../../experiments/report/page";
 import { readRun, resultsFolder, runNames } from "../../experiments/results";
 import { summarise } from "../../experiments/summary";
 import { projectRoot } from "../../support/project";
-import { jsonOption, UsageError, type Verb } from "../verb";
+import { UsageError } from "../../support/usageError";
+import { jsonOption, type Verb } from "../verb";
 
 /** The newest run of each experiment on each testbed. */
 function newest(root: string): string[] {

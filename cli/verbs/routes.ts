@@ -1,9 +1,10 @@
-import { readRoutes } from "../../components/kinds/evpn/routes";
-import { ribCommand } from "../../components/kinds/evpn/routeServer";
 import { evpnNetworks } from "../../components/kinds/evpn/identifiers";
+import { ribCommand } from "../../components/kinds/evpn/routeServer";
+import { readRoutes } from "../../components/kinds/evpn/routes";
 import { openContext, runScript } from "../../deploy/context";
+import { UsageError } from "../../support/usageError";
 import { table } from "../table";
-import { jsonOption, UsageError, type Verb } from "../verb";
+import { jsonOption, type Verb } from "../verb";
 
 export const routes: Verb = {
   name: "routes",

@@ -5,7 +5,8 @@ import { loadDeclaration } from "../../components/config/load";
 import { ruleFaults } from "../../components/plan/check";
 import { warningsOf } from "../../components/plan/warnings";
 import { projectRoot } from "../../support/project";
-import { askedTestbed, jsonOption, testbedOption, UsageError, type Verb } from "../verb";
+import { UsageError } from "../../support/usageError";
+import { askedTestbed, jsonOption, testbedOption, type Verb } from "../verb";
 
 /** A file on this machine, else a testbed's name. */
 function target(words: readonly string[], named: string | undefined): string | undefined {

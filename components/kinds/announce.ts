@@ -1,7 +1,7 @@
 /** A system on an Ethernet segment tells where it is now. */
 import { type Script, sh } from "../host/sh";
 import { systemContainer } from "../net/names";
-import type { Member } from "./kind";
+import type { Member } from "./contexts";
 
 /** Frames to all from the new place: every bridge of the segment learns at once where the MAC is. */
 export function announce(member: Member): Script {

@@ -5,7 +5,8 @@ import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import { type Leaf, leafFolder } from "../host/objects/certificates";
 import { ownContainers } from "../net/names";
-import type { ContainerPlan, Requirement, SharedParts } from "./kind";
+import type { ContainerPlan, SharedParts } from "./parts";
+import type { Requirement } from "./requirement";
 
 export const etcdPort = 2379;
 const peerPort = 2380;

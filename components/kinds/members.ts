@@ -4,7 +4,7 @@ import type { Network, System } from "../config/types.gen";
 import { allocate } from "../net/allocate";
 import { type Address, formatPrefix, type Prefix, parseAddress, widthBits } from "../net/cidr";
 import { macFor } from "../net/names";
-import type { Member, Prefixes } from "./kind";
+import type { Member, Prefixes } from "./contexts";
 import { kindOf } from "./registry";
 
 export function interfaceName(system: System, index: number): string {

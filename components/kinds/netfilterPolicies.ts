@@ -7,8 +7,9 @@ import {
   nobodyComment,
   setsText,
 } from "../net/policy/netfilter";
-import type { NetworkContext, Requirement } from "./kind";
+import type { NetworkContext } from "./contexts";
 import type { Hits } from "./policies";
+import type { Requirement } from "./requirement";
 
 export const netfilterRequirements: readonly Requirement[] = [
   { tool: "ipset", why: "policies (package ipset)" },

@@ -1,9 +1,10 @@
 /** What a kind does with policies. */
 import type { Network } from "../config/types.gen";
-import type { Script } from "../host/sh";
 import type { Owner } from "../host/objectType";
+import type { Script } from "../host/sh";
 import type { AllowRule } from "../net/policy/resolve";
-import type { NetworkContext, Requirement } from "./kind";
+import type { NetworkContext } from "./contexts";
+import type { Requirement } from "./requirement";
 
 export interface Hits {
   /** By the rules' ids. */

@@ -1,13 +1,13 @@
 /** A declaration that holds: read, schema-checked, and by the rules of the testbed and of every kind. */
-import type { LabState } from "../../lab/state";
+import { vpnRules } from "../capabilities/vpn/rules";
 import type { Declaration } from "../config/declaration";
 import { applyRules, ConfigError, type Fault } from "../config/faults";
+import type { LabState } from "../config/labState";
 import { loadDeclaration } from "../config/load";
 import { allKinds } from "../kinds/registry";
-import { policyRules } from "./rules/policies";
 import { routerRules } from "./routers";
 import { testbedRules } from "./rules";
-import { vpnRules } from "../capabilities/vpn/rules";
+import { policyRules } from "./rules/policies";
 
 export function ruleFaults(declaration: Declaration): Fault[] {
   const faults = [testbedRules, policyRules, routerRules, vpnRules].flatMap((rules) => applyRules(rules, declaration));

@@ -2,9 +2,10 @@
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Network, Offloads } from "../config/types.gen";
 import { offloadFeatures, type OffloadName, offloadNames } from "../host/objects/offloads";
-import type { KindContext, NetworkContext, NetworkKind } from "../kinds/kind";
-import { allKinds, kindOf } from "../kinds/registry";
+import type { KindContext, NetworkContext } from "../kinds/contexts";
+import type { NetworkKind } from "../kinds/kind";
 import { resolveMembers } from "../kinds/members";
+import { allKinds, kindOf } from "../kinds/registry";
 import { networkMtuBytes } from "./mtu";
 import { networkPolicies } from "./policies";
 

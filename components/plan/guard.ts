@@ -2,8 +2,9 @@
 import { type Declaration, isGuarded, type ServerDeclaration } from "../config/declaration";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
-import type { NetworkContext, Requirement } from "../kinds/kind";
+import type { NetworkContext } from "../kinds/contexts";
 import { kindOf } from "../kinds/registry";
+import type { Requirement } from "../kinds/requirement";
 import { formatPrefix, hostPrefix, overlaps, parseAddress, parseInterfaceAddress, type Prefix } from "../net/cidr";
 
 /** Prefixes of all networks on all servers, and the servers' own addresses; none that holds another. */

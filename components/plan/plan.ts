@@ -1,14 +1,15 @@
 /** What a server must hold for the testbed, as data. Components render it; tests and the CLI read it. Pure. */
 import { createHash } from "node:crypto";
+import { type VpnPlan, vpnPlan } from "../capabilities/vpn";
 import { type Declaration, type ServerDeclaration, systemsOn } from "../config/declaration";
 import type { Network } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
-import { isContainer, type Part, type Requirement, type SecretText, type SharedParts } from "../kinds/kind";
+import { isContainer, type Part, type SecretText, type SharedParts } from "../kinds/parts";
 import { kindOf } from "../kinds/registry";
+import { type Requirement } from "../kinds/requirement";
 import { formatPrefix } from "../net/cidr";
 import { ownContainers } from "../net/names";
-import { type VpnPlan, vpnPlan } from "../capabilities/vpn";
 import { kindContexts, networkContexts } from "./contexts";
 import { guardObjects, guardRequirements } from "./guard";
 import { impairmentRequirements, serverSettings, serverSysctls } from "./serverSettings";

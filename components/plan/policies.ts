@@ -1,12 +1,12 @@
 /** Policies as they bear on each network. Pure. */
 import type { Declaration } from "../config/declaration";
 import type { Network } from "../config/types.gen";
-import type { NetworkPolicies } from "../kinds/kind";
+import type { NetworkPolicies } from "../kinds/contexts";
+import { resolveMembers } from "../kinds/members";
 import { kindOf } from "../kinds/registry";
 import type { Address } from "../net/cidr";
 import { type Endpoint, resolvePolicies } from "../net/policy/resolve";
 import type { Labels } from "../net/policy/selector";
-import { resolveMembers } from "../kinds/members";
 
 const none: NetworkPolicies = { resolved: { selected: [], rules: [] }, addresses: new Map() };
 

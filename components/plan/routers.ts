@@ -2,10 +2,10 @@
 import type { Declaration } from "../config/declaration";
 import type { Report, Rule } from "../config/faults";
 import type { Route, System } from "../config/types.gen";
-import type { Member } from "../kinds/kind";
+import type { Member } from "../kinds/contexts";
+import { resolveMembers } from "../kinds/members";
 import { hasNamespaces, kindOf } from "../kinds/registry";
 import { type Address, contains, formatAddress, formatPrefix, parseAddress, parsePrefix } from "../net/cidr";
-import { resolveMembers } from "../kinds/members";
 
 /** Of a container's own network. A packet may come back another way than it went (2), as by a tunnel's device. */
 export const routerSysctls: Readonly<Record<string, string>> = {

@@ -1,8 +1,8 @@
 /** All secrets of a testbed: the declared ones, those of the kinds that it uses, and those of its gateways. Pure. */
-import type { Declaration } from "../config/declaration";
-import type { KindSecret } from "../kinds/kind";
-import { allKinds } from "../kinds/registry";
 import { vpnSecrets } from "../capabilities/vpn";
+import type { Declaration } from "../config/declaration";
+import type { KindSecret } from "../kinds/parts";
+import { allKinds } from "../kinds/registry";
 
 export const kindSecrets: readonly KindSecret[] = allKinds.flatMap((kind) => kind.secrets);
 

@@ -3,8 +3,8 @@ import { type Declaration, linkDevice, linkMtuBytes, type ServerDeclaration } fr
 import type { Offloads } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
-import type { Requirement } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
+import type { Requirement } from "../kinds/requirement";
 
 const { addresses, impairment, neighbours, nic, offloads, services, sysctls } = objectTypes;
 

@@ -1,16 +1,17 @@
 /** Systems of a server as data: containers with their interfaces, or namespaces. Pure. */
+import { gatewayOf, type GatewayPlan } from "../capabilities/vpn";
 import type { Declaration } from "../config/declaration";
 import type { System } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
-import type { AttachPoint, Member, NetworkContext } from "../kinds/kind";
+import type { Member, NetworkContext } from "../kinds/contexts";
+import type { AttachPoint } from "../kinds/kind";
+import { addressTexts } from "../kinds/members";
 import { hasNamespaces, kindOf } from "../kinds/registry";
 import { type Family, formatAddress } from "../net/cidr";
 import { macFor, portName, systemContainer } from "../net/names";
-import { gatewayOf, type GatewayPlan } from "../capabilities/vpn";
 import { kernelOffloads, virtualOffloads } from "./contexts";
-import { addressTexts } from "../kinds/members";
 import { defaultRoute, hostSysctls, routerSysctls, settledRoutes } from "./routers";
 import { congestionControl } from "./serverSettings";
 

@@ -1,17 +1,17 @@
 /** This stack's part of a testbed: one server with all that it holds. */
 import * as pulumi from "@pulumi/pulumi";
-import { Agent } from "./agent";
 import { type Declaration, declarationHash, findServer, firstHub } from "../config/declaration";
 import { Generation } from "../host/generation";
 import { renderObject, type Site } from "../host/hostObject";
+import { planServer, type ServerPlan } from "../plan/plan";
+import { secretsOf } from "../plan/secrets";
+import { Agent } from "./agent";
 import { Nva } from "./nva";
 import { Nve } from "./nve";
 import type { PartsSite } from "./parts";
 import { Secrets } from "./secrets";
 import { Server } from "./server";
 import { TenantSystem } from "./tenantSystem";
-import { planServer, type ServerPlan } from "../plan/plan";
-import { secretsOf } from "../plan/secrets";
 
 export interface TestbedArgs {
   readonly root: string;

@@ -1,12 +1,12 @@
 /** What a cell sets before it is measured, and what puts all back, whatever happened in between. */
-import { sh } from "../../components/host/sh";
-import { lockedScript } from "../../components/host/script";
-import { ensureExperimentRules, removeExperimentRules } from "../../components/host/objects/experimentRules";
-import { runScript } from "../../deploy/context";
 import { findNetwork } from "../../components/config/declaration";
+import { ensureExperimentRules, removeExperimentRules } from "../../components/host/objects/experimentRules";
+import { lockedScript } from "../../components/host/script";
+import { sh } from "../../components/host/sh";
 import type { RulesPlace } from "../../components/kinds/kind";
 import { kindOf } from "../../components/kinds/registry";
 import { networkPolicies } from "../../components/plan/policies";
+import { runScript } from "../../deploy/context";
 import type { Cell } from "../cells";
 import type { End, Site } from "../site";
 

@@ -3,11 +3,11 @@
  * Report S4 compares such figures with those of virtual machines.
  */
 import { performance } from "node:perf_hooks";
+import { type Carried, carriedBy, insideOf, modeOf, tunnelsOf } from "../../components/capabilities/vpn/tunnels";
 import type { Declaration } from "../../components/config/declaration";
 import { sh } from "../../components/host/sh";
 import { formatAddress } from "../../components/net/cidr";
 import { systemContainer } from "../../components/net/names";
-import { type Carried, carriedBy, insideOf, modeOf, tunnelsOf } from "../../components/capabilities/vpn/tunnels";
 import type { Cell } from "../cells";
 import type { Site } from "../site";
 import { usedKiB } from "./boot";

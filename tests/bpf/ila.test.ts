@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { goCommand } from "../../toolchain/go";
 import { buildIlaTest } from "../../benches/support/goTest";
 import { asRoot, tryRun } from "../../support/process";
+import { goCommand } from "../../toolchain/go";
 
 interface GoEvent {
   readonly Action: string;

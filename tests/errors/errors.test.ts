@@ -1,10 +1,10 @@
 /** One bad declaration and one golden message each: the message is part of the contract. */
 import { describe, expect, it } from "vitest";
+import { vpnRules } from "../../components/capabilities/vpn/rules";
 import { allKinds } from "../../components/kinds/registry";
-import { policyRules } from "../../components/plan/rules/policies";
 import { routerRules } from "../../components/plan/routers";
 import { testbedRules } from "../../components/plan/rules";
-import { vpnRules } from "../../components/capabilities/vpn/rules";
+import { policyRules } from "../../components/plan/rules/policies";
 import { faultsOf, type Files, goodStacks, goodTestbed, texts } from "./harness";
 import { vpnCases } from "./vpnCases";
 

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Fault, faultText } from "../../components/config/faults";
+import type { LabState } from "../../components/config/labState";
 import { loadDeclaration } from "../../components/config/load";
 import { ruleFaults } from "../../components/plan/check";
-import type { LabState } from "../../lab/state";
 
 export interface Files {
   readonly testbed?: string;

@@ -1,10 +1,10 @@
 /** The shipped testbed, from nothing and back: up, reach, must-not-reach, up again, break, check, mend, destroy, snapshot equal. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
+import type { Status } from "../../cli/verbs/status";
 import type { Checked } from "../../deploy/checks";
 import { parseChanges } from "../../deploy/pulumi";
-import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { breakAgain, inBatches } from "../support/breakages";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

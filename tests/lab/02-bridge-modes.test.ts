@@ -1,8 +1,8 @@
 /** Every mode of kind bridge, several links, and what a system may have besides. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
 import { run } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { addressBytes } from "../support/frames";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

@@ -1,10 +1,10 @@
 /** The lab itself: power cuts, leftovers of killed runs, overlapping ranges, several side by side. */
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
+import { formatAddress, formatPrefix, hostAddress } from "../../components/net/cidr";
 import { labNames, labNameOf } from "../../lab/names";
 import { rangesOfSlot } from "../../lab/ranges";
-import { formatAddress, formatPrefix, hostAddress } from "../../components/net/cidr";
 import { run, tryRun, waitUntil } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot } from "../support/snapshot";
 

@@ -1,9 +1,9 @@
 /** Report S0's EVPN testbed: what reaches what and what must not, the routes and the wire, moves, breakages, and back. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
 import type { EvpnRoute } from "../../components/kinds/evpn/routes";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { updatesBetween } from "../support/bgp";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

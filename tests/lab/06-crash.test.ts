@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run, sleep, tryRun } from "../../support/process";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import { run, sleep, tryRun } from "../../support/process";
 import { nameAsReal } from "../support/asReal";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

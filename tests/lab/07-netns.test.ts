@@ -1,8 +1,8 @@
 /** Kind netns: the baseline of one server. */
 import { beforeAll, describe, expect, it } from "vitest";
-import type { Checked } from "../../deploy/checks";
-import type { Status } from "../../cli/verbs/status";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import type { Status } from "../../cli/verbs/status";
+import type { Checked } from "../../deploy/checks";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";

@@ -1,9 +1,9 @@
 /** Secrets out of sight, hosts that are who they say, ports that only the lab sees, and a login that is not root's. */
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import type { LabState } from "../../lab/state";
-import { run, sleep } from "../../support/process";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import type { LabState } from "../../components/config/labState";
+import { run, sleep } from "../../support/process";
 import { nameAsReal } from "../support/asReal";
 import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot, serverSnapshot } from "../support/snapshot";

@@ -1,9 +1,9 @@
 /** What is somebody else's on a server is named, and stays as it is; once it is gone, or ours is called otherwise, up goes on. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "../../support/process";
-import { readLabState } from "../../lab/state";
-import { builtImage } from "../../images/cache";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import { builtImage } from "../../images/cache";
+import { readLabState } from "../../lab/state";
+import { run } from "../../support/process";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 

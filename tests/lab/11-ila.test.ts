@@ -2,10 +2,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
 import { canonicalAddress } from "../../components/net/cidr";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { readPackets } from "../support/packets";

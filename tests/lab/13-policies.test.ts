@@ -1,9 +1,9 @@
 /** One policy on three kinds side by side: what arrives and what does not, counters, breakages, restarts under attack, and back. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { PolicyProbeResult } from "../../cli/policyProbes";
 import type { Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { breakAgain, inBatches } from "../support/breakages";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";

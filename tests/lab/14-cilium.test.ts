@@ -1,17 +1,17 @@
 /** Kind cilium: generated policies against its maps, packets for a sample of them, and the one word that turns it off and on. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { planPolicyProbes, type PolicyProbeResult, runPolicyProbes } from "../../cli/policyProbes";
 import type { Declaration } from "../../components/config/declaration";
+import { declare, type HostObject } from "../../components/host/objectType";
 import { ciliumPolicy } from "../../components/host/objects/ciliumPolicy";
 import { route } from "../../components/host/objects/route";
-import { declare, type HostObject } from "../../components/host/objectType";
 import { objectScript, prelude } from "../../components/host/script";
 import { importedBy } from "../../components/kinds/cilium/policies";
-import { checkedDeclaration } from "../../components/plan/check";
 import type { Policy } from "../../components/net/policy/types.gen";
+import { checkedDeclaration } from "../../components/plan/check";
 import { readLabState } from "../../lab/state";
 import { run, sleep } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { generatePolicies, labelSets, mayArrive, packets } from "../support/policyTruth";

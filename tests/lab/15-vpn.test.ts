@@ -1,8 +1,8 @@
 /** Report S4's sites and tunnels: what a router between them sees, in every state of a tunnel; breakages, restarts, and back. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import { isHealthy, type Status } from "../../cli/verbs/status";
 import { sleep } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";

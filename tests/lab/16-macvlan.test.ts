@@ -1,7 +1,7 @@
 /** Ethernet segments on devices of the servers: what passes and what does not, each mode, DHCP, breakages, a move, and back. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { isHealthy, type Status } from "../../cli/verbs/status";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import { isHealthy, type Status } from "../../cli/verbs/status";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";

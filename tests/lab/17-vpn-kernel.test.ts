@@ -7,11 +7,11 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
+import { tunnelPolicies } from "../../components/host/objects/vpnSas";
 import { systemContainer } from "../../components/net/names";
 import { ruleFaults } from "../../components/plan/check";
-import { isBare } from "../../components/plan/systems";
 import { planServer } from "../../components/plan/plan";
-import { tunnelPolicies } from "../../components/host/objects/vpnSas";
+import { isBare } from "../../components/plan/systems";
 import { guestImpossible } from "../support/guest";
 import {
   buildGuestAgent,

@@ -1,7 +1,7 @@
 /** A server loses its power at any moment of an up, of an up that changes testbeds, of a down: one up or down later all is whole. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import { sleep } from "../../support/process";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { pulumisOf } from "../support/pulumis";

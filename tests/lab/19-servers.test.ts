@@ -1,8 +1,8 @@
 /** Servers join a running testbed and leave it: the others go on. */
 import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run, sleep } from "../../support/process";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import { run, sleep } from "../../support/process";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";

@@ -1,8 +1,8 @@
 /** A system that cannot be attached, or wants to take the server, holds up no other. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { sleep } from "../../support/process";
 import { Project, succeeded } from "../../benches/support/scratchProject";
 import { portName } from "../../components/net/names";
+import { sleep } from "../../support/process";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 

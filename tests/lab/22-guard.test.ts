@@ -3,9 +3,9 @@
  * and attacks are real) and with it (then there are none, and all that must pass passes).
  */
 import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
 import { deviceGroup, deviceName } from "../../components/net/names";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { arpRequest, routerAdvertisement, sendWords } from "../support/frames";
 import { type Cell, cellsOf } from "../support/leaks/cells";
 import { matrixTestbed, sampleNetworks, servers, shutPolicy } from "../support/leaks/samples";

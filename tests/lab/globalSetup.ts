@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
-import { type MachineSnapshot, machineSnapshot } from "../support/snapshot";
 import { Project, succeeded } from "../../benches/support/scratchProject";
+import { type MachineSnapshot, machineSnapshot } from "../support/snapshot";
 
 declare module "vitest" {
   export interface ProvidedContext {

@@ -11,9 +11,9 @@ import { type Address, type Family, parseAddress } from "../../components/net/ci
 import { compileNetfilter, type NetfilterInput, setPrefixOf } from "../../components/net/policy/netfilter";
 import { resolvePolicies } from "../../components/net/policy/resolve";
 import type { Policy } from "../../components/net/policy/types.gen";
-import { goCommand } from "../../toolchain/go";
 import { asRoot, run } from "../../support/process";
 import { codeRoot } from "../../support/project";
+import { goCommand } from "../../toolchain/go";
 import { generatePolicies, labelSets, mayArrive, packets, type Sender } from "../support/policyTruth";
 
 const own = `ffpt${process.pid}`;

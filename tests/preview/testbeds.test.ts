@@ -1,19 +1,19 @@
 /** The shipped testbeds as Pulumi sees them, with mocks: resources, parents, options; and that the offline plugins take exactly what is used. */
 import { spawnSync } from "node:child_process";
-import { gunzipSync } from "node:zlib";
-import * as pulumi from "@pulumi/pulumi";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import type { Declaration } from "../../components/config/declaration";
-import type { Testbed as TestbedFile } from "../../components/config/types.gen";
-import { testbedNames } from "../../components/config/sources";
-import { notesOf } from "../../components/host/objects/generation";
-import { secretsOf } from "../../components/plan/secrets";
-import { ruleFaults } from "../../components/plan/check";
 import { readPolicyFile } from "../../components/config/policies";
+import { testbedNames } from "../../components/config/sources";
+import type { Testbed as TestbedFile } from "../../components/config/types.gen";
+import { notesOf } from "../../components/host/objects/generation";
+import { ruleFaults } from "../../components/plan/check";
+import { secretsOf } from "../../components/plan/secrets";
 import { codeRoot } from "../../support/project";
 import { commandPlugin } from "../../toolchain/plugins/command/plugin";
 import { dockerPlugin } from "../../toolchain/plugins/docker/plugin";

@@ -1,13 +1,13 @@
 /** Takes the steps of a walk on a lab: after each all is as declared, or an error says what gets there, and does. */
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { sleep, tryRun, type Finished } from "../../support/process";
-import { stateFolder } from "../../support/project";
 import { Project } from "../../benches/support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
+import { sleep, tryRun, type Finished } from "../../support/process";
+import { stateFolder } from "../../support/project";
+import { nameAsReal } from "../support/asReal";
 import { type Cell, cellsOf } from "../support/leaks/cells";
 import { openWire, tryCells } from "../support/leaks/wire";
-import { nameAsReal } from "../support/asReal";
 import { pulumisOf } from "../support/pulumis";
 import { serverSnapshot } from "../support/snapshot";
 import { changed, type Fault, firstWorld, type Step, stepText, testbedText, triedNetworks, type World } from "./world";

@@ -1,7 +1,7 @@
 /** A project whose stack files name another project's lab servers as somebody's real ones. */
 import { readFileSync } from "node:fs";
-import type { LabState } from "../../lab/state";
 import type { Project } from "../../benches/support/scratchProject";
+import type { LabState } from "../../components/config/labState";
 
 export function nameAsReal(other: Project, lab: Project, testbed: string, user = "root"): void {
   const { servers } = JSON.parse(readFileSync(`${lab.root}/.flipflap/lab.json`, "utf8")) as LabState;

@@ -7,12 +7,12 @@ import type { Declaration, ServerDeclaration } from "../../components/config/dec
 import { sections } from "../../components/host/json";
 import type { HostObject } from "../../components/host/objectType";
 import { objectScript } from "../../components/host/script";
-import { isContainer } from "../../components/kinds/kind";
-import { isBare } from "../../components/plan/systems";
+import { isContainer } from "../../components/kinds/parts";
 import { planServer } from "../../components/plan/plan";
-import { goCommand } from "../../toolchain/go";
+import { isBare } from "../../components/plan/systems";
 import { run } from "../../support/process";
 import { codeRoot } from "../../support/project";
+import { goCommand } from "../../toolchain/go";
 import { runInGuest } from "./guest";
 
 const server = (name: string, index: number): ServerDeclaration => ({

@@ -1,15 +1,15 @@
 /** What lab tests do with a project whose lab runs: on servers, in systems, and with what flipflap says of both. */
 import { spawn } from "node:child_process";
+import { Project, succeeded } from "../../benches/support/scratchProject";
+import { commandInSystem } from "../../cli/verbs/exec";
+import type { Status } from "../../cli/verbs/status";
 import { quote } from "../../components/host/sh";
 import { writeSshConfig } from "../../components/host/sshConfig";
 import { checkedDeclaration } from "../../components/plan/check";
 import type { Checked } from "../../deploy/checks";
 import { parseChanges } from "../../deploy/pulumi";
-import { commandInSystem } from "../../cli/verbs/exec";
-import type { Status } from "../../cli/verbs/status";
 import { readLabState } from "../../lab/state";
 import { type Finished, run, sleep, tryRun } from "../../support/process";
-import { Project, succeeded } from "../../benches/support/scratchProject";
 import { serverSnapshot } from "./snapshot";
 
 /** Runs until it holds; networks converge, and how fast is measured elsewhere. */

@@ -2,20 +2,20 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { Project } from "../../benches/support/scratchProject";
 import { movedText } from "../../cli/verbs/move";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
 import type { HostObject } from "../../components/host/objectType";
 import type { TenantRouterSpec } from "../../components/host/objects/tenantRouter";
-import { isContainer } from "../../components/kinds/kind";
 import { rdIndexes } from "../../components/kinds/evpn/identifiers";
 import { readSessions } from "../../components/kinds/evpn/observations";
 import { readRoutes, routesByVn } from "../../components/kinds/evpn/routes";
-import { factsScript } from "../../components/stack/server/scripts";
+import { isContainer } from "../../components/kinds/parts";
 import { networkMtuBytes } from "../../components/plan/mtu";
 import { planServer } from "../../components/plan/plan";
+import { factsScript } from "../../components/stack/server/scripts";
 import { runningLab } from "../errors/harness";
-import { Project } from "../../benches/support/scratchProject";
 
 function shipped(hubs: readonly string[] = ["flip"]): Declaration {
   const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: hubs.includes(name), isLab: true }));

@@ -1,6 +1,7 @@
 /** The addresses of ILA, and what the plans of kind ila hold. */
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { Project } from "../../benches/support/scratchProject";
 import type { Declaration } from "../../components/config/declaration";
 import type { IlaNetwork, Testbed } from "../../components/config/types.gen";
 import { ilaKind } from "../../components/kinds/ila";
@@ -8,10 +9,9 @@ import { offloadsOn } from "../../components/kinds/ila/backends";
 import { allocate } from "../../components/net/allocate";
 import { contains, formatAddress, parseAddress, type Prefix, parsePrefix } from "../../components/net/cidr";
 import { atPrefix, identifierOf, identifierValue, joined, luid, networkPrefix, survivesNeutral, vnidMost } from "../../components/net/ila";
-import { isBare } from "../../components/plan/systems";
 import { planServer } from "../../components/plan/plan";
+import { isBare } from "../../components/plan/systems";
 import { generator } from "../../experiments/runner/statistics";
-import { Project } from "../../benches/support/scratchProject";
 import { runningLab } from "../errors/harness";
 
 const prefix = (text: string): Prefix => parsePrefix(text)!;

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { planProbes } from "../../cli/probes";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
+import type { HostObject } from "../../components/host/objectType";
 import { objectTypes } from "../../components/host/objects";
 import type { FilterSpec } from "../../components/host/objects/filterRules";
-import { isBare } from "../../components/plan/systems";
-import { planServer } from "../../components/plan/plan";
 import { resolveMembers } from "../../components/kinds/members";
+import { isContainer } from "../../components/kinds/parts";
 import { mtuSums, networkMtuBytes } from "../../components/plan/mtu";
-import { isContainer } from "../../components/kinds/kind";
-import type { HostObject } from "../../components/host/objectType";
-import { planProbes } from "../../cli/probes";
+import { planServer } from "../../components/plan/plan";
+import { isBare } from "../../components/plan/systems";
 import { goodTestbed, runningLab } from "../errors/harness";
 
 function declaration(text = goodTestbed): Declaration {

@@ -1,8 +1,8 @@
 /** Every generated script under dash, with values that a hostile user would choose. */
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { objectTypes } from "../../components/host/objects";
 import { compare, declare, type HostObject } from "../../components/host/objectType";
+import { objectTypes } from "../../components/host/objects";
 import { objectScript, prelude } from "../../components/host/script";
 import { quote, Script, sh } from "../../components/host/sh";
 import { factsScript } from "../../components/stack/server/scripts";

@@ -1,17 +1,17 @@
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { table } from "../../cli/table";
+import { parseChanges } from "../../deploy/pulumi";
 import { readFromTar } from "../../images/archive";
 import { imageKey } from "../../images/cache";
 import { images, type ImageName } from "../../images/images";
 import { parseAptSources, sourcesList } from "../../images/sources";
-import { isNewEnough } from "../../toolchain/go";
 import { newEnough, useVendorToolchain } from "../../setup/toolchain";
-import { parseChanges } from "../../deploy/pulumi";
-import { table } from "../../cli/table";
+import { isNewEnough } from "../../toolchain/go";
 
 describe("versions", () => {
   it.each([

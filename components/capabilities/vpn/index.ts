@@ -1,4 +1,3 @@
-export { VpnSite } from "../../stack/vpnSite/vpnSite";
 export {
   type GatewayPlan,
   gatewayOf,

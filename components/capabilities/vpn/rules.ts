@@ -3,9 +3,9 @@ import { type Declaration, findNetwork, firstHub } from "../../config/declaratio
 import type { Rule } from "../../config/faults";
 import type { Tunnel } from "../../config/types.gen";
 import { oneOf } from "../../config/validate";
+import { interfaceName } from "../../kinds/members";
 import { hasNamespaces, kindOf } from "../../kinds/registry";
 import { formatPrefix, overlaps, parsePrefix } from "../../net/cidr";
-import { interfaceName } from "../../kinds/members";
 import { guardTable, tunnelDevice } from "./guard";
 import { vpnSecrets } from "./plan";
 import {

@@ -1,7 +1,7 @@
 /** What strongSwan is told: files of swanctl's syntax. Pure. */
 import type { Vpn } from "../../config/types.gen";
-import type { SecretText } from "../../kinds/kind";
 import { awaitAddresses } from "../../host/awaitAddresses";
+import type { SecretText } from "../../kinds/parts";
 import { formatAddress, formatPrefix } from "../../net/cidr";
 import { hash32 } from "../../net/names";
 import { type OwnConnection, pskOf } from "./tunnels";

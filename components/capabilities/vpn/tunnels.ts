@@ -1,10 +1,10 @@
 /** Sites, gateways and what their tunnels carry, settled from what is declared. Pure. */
 import { type Declaration, findNetwork } from "../../config/declaration";
 import type { Site, System, Tunnel } from "../../config/types.gen";
-import type { Member } from "../../kinds/kind";
+import type { Member } from "../../kinds/contexts";
+import { resolveMembers } from "../../kinds/members";
 import { kindOf } from "../../kinds/registry";
 import { type Address, families, type Family, parsePrefix, type Prefix, widthBits } from "../../net/cidr";
-import { resolveMembers } from "../../kinds/members";
 
 const familyOfPrefix = (prefix: Prefix): Family => (prefix.family === 4 ? "ipv4" : "ipv6");
 

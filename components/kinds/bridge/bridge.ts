@@ -8,7 +8,10 @@ import { transitRouterAddress, transitServerAddress } from "../../host/objects/r
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { deviceName, macFor, portName } from "../../net/names";
 import { announce } from "../announce";
-import { type Member, type NetworkContext, type NetworkGuard, type NetworkKind, nothingShared, type Requirement } from "../kind";
+import { type Member, type NetworkContext } from "../contexts";
+import { type NetworkGuard, type NetworkKind } from "../kind";
+import { nothingShared } from "../parts";
+import { type Requirement } from "../requirement";
 import { bridgeDevice, bridgeEnforcer, filterChain, filterVariant, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";

@@ -2,10 +2,10 @@
 import type { BridgeNetwork } from "../../config/types.gen";
 import { filterTool, policyChain } from "../../host/objects/filterRules";
 import { sh } from "../../host/sh";
-import { deviceName } from "../../net/names";
 import { families, type Family } from "../../net/cidr";
+import { deviceName } from "../../net/names";
 import { type NetfilterPolicy, setPrefixOf } from "../../net/policy/netfilter";
-import type { NetworkContext } from "../kind";
+import type { NetworkContext } from "../contexts";
 import { compiledText, compileHere, netfilterRequirements, readCounters } from "../netfilterPolicies";
 import { type PolicyEnforcer, withoutProxy } from "../policies";
 

@@ -2,7 +2,7 @@
 import type { Declaration } from "../../config/declaration";
 import type { BridgeNetwork, Network } from "../../config/types.gen";
 import { formatPrefix, hostAddress, type Prefix, parsePrefix } from "../../net/cidr";
-import type { Addresses, Prefixes } from "../kind";
+import type { Addresses, Prefixes } from "../contexts";
 
 export const modeOf = ({ mode }: BridgeNetwork): NonNullable<BridgeNetwork["mode"]> => mode ?? "routed";
 

@@ -9,11 +9,14 @@ import { cgroupFile, ciliumHost, ciliumRun, pluginSockets } from "../../host/obj
 import { bpffs } from "../../host/objects/ilaSite";
 import { formatAddress, formatPrefix } from "../../net/cidr";
 import { dockerNetwork, ownContainers } from "../../net/names";
+import type { KindContext, NetworkContext } from "../contexts";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
-import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Requirement, SharedParts } from "../kind";
-import { ciliumNetworks, gatewayOf, nobodyOf, prefixes, prefixOf, rangeOf } from "./prefixes";
+import type { NetworkKind } from "../kind";
+import type { ContainerPlan, Part, SharedParts } from "../parts";
+import type { Requirement } from "../requirement";
 import { observations } from "./observations";
 import { ciliumEnforcer, importedBy, isPoliced, selectorsOf } from "./policies";
+import { ciliumNetworks, gatewayOf, nobodyOf, prefixes, prefixOf, rangeOf } from "./prefixes";
 import { ciliumRules } from "./rules";
 
 const { ciliumNetwork, ciliumParting, ciliumPolicy, ciliumSite } = objectTypes;

@@ -2,7 +2,8 @@
 import type { CiliumNetwork } from "../../config/types.gen";
 import { sh } from "../../host/sh";
 import { ownContainers, systemContainer } from "../../net/names";
-import type { KindContext, Observation } from "../kind";
+import type { KindContext } from "../contexts";
+import type { Observation } from "../observation";
 
 /** The contract with cilium-dbg endpoint list (1.18), as far as it is read here. */
 interface Endpoint {

@@ -8,9 +8,9 @@ import { ownContainers } from "../../net/names";
 import { compileCilium, exactly, openTo } from "../../net/policy/cilium";
 import type { AllowRule } from "../../net/policy/resolve";
 import { matches } from "../../net/policy/selector";
-import type { NetworkContext } from "../kind";
-import { ciliumNetworks } from "./prefixes";
+import type { NetworkContext } from "../contexts";
 import { type Hits, type PolicyEnforcer, withoutProxy } from "../policies";
+import { ciliumNetworks } from "./prefixes";
 
 type Context = NetworkContext<CiliumNetwork>;
 

@@ -2,7 +2,7 @@
 import type { Declaration } from "../../config/declaration";
 import type { CiliumNetwork, Network } from "../../config/types.gen";
 import { type Address, hostAddress, hostOffsets, overlaps, type Prefix, parsePrefix } from "../../net/cidr";
-import type { Prefixes } from "../kind";
+import type { Prefixes } from "../contexts";
 
 export function prefixOf({ subnets }: CiliumNetwork, server: string): Prefix | undefined {
   const prefix = parsePrefix(subnets[server] ?? "");

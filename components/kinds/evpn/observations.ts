@@ -1,15 +1,16 @@
 /** What `flipflap status` tells of EVPN: each server's sessions, with the reason where one is down, and what the route servers hold. */
 import type { EvpnNetwork } from "../../config/types.gen";
+import { sections } from "../../host/json";
+import type { Owner } from "../../host/objectType";
+import { statusFolder } from "../../host/objects/agentFolders";
 import type { BgpSummary } from "../../host/objects/bgpSessions";
 import { askSpeaker, speakerSections } from "../../host/objects/speakerFile";
-import { statusFolder } from "../../host/objects/agentFolders";
-import type { Owner } from "../../host/objectType";
-import { sections } from "../../host/json";
 import { sh } from "../../host/sh";
 import { ownContainers } from "../../net/names";
-import type { KindContext, Observation, ObservedTable } from "../kind";
-import { readRoutes, routesByVn } from "./routes";
+import type { KindContext } from "../contexts";
+import type { Observation, ObservedTable } from "../observation";
 import { gobgpWords, ribCommand } from "./routeServer";
+import { readRoutes, routesByVn } from "./routes";
 import { routeServers, vtepOf } from "./speaker";
 
 /**

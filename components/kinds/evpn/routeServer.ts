@@ -2,11 +2,12 @@
 import type { Declaration, ServerDeclaration } from "../../config/declaration";
 import { awaitAddresses } from "../../host/awaitAddresses";
 import { declare } from "../../host/objectType";
-import { sh } from "../../host/sh";
 import { objectTypes } from "../../host/objects";
-import { ownContainers } from "../../net/names";
+import { sh } from "../../host/sh";
 import { formatPrefix, parseInterfaceAddress } from "../../net/cidr";
-import type { ContainerPlan, Part, Requirement } from "../kind";
+import { ownContainers } from "../../net/names";
+import type { ContainerPlan, Part } from "../parts";
+import type { Requirement } from "../requirement";
 import { asnOf } from "./identifiers";
 import { holdSecondsOf, keepaliveSecondsOf, passwordSecret } from "./speaker";
 

@@ -1,9 +1,9 @@
 /** The BGP speaker of a server: FRR, which takes what the kernel's bridges hold to the route servers, and what those tell to the kernel. */
 import type { Declaration, ServerDeclaration } from "../../config/declaration";
+import { tenantsFolder } from "../../host/objects/tenantVrf";
 import { sh } from "../../host/sh";
 import { ownContainers } from "../../net/names";
-import type { ContainerPlan, SecretText } from "../kind";
-import { tenantsFolder } from "../../host/objects/tenantVrf";
+import type { ContainerPlan, SecretText } from "../parts";
 import { asnOf, defaultHoldSeconds, gatewayMac, routerVns } from "./identifiers";
 
 export const passwordSecret = "evpn-bgp";

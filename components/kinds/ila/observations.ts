@@ -2,7 +2,8 @@
 import type { IlaNetwork } from "../../config/types.gen";
 import type { Owner } from "../../host/objectType";
 import { askAgent } from "../../host/objects/attachSpec";
-import type { KindContext, Observation, ObservedTable } from "../kind";
+import type { KindContext } from "../contexts";
+import type { Observation, ObservedTable } from "../observation";
 
 /** The contract with agent/ila/facts.go: the same names. */
 export interface IlaFacts {

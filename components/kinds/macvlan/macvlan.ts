@@ -6,16 +6,10 @@ import { objectTypes } from "../../host/objects";
 import { formatAddress, parseAddress, parsePrefix } from "../../net/cidr";
 import { deviceName, macFor } from "../../net/names";
 import { announce } from "../announce";
-import {
-  type Addresses,
-  type Member,
-  type NetworkContext,
-  type NetworkGuard,
-  type NetworkKind,
-  nothingShared,
-  type Prefixes,
-  type Requirement,
-} from "../kind";
+import { type Addresses, type Member, type NetworkContext, type Prefixes } from "../contexts";
+import { type NetworkGuard, type NetworkKind } from "../kind";
+import { nothingShared } from "../parts";
+import { type Requirement } from "../requirement";
 import { driverOf, modeOf, parentDevice, parentOf } from "./parents";
 import { macvlanRules } from "./rules";
 

@@ -3,7 +3,9 @@ import { serversOf } from "../../config/declaration";
 import type { NetnsNetwork } from "../../config/types.gen";
 import { hostAddress, parsePrefix } from "../../net/cidr";
 import { portName } from "../../net/names";
-import { type Addresses, type NetworkKind, nothingShared, type Prefixes } from "../kind";
+import { type Addresses, type Prefixes } from "../contexts";
+import { type NetworkKind } from "../kind";
+import { nothingShared } from "../parts";
 import { netnsRules } from "./rules";
 
 function prefixes(network: NetnsNetwork): Prefixes {

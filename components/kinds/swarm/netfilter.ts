@@ -1,7 +1,7 @@
 /** The rules that a swarm network's policies come to on a server. Pure. */
 import type { SwarmNetwork } from "../../config/types.gen";
 import { type NetfilterPolicy, setPrefixOf } from "../../net/policy/netfilter";
-import type { NetworkContext } from "../kind";
+import type { NetworkContext } from "../contexts";
 import { compileHere } from "../netfilterPolicies";
 
 export const variantOf = ({ filter }: SwarmNetwork): NonNullable<SwarmNetwork["filter"]> => filter ?? "iptables-legacy";

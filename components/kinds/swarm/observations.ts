@@ -1,7 +1,8 @@
 /** What `flipflap status` tells of the swarm. */
 import type { SwarmNetwork } from "../../config/types.gen";
 import { sh } from "../../host/sh";
-import type { KindContext, Observation } from "../kind";
+import type { KindContext } from "../contexts";
+import type { Observation } from "../observation";
 
 export function observations({ server, networks }: KindContext<SwarmNetwork>): Observation[] {
   if (networks.length === 0) return [];

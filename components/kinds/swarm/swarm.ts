@@ -7,12 +7,14 @@ import { guardLeaf } from "../../host/objects/swarm";
 import { joinFile, swarmPort } from "../../host/objects/swarmManager";
 import { formatAddress, parsePrefix } from "../../net/cidr";
 import { dockerNetwork } from "../../net/names";
-import type { ContainerPlan, KindContext, NetworkContext, NetworkKind, Part, Prefixes, SharedParts } from "../kind";
+import type { KindContext, NetworkContext, Prefixes } from "../contexts";
+import type { NetworkKind } from "../kind";
+import type { ContainerPlan, Part, SharedParts } from "../parts";
 import { netfilterOf, setPrefix, variantOf } from "./netfilter";
+import { observations } from "./observations";
 import { overlayEnforcer } from "./policies";
 import { swarmRules } from "./rules";
 import { gatewayOf, ownRangeText, systemsHalf } from "./subnet";
-import { observations } from "./observations";
 
 const { overlay, swarmJoined, swarmManager, swarmNetwork, swarmNode } = objectTypes;
 

@@ -1,8 +1,9 @@
 /** Addresses and prefixes of systems and networks. */
 import { type Declaration, findNetwork, isLabOff } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
-import { kindOf } from "../../kinds/registry";
 import type { Network } from "../../config/types.gen";
+import { asked, resolveMembers } from "../../kinds/members";
+import { kindOf } from "../../kinds/registry";
 import {
   canonicalAddress,
   contains,
@@ -15,7 +16,6 @@ import {
   parsePrefix,
   type Prefix,
 } from "../../net/cidr";
-import { asked, resolveMembers } from "../../kinds/members";
 
 const address: Rule<Declaration> = {
   id: "address",

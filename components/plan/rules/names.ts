@@ -2,8 +2,8 @@
 import { type Declaration, findNetwork } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import { nearest, oneOf } from "../../config/validate";
-import { deviceName, ownContainers, systemContainer } from "../../net/names";
 import { interfaceName } from "../../kinds/members";
+import { deviceName, ownContainers, systemContainer } from "../../net/names";
 import { kindSecrets } from "../secrets";
 
 const uniqueNames: Rule<Declaration> = {

@@ -4,9 +4,9 @@ import { renderContainer } from "../../host/container";
 import { renderObject } from "../../host/hostObject";
 import { specsFolder, statusFolder } from "../../host/objects/agentFolders";
 import { deviceGroup, ownContainers } from "../../net/names";
+import type { ServerPlan } from "../../plan/plan";
 import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
-import type { ServerPlan } from "../../plan/plan";
 
 export interface AgentArgs {
   readonly plan: ServerPlan;

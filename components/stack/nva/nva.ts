@@ -1,6 +1,6 @@
 /** The network virtualization authority (RFC 7365): what a hub holds so that the edges know of one another. */
 import * as pulumi from "@pulumi/pulumi";
-import type { Part } from "../../kinds/kind";
+import type { Part } from "../../kinds/parts";
 import { type PartsSite, renderParts } from "../parts";
 
 export interface NvaArgs {

@@ -1,6 +1,6 @@
 /** The network virtualization edge (RFC 7365): what a server needs to take part in a network, or in the networks of a kind. */
 import * as pulumi from "@pulumi/pulumi";
-import type { Part } from "../../kinds/kind";
+import type { Part } from "../../kinds/parts";
 import { type PartsSite, renderParts } from "../parts";
 
 export interface NveArgs {

@@ -2,9 +2,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type ContainerFile, fileMode, renderContainer } from "../../host/container";
 import { renderObject, type Site } from "../../host/hostObject";
-import { objectTypes } from "../../host/objects";
 import { declare, type HostObject, ownerFolder } from "../../host/objectType";
-import { type ContainerPlan, isContainer, type Part, type SecretText } from "../../kinds/kind";
+import { objectTypes } from "../../host/objects";
+import { type ContainerPlan, isContainer, type Part, type SecretText } from "../../kinds/parts";
 import type { Server } from "../server";
 
 /** Where parts go, and where their images and secrets come from. */

@@ -5,7 +5,7 @@ import { type Declaration, firstHub, type ServerDeclaration } from "../../config
 import { renderObject, type Site } from "../../host/hostObject";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
-import type { KindSecret } from "../../kinds/kind";
+import type { KindSecret } from "../../kinds/parts";
 import { secretPrefix, secretResource } from "../../net/names";
 
 const { secretFile } = objectTypes;

@@ -1,10 +1,10 @@
 /** What a server is, printed as JSON; fails with a full list of what it lacks. Pure text. */
-import type { Requirement } from "../../kinds/kind";
+import type { Owner } from "../../host/objectType";
 import { routeProtocol } from "../../host/objects/route";
 import { swarmMark } from "../../host/objects/swarm";
 import { prelude } from "../../host/script";
-import type { Owner } from "../../host/objectType";
 import { Script, sh } from "../../host/sh";
+import type { Requirement } from "../../kinds/requirement";
 
 function unique(requirements: readonly Requirement[], key: "tool" | "kernelOption"): [string, string][] {
   const reasons = new Map<string, Set<string>>();

@@ -2,13 +2,13 @@
 import { remote } from "@pulumi/command";
 import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
+import { findImage, type ImageSource } from "../../../images/find";
 import { dockerProvider, sshConnection } from "../../host/connection";
 import type { Generation } from "../../host/generation";
 import { renderObject, type Site } from "../../host/hostObject";
+import { renderImage } from "../../host/image";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
-import { findImage, type ImageSource } from "../../../images/find";
-import { renderImage } from "../../host/image";
 import { shellCommand } from "../../host/script";
 import type { ServerPlan } from "../../plan/plan";
 import { factsScript } from "./scripts";

@@ -4,10 +4,10 @@ import type { File } from "../../config/types.gen";
 import { fileMode, renderContainer } from "../../host/container";
 import { renderObject } from "../../host/hostObject";
 import { ownerFolder } from "../../host/objectType";
+import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../../plan/systems";
 import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
-import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../../plan/systems";
-import { VpnSite } from "../../capabilities/vpn";
+import { VpnSite } from "../vpnSite";
 
 export interface TenantSystemArgs {
   readonly plan: SystemPlan;
