@@ -1,7 +1,8 @@
 /** One stack a server: declares what this stack's server holds. */
 import * as pulumi from "@pulumi/pulumi";
 import { writeSshConfig } from "./components/host/sshConfig";
-import { checkedDeclaration, Testbed } from "./components/stack";
+import { checkedDeclaration } from "./components/plan/check";
+import { Testbed } from "./components/stack";
 import { readLabState } from "./lab/state";
 import { projectName, projectRoot } from "./support/project";
 

@@ -5,7 +5,8 @@ import { guardCounters, readGuardCounters } from "../components/host/objects/gua
 import { type DropReason, dropReasons } from "../components/host/objects/guardRules";
 import type { Observation, ObservedTable } from "../components/kinds/observation";
 import { kindContexts } from "../components/plan/contexts";
-import { type Context, runScript } from "../deploy/context";
+import { type Context } from "../deploy/context";
+import { runScript } from "../deploy/ssh";
 
 export interface Observed extends ObservedTable {
   readonly server: string;

@@ -9,7 +9,8 @@ import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows, type Protocol, type ResolvedPolicy } from "../components/net/policy/resolve";
 import { networkContext } from "../components/plan/contexts";
-import { type Context, onOwnServer, sshCommand } from "../deploy/context";
+import { type Context } from "../deploy/context";
+import { onOwnServer, sshCommand } from "../deploy/ssh";
 import { sleep } from "../support/process";
 
 export interface PolicyProbe {

@@ -8,7 +8,8 @@ import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows } from "../components/net/policy/resolve";
 import { networkContext } from "../components/plan/contexts";
-import { type Context, runScript } from "../deploy/context";
+import { type Context } from "../deploy/context";
+import { runScript } from "../deploy/ssh";
 
 export interface Probe {
   readonly from: string;

@@ -6,7 +6,8 @@ import { listExperimentRules } from "../components/host/objects/experimentRules"
 import { prelude } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
 import { batchScript, readBatch } from "./batch";
-import { type Context, runScript, sshTrouble } from "./context";
+import { type Context } from "./context";
+import { runScript, sshTrouble } from "./ssh";
 import { readStack } from "./state";
 
 export interface Checked {

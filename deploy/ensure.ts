@@ -5,7 +5,8 @@ import { objectType } from "../components/host/objects";
 import { objectScript } from "../components/host/script";
 import { step } from "../support/progress";
 import { batchScript, readBatch } from "./batch";
-import { type Context, runScript } from "./context";
+import { type Context } from "./context";
+import { runScript } from "./ssh";
 
 export const count = (objects: readonly unknown[]): string => (objects.length === 1 ? "1 object" : `${objects.length} objects`);
 

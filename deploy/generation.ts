@@ -23,7 +23,8 @@ import { run } from "../support/process";
 import { StepError } from "../support/progress";
 import { projectName } from "../support/project";
 import { checkServer } from "./checks";
-import { type Context, scriptOn, sshCommand } from "./context";
+import { type Context } from "./context";
+import { scriptOn, sshCommand } from "./ssh";
 import { pulumiEnvironment } from "./pulumi";
 import { deployedStack, exportStack, type ExportedStack, urnName } from "./state";
 

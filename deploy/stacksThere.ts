@@ -5,7 +5,8 @@ import { removeExperimentRules } from "../components/host/objects/experimentRule
 import { dockerAnswers, dropAll, listNotes, type Note, type NotedObject, readNotes } from "../components/host/objects/generation";
 import { lockedScript } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";
-import { type Context, scriptOn } from "./context";
+import { type Context } from "./context";
+import { scriptOn } from "./ssh";
 import { settle } from "./strays";
 
 export interface StackThere {

@@ -7,7 +7,8 @@ import { dockerAnswers } from "../components/host/objects/generation";
 import { lockedScript } from "../components/host/script";
 import { sh } from "../components/host/sh";
 import { projectName } from "../support/project";
-import { type Context, scriptOn } from "./context";
+import { type Context } from "./context";
+import { scriptOn } from "./ssh";
 import { deployedStack, type ExportedStack } from "./state";
 
 /** Scripts that go on on the server although their Pulumi is gone: what they make is not there yet. */

@@ -9,7 +9,8 @@ import { refuseOthers } from "../components/host/objects/claim";
 import { shellCommand } from "../components/host/script";
 import { say, StepError } from "../support/progress";
 import { projectName, stateFolder } from "../support/project";
-import { type Context, sshCommand, sshTrouble } from "./context";
+import { type Context } from "./context";
+import { sshCommand, sshTrouble } from "./ssh";
 import { hold, holdScript } from "./hold";
 
 /** On a server: in the folder that a power cut empties. */

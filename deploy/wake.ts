@@ -6,7 +6,8 @@ import { objectScript } from "../components/host/script";
 import { sh } from "../components/host/sh";
 import { waitUntil } from "../support/process";
 import { StepError, step } from "../support/progress";
-import { type Context, runScript, scriptOn } from "./context";
+import { type Context } from "./context";
+import { runScript, scriptOn } from "./ssh";
 import { readStack } from "./state";
 
 /** By which the members of a swarm reach one another. */

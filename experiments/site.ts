@@ -10,7 +10,7 @@ import { kindOf } from "../components/kinds/registry";
 import { networkContexts } from "../components/plan/contexts";
 import { planServer } from "../components/plan/plan";
 import { isBare } from "../components/plan/systems";
-import { sshCommand } from "../deploy/context";
+import { sshCommand } from "../deploy/ssh";
 import { findImage } from "../images/find";
 import { run } from "../support/process";
 import type { Cell } from "./cells";

@@ -1,7 +1,8 @@
 import { ownerFolder } from "../../components/host/objectType";
 import { sh } from "../../components/host/sh";
 import { secretsOf } from "../../components/plan/secrets";
-import { openContext, scriptOn } from "../../deploy/context";
+import { openContext } from "../../deploy/context";
+import { scriptOn } from "../../deploy/ssh";
 import { readStacksThere } from "../../deploy/stacksThere";
 import { readStack } from "../../deploy/state";
 import { leaseServers } from "../../deploy/turn";

@@ -1,5 +1,6 @@
 import { interfaceName } from "../../components/kinds/members";
-import { findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../../deploy/context";
+import { findSystem, intoNamespace, openContext } from "../../deploy/context";
+import { onOwnServer, sshCommand } from "../../deploy/ssh";
 import { findImage } from "../../images/find";
 import { runInForeground, tryRun } from "../../support/process";
 import { UsageError } from "../../support/usageError";

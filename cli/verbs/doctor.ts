@@ -1,4 +1,5 @@
-import { openContext, runScript } from "../../deploy/context";
+import { openContext } from "../../deploy/context";
+import { runScript } from "../../deploy/ssh";
 import { factsScript, judge, readFacts } from "../abilities";
 import { table } from "../table";
 import { askedTestbed, jsonOption, testbedOption, type Verb } from "../verb";

@@ -1,4 +1,5 @@
-import { type Context, findSystem, intoNamespace, onOwnServer, openContext, sshCommand } from "../../deploy/context";
+import { type Context, findSystem, intoNamespace, openContext } from "../../deploy/context";
+import { onOwnServer, sshCommand } from "../../deploy/ssh";
 import { runInForeground } from "../../support/process";
 import { UsageError } from "../../support/usageError";
 import { type Verb } from "../verb";

@@ -1,7 +1,8 @@
 import { evpnNetworks } from "../../components/kinds/evpn/identifiers";
 import { ribCommand } from "../../components/kinds/evpn/routeServer";
 import { readRoutes } from "../../components/kinds/evpn/routes";
-import { openContext, runScript } from "../../deploy/context";
+import { openContext } from "../../deploy/context";
+import { runScript } from "../../deploy/ssh";
 import { UsageError } from "../../support/usageError";
 import { table } from "../table";
 import { jsonOption, type Verb } from "../verb";

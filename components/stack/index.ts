@@ -1,2 +1,1 @@
-export { checkedDeclaration } from "../plan/check";
 export { Testbed, type TestbedArgs } from "./testbed";

@@ -1,8 +1,8 @@
 /** This stack's part of a testbed: one server with all that it holds. */
 import * as pulumi from "@pulumi/pulumi";
 import { type Declaration, declarationHash, findServer, firstHub } from "../config/declaration";
-import { Generation } from "../host/generation";
-import { renderObject, type Site } from "../host/hostObject";
+import { Generation } from "../host/resources/generation";
+import { renderObject, type Site } from "../host/resources/hostObject";
 import { planServer, type ServerPlan } from "../plan/plan";
 import { secretsOf } from "../plan/secrets";
 import { Agent } from "./agent";

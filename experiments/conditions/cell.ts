@@ -6,7 +6,7 @@ import { sh } from "../../components/host/sh";
 import type { RulesPlace } from "../../components/kinds/kind";
 import { kindOf } from "../../components/kinds/registry";
 import { networkPolicies } from "../../components/plan/policies";
-import { runScript } from "../../deploy/context";
+import { runScript } from "../../deploy/ssh";
 import type { Cell } from "../cells";
 import type { End, Site } from "../site";
 

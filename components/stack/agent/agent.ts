@@ -1,8 +1,8 @@
 /** The attach agent of a server (agent/): a container that joins containers to networks, now and after each restart. */
 import * as pulumi from "@pulumi/pulumi";
-import { renderContainer } from "../../host/container";
-import { renderObject } from "../../host/hostObject";
 import { specsFolder, statusFolder } from "../../host/objects/agentFolders";
+import { renderContainer } from "../../host/resources/container";
+import { renderObject } from "../../host/resources/hostObject";
 import { deviceGroup, ownContainers } from "../../net/names";
 import type { ServerPlan } from "../../plan/plan";
 import { fileOf, type PartsSite } from "../parts";

@@ -1,9 +1,9 @@
 /** Renders what a kind plans: host objects and containers, one after the other. */
 import * as pulumi from "@pulumi/pulumi";
-import { type ContainerFile, fileMode, renderContainer } from "../../host/container";
-import { renderObject, type Site } from "../../host/hostObject";
 import { declare, type HostObject, ownerFolder } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
+import { type ContainerFile, fileMode, renderContainer } from "../../host/resources/container";
+import { renderObject, type Site } from "../../host/resources/hostObject";
 import { type ContainerPlan, isContainer, type Part, type SecretText } from "../../kinds/parts";
 import type { Server } from "../server";
 

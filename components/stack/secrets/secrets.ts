@@ -2,9 +2,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { type Declaration, firstHub, type ServerDeclaration } from "../../config/declaration";
-import { renderObject, type Site } from "../../host/hostObject";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
+import { renderObject, type Site } from "../../host/resources/hostObject";
 import type { KindSecret } from "../../kinds/parts";
 import { secretPrefix, secretResource } from "../../net/names";
 

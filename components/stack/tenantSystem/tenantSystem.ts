@@ -1,9 +1,9 @@
 /** A tenant system: a container, joined to its networks by the server's agent, or a namespace. */
 import * as pulumi from "@pulumi/pulumi";
 import type { File } from "../../config/types.gen";
-import { fileMode, renderContainer } from "../../host/container";
-import { renderObject } from "../../host/hostObject";
 import { ownerFolder } from "../../host/objectType";
+import { fileMode, renderContainer } from "../../host/resources/container";
+import { renderObject } from "../../host/resources/hostObject";
 import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../../plan/systems";
 import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";

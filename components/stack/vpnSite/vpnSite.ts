@@ -1,7 +1,7 @@
 /** A VPN site as Pulumi's resources: what its gateway is told, before its container is there, and its tunnels, after. */
 import * as pulumi from "@pulumi/pulumi";
 import type { GatewayPlan } from "../../capabilities/vpn/plan";
-import { renderObject, type Site } from "../../host/hostObject";
+import { renderObject, type Site } from "../../host/resources/hostObject";
 
 export interface VpnSiteArgs {
   readonly plan: GatewayPlan;

@@ -1,11 +1,11 @@
 /** Renders host objects as remote commands. */
 import { remote } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
-import type { ServerDeclaration } from "../config/declaration";
+import type { ServerDeclaration } from "../../config/declaration";
+import type { DeployedObject, HostObject, Owner } from "../objectType";
+import type { GenerationEntry } from "../objects/generation";
+import { objectScript, shellCommand } from "../script";
 import { sshConnection } from "./connection";
-import type { DeployedObject, HostObject, Owner } from "./objectType";
-import type { GenerationEntry } from "./objects/generation";
-import { objectScript, shellCommand } from "./script";
 
 /** Where a component's objects go: the server, its owner mark, and what was made so far, for the stack's outputs. */
 export interface Site {

@@ -2,13 +2,13 @@
 import { gzipSync } from "node:zlib";
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { ServerDeclaration } from "../config/declaration";
+import type { ServerDeclaration } from "../../config/declaration";
+import type { DeployedObject, Owner } from "../objectType";
+import { claim } from "../objects/claim";
+import { dropGeneration, generation, generationFile, generationName, type GenerationEntry, putGeneration } from "../objects/generation";
+import { shellCommand, verbScript } from "../script";
 import { sshConnection } from "./connection";
 import type { Deployed, DeployedList } from "./hostObject";
-import type { DeployedObject, Owner } from "./objectType";
-import { claim } from "./objects/claim";
-import { dropGeneration, generation, generationFile, generationName, type GenerationEntry, putGeneration } from "./objects/generation";
-import { shellCommand, verbScript } from "./script";
 
 export class Generation implements DeployedList {
   readonly objects: DeployedObject[] = [];

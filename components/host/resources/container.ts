@@ -1,12 +1,12 @@
 /** Containers of ours on a server. */
 import * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
-import type { ImageSource } from "../../images/find";
+import type { ImageSource } from "../../../images/find";
+import { stackLabel } from "../objectType";
+import type { ContainerSpec } from "../objects/container";
+import { containersVariable } from "../objects/generation";
+import { type Script, sh } from "../sh";
 import type { Site } from "./hostObject";
-import type { ContainerSpec } from "./objects/container";
-import { stackLabel } from "./objectType";
-import { containersVariable } from "./objects/generation";
-import { type Script, sh } from "./sh";
 
 interface Folder {
   readonly server: string;

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import type { types } from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { ServerDeclaration } from "../config/declaration";
-import { sshConfigPath } from "./sshConfig";
+import type { ServerDeclaration } from "../../config/declaration";
+import { sshConfigPath } from "../sshConfig";
 
 export function sshConnection(server: ServerDeclaration): types.input.remote.ConnectionArgs {
   return {

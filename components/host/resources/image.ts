@@ -1,13 +1,13 @@
 /** An image on a server: loaded over SSH from the archive in this machine's cache. */
 import { local } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
-import type { ImageSource } from "../../images/find";
+import type { ImageSource } from "../../../images/find";
+import { stackLabel } from "../objectType";
+import { isPreloaded, removeImage, shortId } from "../preloaded";
+import { lockedScript, shellCommand } from "../script";
+import { type Script, sh } from "../sh";
+import { sshConfigPath } from "../sshConfig";
 import type { Site } from "./hostObject";
-import { isPreloaded, removeImage, shortId } from "./preloaded";
-import { lockedScript, shellCommand } from "./script";
-import { type Script, sh } from "./sh";
-import { stackLabel } from "./objectType";
-import { sshConfigPath } from "./sshConfig";
 
 /** Notes that the image is ours, before it comes: one that was there already is somebody's, and stays. */
 function markScript(image: ImageSource, { owner }: Site): string {
