@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"flipflap.local/agent/bpf"
 	"flipflap.local/agent/ila"
 	"golang.org/x/sys/unix"
 )
@@ -160,7 +161,7 @@ func (a *agent) kindsDir() string { return filepath.Join(a.specsDir, "kinds") }
 
 func (a *agent) ilaOptions(open ila.Opener) ila.Options {
 	return ila.Options{
-		Programs: filepath.Join(filepath.Dir(a.programs), "ila.bpf.o"), Pins: ila.PinsOf(a.bpffs, a.stack),
+		Programs: filepath.Join(filepath.Dir(a.programs), "ila.bpf.o"), Pins: bpf.PinsOf(a.bpffs, a.stack, "ila"),
 		Config: filepath.Join(a.kindsDir(), "ila.json"), Status: filepath.Join(a.statusDir, "ila"), Open: open,
 	}
 }

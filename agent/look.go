@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 
+	"flipflap.local/agent/bpf"
 	"flipflap.local/agent/ila"
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -327,7 +327,8 @@ func (a *agent) lookAtShortcut(t told, port int) (string, error) {
 	if said, err := os.ReadFile(filepath.Join(a.statusDir, "shortcut")); err == nil && strings.HasPrefix(string(said), "off") {
 		return "impossible", nil
 	}
-	out, err := programAt(port, "system_out")
+	var programs overlayObjects
+	out, err := bpf.Find(programs.systemOut(), port)
 	if err != nil {
 		return "", err
 	}
@@ -342,7 +343,7 @@ func (a *agent) lookAtShortcut(t told, port int) (string, error) {
 		return "no program at the port", nil
 	}
 	defer out.Close()
-	in, err := programAt(t.tunnel, "tunnel_in")
+	in, err := bpf.Find(programs.tunnelIn(), t.tunnel)
 	if err != nil {
 		return "", err
 	}
@@ -370,26 +371,4 @@ func (a *agent) lookAtShortcut(t told, port int) (string, error) {
 		}
 	}
 	return "on", nil
-}
-
-// programAt gives our program of that name at a device's ingress; nil where it is not there.
-func programAt(device int, name string) (*ebpf.Program, error) {
-	if device == 0 {
-		return nil, nil
-	}
-	attached, err := link.QueryPrograms(link.QueryOptions{Target: device, Attach: ebpf.AttachTCXIngress})
-	if err != nil {
-		return nil, err
-	}
-	for _, one := range attached.Programs {
-		program, err := ebpf.NewProgramFromID(one.ID)
-		if err != nil {
-			return nil, err
-		}
-		if info, err := program.Info(); err == nil && info.Name == name {
-			return program, nil
-		}
-		program.Close()
-	}
-	return nil, nil
 }

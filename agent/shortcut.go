@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log"
 	"net"
 	"sync"
 	"time"
 
-	"flipflap.local/agent/kernel"
+	"flipflap.local/agent/bpf"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
@@ -66,45 +66,26 @@ func newShortcut(path string) (*shortcut, error) {
 	if err := features.HaveProgramType(ebpf.SchedCLS); err != nil {
 		return nil, err
 	}
-	spec, err := kernel.ReadPrograms(path)
-	if err != nil {
-		return nil, err
-	}
-	if m := spec.Maps["stations"]; m == nil || m.KeySize != 12 || m.ValueSize != 8 {
-		return nil, fmt.Errorf("%s: not the stations that this agent knows", path)
+	if !bpf.HasTCX() {
+		return nil, errors.New("tcx (Linux 6.6) is not there")
 	}
 	s := &shortcut{tunnels: map[int]link.Link{}, ports: map[int]port{}}
-	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {
-		return nil, err
-	}
-	// The loopback device has the hook or no device has.
-	loopback, err := netlink.LinkByName("lo")
-	if err != nil {
-		return nil, err
-	}
-	probe, err := attachIngress(loopback.Attrs().Index, s.objects.SystemOut)
-	if err != nil {
-		return nil, fmt.Errorf("tcx (Linux 6.6): %w", err)
-	}
-	return s, probe.Close()
+	o := bpf.Object{Path: path, Values: map[string]any{"stations": station{}}}
+	return s, o.Load(&s.objects)
 }
 
-func attachIngress(device int, program *ebpf.Program) (link.Link, error) {
-	return link.AttachTCX(link.TCXOptions{Interface: device, Program: program, Attach: ebpf.AttachTCXIngress})
+// systemOut is at a system's port, tunnelIn at the tunnel to the other servers.
+func (o *overlayObjects) systemOut() bpf.Hook {
+	return bpf.Hook{Name: "system_out", Program: o.SystemOut}
 }
-
-// isAttached: somebody may have detached it; the link is then there, and leads nowhere.
-func isAttached(l link.Link) bool {
-	info, err := l.Info()
-	return err == nil && info.TCX() != nil && info.TCX().Ifindex != 0
-}
+func (o *overlayObjects) tunnelIn() bpf.Hook { return bpf.Hook{Name: "tunnel_in", Program: o.TunnelIn} }
 
 // put makes a system's frames take the short cut. It converges.
 func (s *shortcut) put(tunnel, device int, mac net.HardwareAddr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tunnels[tunnel] == nil || !isAttached(s.tunnels[tunnel]) {
-		attached, err := attachIngress(tunnel, s.objects.TunnelIn)
+	if s.tunnels[tunnel] == nil || !bpf.IsAttached(s.tunnels[tunnel]) {
+		attached, err := bpf.AttachForNow(s.objects.tunnelIn(), tunnel)
 		if err != nil {
 			return err
 		}
@@ -127,12 +108,12 @@ func (s *shortcut) put(tunnel, device int, mac net.HardwareAddr) error {
 		return err
 	}
 	if now, is := s.ports[device]; is {
-		if isAttached(now.link) {
+		if bpf.IsAttached(now.link) {
 			return nil
 		}
 		now.link.Close()
 	}
-	attached, err := attachIngress(device, s.objects.SystemOut)
+	attached, err := bpf.AttachForNow(s.objects.systemOut(), device)
 	if err != nil {
 		return err
 	}

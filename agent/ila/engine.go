@@ -8,7 +8,6 @@ import (
 	"log"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -283,7 +282,7 @@ func (e *Engine) tellSite() error {
 	}
 	if s.hasEBPF() {
 		for _, h := range e.plane.uplinkHooks() {
-			if err := e.plane.attach(h, uplink); err != nil {
+			if err := e.plane.Attach(h, uplink); err != nil {
 				return err
 			}
 		}
@@ -358,7 +357,7 @@ func (e *Engine) Guard(device netlink.Link) error {
 		return errors.New("this server's part of ILA is not told yet")
 	}
 	for _, h := range e.plane.portHooks() {
-		if err := e.plane.attach(h, device); err != nil {
+		if err := e.plane.Attach(h, device); err != nil {
 			return err
 		}
 	}
@@ -397,8 +396,8 @@ func (e *Engine) Attach(p Port, fresh bool) error {
 	}
 	if e.site.hasEBPF() {
 		for _, h := range e.plane.uplinkHooks() {
-			if !e.plane.isAttached(h, uplink) {
-				if err := e.plane.attach(h, uplink); err != nil {
+			if !e.plane.Has(h, uplink) {
+				if err := e.plane.Attach(h, uplink); err != nil {
 					return err
 				}
 			}
@@ -486,7 +485,7 @@ func (e *Engine) Detach(address string, device netlink.Link, deviceName string) 
 	// As long as the port is there its programs are: one that is not told lets nothing pass.
 	if device == nil {
 		for _, h := range e.plane.portHooks() {
-			e.plane.forget(h, deviceName)
+			e.plane.Forget(h, deviceName)
 		}
 	}
 	if one != nil && e.site != nil {
@@ -705,6 +704,3 @@ func (e *Engine) writeStatus(registry string) {
 		log.Print(err)
 	}
 }
-
-// PinsOf is the folder of a stack's programs and maps; bpffs takes no dots.
-func PinsOf(bpffs, stack string) string { return filepath.Join(bpffs, "flipflap-"+stack) }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 
+	"flipflap.local/agent/bpf"
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 )
@@ -75,10 +76,10 @@ func Look(configPath, pins, networkName, address string, device netlink.Link) (s
 	if device == nil {
 		return "no port", nil
 	}
-	p := &plane{pins: pins, hasTCX: hasTCX()}
+	p := &plane{Chain: bpf.NewChain(pins)}
 	for _, h := range p.portHooks() {
-		if !p.isAttached(h, device) {
-			return "no program " + h.name + " at the port", nil
+		if !p.Has(h, device) {
+			return "no program " + h.Name + " at the port", nil
 		}
 	}
 	if missing, err := lookAtMaps(s, n, sir, pins, device); missing != "" || err != nil {
@@ -97,8 +98,8 @@ func Look(configPath, pins, networkName, address string, device netlink.Link) (s
 			return "", err
 		}
 		for _, h := range p.uplinkHooks() {
-			if !p.isAttached(h, uplink) {
-				return "no program " + h.name + " at the uplink", nil
+			if !p.Has(h, uplink) {
+				return "no program " + h.Name + " at the uplink", nil
 			}
 		}
 		return "on", nil
@@ -173,7 +174,7 @@ func ReadFacts(configPath, statusPath, pins, programs string) (*Facts, error) {
 	if data, err := os.ReadFile(statusPath); err == nil && json.Unmarshal(data, &said) == nil {
 		facts.Registry, facts.SinceMs = said.Registry, said.SinceMs
 	}
-	spec, err := loadSpec(programs)
+	spec, err := object(programs, "").Spec()
 	if err != nil {
 		return nil, err
 	}

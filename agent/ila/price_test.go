@@ -76,7 +76,7 @@ func TestPrice(t *testing.T) {
 			line, _ := json.Marshal(map[string]any{"mappings": count, "keys": keys, "outNs": out, "inNs": in})
 			fmt.Printf("PRICE %s\n", line)
 		}
-		for _, m := range b.maps() {
+		for _, m := range []*ebpf.Map{b.Mappings, b.Arrivals, b.Ports, b.Servers, b.Prefixes, b.Drops} {
 			m.Close()
 		}
 	}

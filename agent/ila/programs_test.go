@@ -31,7 +31,7 @@ func load(t testing.TB, capacity int) *bed {
 	if path == "" {
 		t.Skip("FLIPFLAP_BPF names no object")
 	}
-	spec, err := loadSpec(path)
+	spec, err := object(path, "").Spec()
 	if err != nil {
 		t.Fatal(err)
 	}

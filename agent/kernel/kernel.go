@@ -3,9 +3,7 @@ package kernel
 
 import (
 	"errors"
-	"os"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,14 +16,4 @@ func IgnoreGone(err error) error {
 		return nil
 	}
 	return err
-}
-
-// ReadPrograms reads a BPF object.
-func ReadPrograms(path string) (*ebpf.CollectionSpec, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return ebpf.LoadCollectionSpecFromReader(file)
 }

@@ -247,7 +247,7 @@ describe("kind ila", () => {
       );
     const [web, near, client] = [await port("flip", "red-web"), await port("flip", "red-near"), await port("flap", "red-client")];
     const broken: [server: string, command: string, object: string, property: string][] = [
-      ["flip", `rm /sys/fs/bpf/flipflap-flip/port-out-${web}`, "red-web-attach", "eth0.ila"],
+      ["flip", `rm /sys/fs/bpf/flipflap-flip/ila/ila_port_out-${web}`, "red-web-attach", "eth0.ila"],
       ["flip", `ip -6 route del ${address("red-near")} dev ${near}`, "red-near-attach", "eth0.ila"],
       ["flap", `ip -6 neigh del ${address("red-client")} dev ${client}`, "red-client-attach", "eth0.neighbours"],
       [

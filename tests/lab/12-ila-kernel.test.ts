@@ -5,6 +5,7 @@
 import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { buildGoTest } from "../../benches/support/goTest";
 import type { Declaration } from "../../components/config/declaration";
 import type { IlaNetwork, System, Testbed } from "../../components/config/types.gen";
 import { formatAddress, parseAddress, parsePrefix } from "../../components/net/cidr";
@@ -114,7 +115,8 @@ async function makeJob(folder: string): Promise<void> {
   const objects = join(folder, "bpf");
   await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${objects}`]);
   for (const name of ["overlay", "ila"]) cpSync(join(objects, `${name}.bpf.o`), join(folder, `${name}.bpf.o`));
-  const parts = [prelude];
+  await buildGoTest(folder, "bpf");
+  const parts = [prelude, `echo "=== chain"; on flap /job/bpf.test -test.v -test.short 2>&1 || :`];
   for (const [i, sorts] of phases.entries()) {
     const declaration = declarationOf(sorts);
     writeGuestScripts(folder, i, declaration);
@@ -172,6 +174,17 @@ describe.skipIf(impossible !== undefined)(`kind ila by the kernel${impossible ==
   it("has switched checksum offload off where nobody makes checksums fit the wire", () => {
     const off = all.filter(({ name }) => output.get(`${name} offloads`) === "tx-checksum-ip-generic: off").map(({ name }) => name);
     expect(off.sort()).toEqual(["adjust-kernel", "none-kernel", "none-mixed"]);
+  });
+
+  it("keeps programs in their order, and lets none pass while one is replaced, without tcx too", () => {
+    const said = output.get("chain") ?? "";
+    const passed = [...said.matchAll(/--- PASS: (Test\w+)\/filters/g)].map(([, name]) => name);
+    expect(passed, said).toEqual([
+      "TestProgramsStandInTheirOrderWhateverCameFirst",
+      "TestNoPacketPassesWhileAProgramIsReplaced",
+      "TestADeviceThatWasMadeAnewIsFoundWithoutAProgram",
+    ]);
+    expect(said).not.toContain("--- FAIL");
   });
 
   it("leaves nothing behind when it is taken away", () => {

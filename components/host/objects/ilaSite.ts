@@ -32,7 +32,7 @@ const leaf = "ila.json";
 /** The agent says the same; bpffs takes no dots. */
 const pins = ({ stack }: Owner): string => `${bpffs}/flipflap-${stack}`;
 
-/** The agent's filters where the kernel has no tcx (agent/ila/maps.go): by their priority. */
+/** The agent's filters where the kernel has no tcx (agent/bpf/clsact.go): by their priority. */
 const filterPriority = 49240;
 
 /** A state does not keep the order of keys. */
