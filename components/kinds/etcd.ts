@@ -6,7 +6,7 @@ import { objectTypes } from "../host/objects";
 import { type Leaf, leafFolder } from "../host/objects/certificates";
 import { ownContainers } from "../net/names";
 import type { ContainerPlan, SharedParts } from "./parts";
-import type { Requirement } from "./requirement";
+import { freeTcpPort, type Requirement } from "./requirement";
 
 export const etcdPort = 2379;
 const peerPort = 2380;
@@ -22,10 +22,7 @@ export function etcdEndpoints(declaration: Declaration): string[] {
 const etcdRequirements: readonly Requirement[] = [
   { tool: "openssl", why: "the testbed's own certificates" },
   { tool: "ss", why: "seeing who listens on etcd's ports (package iproute2)" },
-  ...[etcdPort, peerPort].map((port) => ({
-    freeTcpPort: { port, unless: ownContainers.etcd },
-    why: "etcd, where servers tell one another",
-  })),
+  ...[etcdPort, peerPort].map((port) => freeTcpPort(port, ownContainers.etcd, "etcd, where servers tell one another")),
 ];
 
 /** What is in the store is told again, so that it may start on nothing; a store that was cut off may not open. */

@@ -1,10 +1,13 @@
 /** Every generated script under dash, with values that a hostile user would choose. */
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { compare, declare, type HostObject } from "../../components/host/objectType";
 import { objectTypes } from "../../components/host/objects";
 import { objectScript, prelude } from "../../components/host/script";
 import { quote, Script, sh } from "../../components/host/sh";
+import { freeTcpPort } from "../../components/kinds/requirement";
 import { factsScript } from "../../components/stack/server/scripts";
 import { checksScript, readChecks } from "../../deploy/checks";
 
@@ -304,6 +307,37 @@ describe("scripts of host objects", () => {
     expect(run.status).toBe(1);
     for (const name of ["no-such-tool: not installed; needed for this", "another-one", "CONFIG_NO_SUCH"])
       expect(run.stderr).toContain(name);
+  });
+});
+
+describe("requirements of kinds", () => {
+  const found = (name: string) => sh`lacks ${name} "in the way"; echo "asked ${name}" >&2`;
+  const all = [
+    { probe: found("one"), why: "a kind" },
+    { probe: found("two"), why: "another kind" },
+    { probe: found("one"), why: "a network more of the first" },
+  ];
+
+  it("bring probes of their own: each is asked once, and all that they find is said", () => {
+    const { status, stderr } = dash(factsScript(all, noRouting, { stack: "x" }).replace(/if command -v docker.*/, ""));
+    expect(status).toBe(1);
+    for (const name of ["one", "two"]) {
+      expect(stderr).toContain(`${name}: in the way`);
+      expect(stderr.split(`asked ${name}`)).toHaveLength(2);
+    }
+  });
+
+  it("see who listens on a port, unless we do", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const ask = (docker: string): string =>
+      dash(`docker() { ${docker}; }\nlacks() { echo "$1: $2"; }\n${freeTcpPort(port, "ff-etcd", "etcd").probe?.text}`).stdout;
+    expect(ask("echo false")).toMatch(new RegExp(`^TCP port ${port}: somebody listens on it \\(127.0.0.1:${port} .*\\); etcd needs it`));
+    expect(ask("echo true")).toBe("");
+    server.close();
+    await once(server, "close");
+    expect(ask("echo false")).toBe("");
   });
 });
 

@@ -11,7 +11,7 @@ import { announce } from "../announce";
 import { type Member, type NetworkContext } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
-import { type Requirement } from "../requirement";
+import { filtersBesideIptables, type Requirement } from "../requirement";
 import { bridgeDevice, bridgeEnforcer, filterChain, filterVariant, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
 import { bridgeRules } from "./rules";
@@ -189,7 +189,7 @@ function requires(network: BridgeNetwork): Requirement[] {
   const variant = network.filter ?? "iptables";
   const filters: Requirement = {
     tool: variant,
-    filtersBesideIptables: variant !== "iptables",
+    ...(variant !== "iptables" && { probe: filtersBesideIptables }),
     why: `filter: ${variant}`,
   };
   return modeOf(network) === "nat" && variant === "nft"

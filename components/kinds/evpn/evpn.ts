@@ -8,7 +8,7 @@ import { deviceName, macFor, ownContainers } from "../../net/names";
 import type { Addresses, KindContext, NetworkContext, Prefixes } from "../contexts";
 import type { NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
-import type { Requirement } from "../requirement";
+import { noRoutesOf, type Requirement } from "../requirement";
 import { asnOf, evpnServers, gatewayMac, isRouted, routeDistinguisher, routerVns, routeTarget, vxlanPort } from "./identifiers";
 import { observations } from "./observations";
 import { routeServerParts, routeServerRequirements } from "./routeServer";
@@ -129,11 +129,8 @@ const requirements: readonly Requirement[] = [
   { kernelOption: "CONFIG_TCP_MD5SIG", why: "passwords of BGP sessions" },
   { kernelOption: "CONFIG_NF_TABLES_NETDEV", why: "keeping the server out of the tenants' bridges" },
   { kernelOption: "CONFIG_NETFILTER_EGRESS", why: "keeping the server out of the tenants' bridges (Linux 5.16)" },
-  {
-    // FRR takes these for its own of an earlier life (8.4).
-    noRoutesOf: { protocols: "bgp|isis|ospf|rip|eigrp|19[0-8]", unless: ownContainers.speaker },
-    why: "kind evpn runs FRR on the server, which takes them for its own",
-  },
+  // FRR takes these for its own of an earlier life (8.4).
+  noRoutesOf("bgp|isis|ospf|rip|eigrp|19[0-8]", ownContainers.speaker, "kind evpn runs FRR on the server, which takes them for its own"),
   { tool: "nft", why: "keeping the server out of the tenants' bridges" },
   { tool: "bridge", why: "VXLAN's forwarding entries (package iproute2)" },
 ];

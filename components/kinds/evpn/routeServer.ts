@@ -7,7 +7,7 @@ import { sh } from "../../host/sh";
 import { formatPrefix, parseInterfaceAddress } from "../../net/cidr";
 import { ownContainers } from "../../net/names";
 import type { ContainerPlan, Part } from "../parts";
-import type { Requirement } from "../requirement";
+import { freeTcpPort, type Requirement } from "../requirement";
 import { asnOf } from "./identifiers";
 import { holdSecondsOf, keepaliveSecondsOf, passwordSecret } from "./speaker";
 
@@ -71,7 +71,7 @@ function containerPlan(declaration: Declaration, address: string, servers: strin
 const bgpPort = 179;
 
 export const routeServerRequirements: readonly Requirement[] = [
-  { freeTcpPort: { port: bgpPort, unless: ownContainers.routeServer }, why: "the route server of kind evpn" },
+  freeTcpPort(bgpPort, ownContainers.routeServer, "the route server of kind evpn"),
   { tool: "ss", why: "seeing who listens on the BGP port (package iproute2)" },
 ];
 

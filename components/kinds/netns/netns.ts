@@ -6,6 +6,7 @@ import { portName } from "../../net/names";
 import { type Addresses, type Prefixes } from "../contexts";
 import { type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
+import { filtersBesideIptables } from "../requirement";
 import { netnsRules } from "./rules";
 
 function prefixes(network: NetnsNetwork): Prefixes {
@@ -32,7 +33,7 @@ export const netnsKind: NetworkKind<NetnsNetwork> = {
   routesOnServer: true,
   requires: () => [
     { kernelOption: "CONFIG_NET_NS", why: "kind: netns" },
-    { filtersBesideIptables: true, why: "kind: netns" },
+    { probe: filtersBesideIptables, why: "kind: netns" },
   ],
   secrets: [],
   sysctls: {},

@@ -3,13 +3,15 @@ import { type Declaration, firstHub, linksOf, serversOf } from "../../config/dec
 import type { SwarmNetwork } from "../../config/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
-import { guardLeaf } from "../../host/objects/swarm";
+import { guardLeaf, swarmMark } from "../../host/objects/swarm";
 import { joinFile, swarmPort } from "../../host/objects/swarmManager";
+import { sh } from "../../host/sh";
 import { formatAddress, parsePrefix } from "../../net/cidr";
 import { dockerNetwork } from "../../net/names";
 import type { KindContext, NetworkContext, Prefixes } from "../contexts";
 import type { NetworkKind } from "../kind";
 import type { ContainerPlan, Part, SharedParts } from "../parts";
+import type { Requirement } from "../requirement";
 import { netfilterOf, setPrefix, variantOf } from "./netfilter";
 import { observations } from "./observations";
 import { overlayEnforcer } from "./policies";
@@ -77,9 +79,18 @@ function authority({ declaration, server, mtuOf }: KindContext<SwarmNetwork>): S
   return {
     component: "SwarmManager",
     parts: [manager, ...parts],
-    requires: [{ noForeignSwarm: true, why: "kind: swarm" }],
+    requires: [noForeignSwarm],
   };
 }
+
+const noForeignSwarm: Requirement = {
+  probe: sh`
+    if [ ! -e "$folder/saved/${swarmMark}" ] && [ "$(docker info -f '{{.Swarm.LocalNodeState}}' 2>/dev/null)" != inactive ]; then
+      lacks docker "it is in a swarm that is not ours; leave that (docker swarm leave), or put the systems of kind swarm on other servers"
+    fi
+  `,
+  why: "kind: swarm",
+};
 
 function shared(context: KindContext<SwarmNetwork>): SharedParts {
   const { declaration, server, networks } = context;
@@ -127,10 +138,7 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
   needsHub: true,
   // No guard of its own: its systems have no way to the server, an overlay is internal.
   tunnelPorts: () => [dataPort],
-  requires: () => [
-    { kernelOption: "CONFIG_VXLAN", why: "kind: swarm" },
-    { noForeignSwarm: true, why: "kind: swarm" },
-  ],
+  requires: () => [{ kernelOption: "CONFIG_VXLAN", why: "kind: swarm" }, noForeignSwarm],
   secrets: [{ name: joinSecret, file: joinFile }],
   sysctls: {},
   nve,

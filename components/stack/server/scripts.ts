@@ -1,9 +1,8 @@
 /** What a server is, printed as JSON; fails with a full list of what it lacks. Pure text. */
 import type { Owner } from "../../host/objectType";
 import { routeProtocol } from "../../host/objects/route";
-import { swarmMark } from "../../host/objects/swarm";
 import { prelude } from "../../host/script";
-import { Script, sh } from "../../host/sh";
+import { type Script, sh } from "../../host/sh";
 import type { Requirement } from "../../kinds/requirement";
 
 function unique(requirements: readonly Requirement[], key: "tool" | "kernelOption"): [string, string][] {
@@ -15,6 +14,12 @@ function unique(requirements: readonly Requirement[], key: "tool" | "kernelOptio
   return [...reasons].map(([name, why]): [string, string] => [name, [...why].join(", ")]).sort();
 }
 
+/** Each once, though several networks ask for it. */
+function probesOf(requirements: readonly Requirement[]): Script[] {
+  const probes = requirements.flatMap(({ probe }) => probe ?? []);
+  return [...new Map(probes.map((probe) => [probe.text, probe])).values()];
+}
+
 /** What the networks will make this server route. */
 export interface RoutingPlan {
   readonly prefixes: readonly string[];
@@ -22,7 +27,6 @@ export interface RoutingPlan {
 }
 
 export function factsScript(requirements: readonly Requirement[], routing: RoutingPlan, owner: Owner): string {
-  const besideIptables = requirements.some((requirement) => requirement.filtersBesideIptables === true);
   const script = sh`
     ${prelude(owner, "fail")}
     missing=
@@ -41,10 +45,7 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
     ${unique(requirements, "tool").map(([name, why]) => sh`tool ${name} ${why}`)}
     ${unique(requirements, "kernelOption").map(([name, why]) => sh`option ${name} ${why}`)}
     if command -v docker >/dev/null && ! docker version >/dev/null 2>&1; then lacks docker "no answer of dockerd; start it, and let this user use it"; fi
-    ${besideIptables ? filterFits : sh`:`}
-    ${requirements.flatMap(({ noRoutesOf, why }) => (noRoutesOf === undefined ? [] : [noForeignRoutes(noRoutesOf, why)])).slice(0, 1)}
-    ${requirements.flatMap(({ freeTcpPort, why }) => (freeTcpPort === undefined ? [] : [portIsFree(freeTcpPort, why)]))}
-    ${requirements.some(({ noForeignSwarm }) => noForeignSwarm === true) ? noForeignSwarm : sh`:`}
+    ${probesOf(requirements)}
     ${imageStoreFits}
     ${routing.prefixes.map((prefix) => sh`free ${prefix.includes(":") ? "-6" : "-4"} ${prefix}`)}
     ${routing.forwardsIpv6 ? routerAdvertisementsFit : sh`:`}
@@ -75,30 +76,6 @@ export function factsScript(requirements: readonly Requirement[], routing: Routi
   return `${script.text}\n`;
 }
 
-function noForeignRoutes({ protocols, unless }: NonNullable<Requirement["noRoutesOf"]>, why: string): Script {
-  return sh`
-    if [ "$(docker inspect -f '{{.State.Running}}' ${unless} 2>/dev/null)" != true ]; then
-      foreign=$({ ip -4 route show table all; ip -6 route show table all; } | grep -E ${` proto (${protocols})( |$)`} | head -n 3 || :)
-      [ -z "$foreign" ] || lacks "routes" "this server has routes of a routing daemon of its own ($foreign), which would be deleted; ${new Script(why)}"
-    fi
-  `;
-}
-
-function portIsFree({ port, unless }: NonNullable<Requirement["freeTcpPort"]>, why: string): Script {
-  return sh`
-    if [ "$(docker inspect -f '{{.State.Running}}' ${unless} 2>/dev/null)" != true ]; then
-      taken=$(ss -H -l -t -n -p ${`sport = :${port}`} | awk '{print $4, $6}' | head -n 3)
-      [ -z "$taken" ] || lacks ${`TCP port ${port}`} "somebody listens on it ($taken); "${why}" needs it"
-    fi
-  `;
-}
-
-const noForeignSwarm: Script = sh`
-  if [ ! -e "$folder/saved/${swarmMark}" ] && [ "$(docker info -f '{{.Swarm.LocalNodeState}}' 2>/dev/null)" != inactive ]; then
-    lacks docker "it is in a swarm that is not ours; leave that (docker swarm leave), or put the systems of kind swarm on other servers"
-  fi
-`;
-
 /** Images are known by the digest of their configuration, which the containerd image store does not use. */
 const imageStoreFits: Script = sh`
   case $(docker info -f '{{.DriverStatus}}' 2>/dev/null) in
@@ -111,11 +88,4 @@ const routerAdvertisementsFit: Script = sh`
   for device in $(ip -6 route show default proto ra | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u); do
     [ "$(cat "/proc/sys/net/ipv6/conf/$device/accept_ra")" = 2 ] || lacks "net.ipv6.conf.$device.accept_ra" "must be 2: its IPv6 default route comes by router advertisements and would go once the server forwards IPv6"
   done
-`;
-
-/** An accept in a table of nft's own does not undo a drop in iptables' FORWARD, which dockerd sets where it manages iptables. */
-const filterFits: Script = sh`
-  if command -v iptables >/dev/null && iptables -w -S FORWARD 2>/dev/null | grep -qx -e '-P FORWARD DROP'; then
-    lacks "filter" "this server's iptables drops in FORWARD (docker does so); what kind netns, nft or iptables-legacy let pass is dropped there: use kind bridge with filter: iptables"
-  fi
 `;
