@@ -31,7 +31,7 @@ export default defineConfig({
         // time: FLIPFLAP_TEST_LABS=2.
         test: {
           name: "lab",
-          include: ["tests/lab/**/*.test.ts"],
+          include: ["tests/{lab,guest}/**/*.test.ts"],
           globalSetup: "tests/lab/globalSetup.ts",
           setupFiles: ["tests/support/times.ts", "tests/support/retry.ts"],
           maxWorkers: Number(process.env.FLIPFLAP_TEST_LABS ?? 1),

@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { ImageName } from "../images/images";
 import { allImages, ensureImages, imagesOf } from "../setup/images";
 import { ensureToolchain } from "../setup/toolchain";
 import { loadDeclaration } from "../components/config/load";
@@ -24,19 +25,26 @@ async function wordsOfChange(commit: string): Promise<string[]> {
     readdirSync(join(codeRoot, folder))
       .filter((leaf) => leaf.endsWith(ending))
       .map((leaf) => [leaf.slice(0, -ending.length), readFileSync(join(codeRoot, folder, leaf), "utf8")]);
-  const lab = textsOf("tests/lab", ".test.ts").map(([name, text]) => ({ file: `tests/lab/${name}.test.ts`, text }));
+  const lab = ["tests/lab", "tests/guest"].flatMap((folder) =>
+    textsOf(folder, ".test.ts").map(([name, text]) => ({ file: `${folder}/${name}.test.ts`, text })),
+  );
   const { run: chosen, leftOut } = chooseTests(changed, lab, new Map(textsOf("testbeds", ".yaml")));
   console.log(`changed since ${commit}: ${changed.length} files; the fast tests and ${chosen.length} of ${lab.length} lab tests run`);
   if (leftOut.length > 0) console.log(`left out, for they use nothing of it: ${leftOut.join(", ")}`);
   return [...fastFolders, ...chosen];
 }
 
+/** What the named tests use; previews of all testbeds ask for all images. */
+function imagesFor(argv: readonly string[]): readonly ImageName[] {
+  const are = (pattern: RegExp): boolean => argv.length > 0 && argv.every((word) => pattern.test(word));
+  if (are(/^tests\/(bpf|netfilter|guest)\b/)) return [];
+  const { declaration } = loadDeclaration(codeRoot, undefined, false);
+  return are(/^tests\/(unit|errors|bpf|netfilter|guest)\b/) && declaration !== undefined ? imagesOf(declaration) : allImages;
+}
+
 async function main(words: readonly string[]): Promise<number> {
   const argv = words[0] === "--changed" ? await wordsOfChange(words[1] ?? "HEAD") : words;
-  // Previews of all testbeds ask for all images.
-  const fast = argv.length > 0 && argv.every((word) => /tests\/(unit|errors|bpf)/.test(word));
-  const { declaration } = loadDeclaration(codeRoot, undefined, false);
-  await Promise.all([ensureToolchain(), fast && declaration !== undefined ? ensureImages(imagesOf(declaration)) : ensureImages(allImages)]);
+  await Promise.all([ensureToolchain(), ensureImages(imagesFor(argv))]);
   if (argv.length === 0) {
     const failed = await step("types, lint, format, generated files, Go", async () => {
       const finished = await tryRun(["npm", "run", "--silent", "check"], { cwd: codeRoot });

@@ -12,11 +12,7 @@ import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(ownRoot());
 const before = new Map<string, string>();
-const { destroyAll, inSystem, onServer, withoutImages } = onLab(project);
-
-async function ping(from: string, to: string): Promise<boolean> {
-  return (await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", to)).code === 0;
-}
+const { destroyAll, onServer, reaches, withoutImages } = onLab(project);
 
 async function checks(): Promise<Checked[]> {
   const { stdout } = await project.flipflap("drift", "--json");
@@ -56,9 +52,9 @@ describe("the shipped testbed", () => {
   });
 
   it("reaches across servers in both families, at full size", async () => {
-    expect(await ping("red-web", addressOf("red-db"))).toBe(true);
-    expect(await ping("red-db", addressOf("red-client", 6))).toBe(true);
-    expect(await ping("blue-db", addressOf("blue-web"))).toBe(true);
+    expect(await reaches("red-web", addressOf("red-db"))).toBe(true);
+    expect(await reaches("red-db", addressOf("red-client", 6))).toBe(true);
+    expect(await reaches("blue-db", addressOf("blue-web"))).toBe(true);
     const tooLarge = await project.flipflap("exec", "red-web", "--", "ping", "-c", "1", "-M", "do", "-s", "8973", addressOf("red-db"));
     expect(tooLarge.code).not.toBe(0);
   });
@@ -69,7 +65,7 @@ describe("the shipped testbed", () => {
     ["blue-web", "red-client"],
     ["blue-db", "red-web"],
   ])("keeps %s away from %s", async (from, to) => {
-    expect(await ping(from, addressOf(to))).toBe(false);
+    expect(await reaches(from, addressOf(to))).toBe(false);
   });
 
   it("keeps a system that takes another tenant's address away", async () => {
@@ -98,7 +94,7 @@ describe("the shipped testbed", () => {
 
   it("attaches a container again after a restart, and within 50 ms of its start", async () => {
     await onServer("flip", "docker restart -t 0 ff-red-web >/dev/null; sleep 1");
-    expect(await ping("red-web", addressOf("red-db"))).toBe(true);
+    expect(await reaches("red-web", addressOf("red-db"))).toBe(true);
     expect(await wrong()).toEqual([]);
     // One after the other: those of an up start at once, and share two cores.
     for (const system of ["red-client", "blue-web"]) await onServer("flip", `docker restart -t 0 ff-${system} >/dev/null; sleep 1`);
@@ -225,7 +221,7 @@ describe("the shipped testbed", () => {
     expect(await wrong()).toEqual(["red-client-attach", "red-client-container", "flip-attached"]);
     await project.flipflap("repair");
     expect(await wrong()).toEqual([]);
-    expect(await ping("red-db", addressOf("red-client"))).toBe(true);
+    expect(await reaches("red-db", addressOf("red-client"))).toBe(true);
   });
 
   it("previews a change of one address as an update of that system alone", async () => {
@@ -239,8 +235,8 @@ describe("the shipped testbed", () => {
     expect(preview).toMatch(/\+ +"10\.0\.192\.11\/24",/);
     expect(preview.split("\n").length).toBeLessThan(60);
     succeeded(await project.pulumi("up", "-s", "flip", "--yes", "--skip-preview"));
-    expect(await ping("red-db", "10.0.192.11")).toBe(true);
-    expect(await ping("red-db", "10.0.192.10")).toBe(false);
+    expect(await reaches("red-db", "10.0.192.11")).toBe(true);
+    expect(await reaches("red-db", "10.0.192.10")).toBe(false);
     project.write(file, text);
     succeeded(await project.pulumi("up", "-s", "flip", "--yes", "--skip-preview"));
     expect(await wrong()).toEqual([]);
@@ -286,7 +282,7 @@ describe("the shipped testbed", () => {
         env: { ...process.env, FLIPFLAP_ROOT: project.root },
       }),
       (async () => {
-        for (let i = 0; i < 8; i++) await ping("red-client", addressOf("red-web"));
+        for (let i = 0; i < 8; i++) await reaches("red-client", addressOf("red-web"));
       })(),
     ]);
     expect(captured.trim()).toMatch(/^(d4 c3 b2 a1|4d 3c b2 a1)$/);

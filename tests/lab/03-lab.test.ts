@@ -5,13 +5,13 @@ import { formatAddress, formatPrefix, hostAddress } from "../../components/net/c
 import { labNames, labNameOf } from "../../lab/names";
 import { rangesOfSlot } from "../../lab/ranges";
 import { run, tryRun, waitUntil } from "../../support/process";
+import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot } from "../support/snapshot";
 
 const project = new Project(ownRoot());
 const names = labNames(labNameOf(project.root));
-const onServer = (server: string, command: string): Promise<string> =>
-  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+const { onServer } = onLab(project);
 
 interface LabStatus {
   name: string;

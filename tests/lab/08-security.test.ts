@@ -5,13 +5,13 @@ import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { LabState } from "../../components/config/labState";
 import { run, sleep } from "../../support/process";
 import { nameAsReal } from "../support/asReal";
+import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { comparable, machineSnapshot, serverSnapshot } from "../support/snapshot";
 
 const project = new Project(ownRoot());
 const servers = ["flip", "flap"];
-const onServer = (server: string, command: string): Promise<string> =>
-  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+const { onServer } = onLab(project);
 
 /** A secret in a file, and one of a kind's own: the BGP password. */
 const testbed = `

@@ -4,11 +4,13 @@ import { Project, succeeded } from "../../benches/support/scratchProject";
 import { builtImage } from "../../images/cache";
 import { readLabState } from "../../lab/state";
 import { run } from "../../support/process";
+import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(ownRoot());
-const onServer = (command: string): Promise<string> => run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, "flip", command]);
+const lab = onLab(project);
+const onServer = (command: string): Promise<string> => lab.onServer("flip", command);
 
 const whole = `
 tenants: [{ name: red }]

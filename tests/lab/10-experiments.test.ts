@@ -9,13 +9,13 @@ import { readRun, runNames } from "../../experiments/results";
 import { run, waitUntil } from "../../support/process";
 import { codeRoot } from "../../support/project";
 import { look } from "../support/browser";
+import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
 const project = new Project(ownRoot());
 const servers = ["flip", "flap"];
-const onServer = (server: string, command: string): Promise<string> =>
-  run(["ssh", "-F", `${project.root}/.flipflap/ssh/config`, server, command]);
+const { onServer } = onLab(project);
 const before = new Map<string, string>();
 
 const profiles = (seconds: number, rounds: number): string =>

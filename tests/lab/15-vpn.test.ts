@@ -10,7 +10,8 @@ import { serverSnapshot } from "../support/snapshot";
 const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
 const before = new Map<string, string>();
-const { bringUp, changesOfAnotherUp, inSystem, onServer, pinging, readStatus, wrong, destroyAll } = onLab(project);
+const lab = onLab(project);
+const { bringUp, changesOfAnotherUp, inSystem, onServer, pinging, readStatus, wrong, destroyAll } = lab;
 const serverOf = (system: string): string => (["internet", "gw-a", "a1"].includes(system) ? "flip" : "flap");
 
 /** Neighbours find one another in the clear, and do no more; reports of multicast have a header more before ICMP. */
@@ -53,8 +54,7 @@ describe("sites and tunnels", () => {
     return seen;
   }
 
-  const reaches = async (from: string, to: string): Promise<boolean> =>
-    (await inSystem(from, "ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", to)).code === 0;
+  const reaches = (from: string, to: string): Promise<boolean> => lab.reaches(from, to, 2);
 
   /** Packets for the other side all the time, by every way that a tunnel is for. */
   const insisting = (seconds: number): Promise<unknown> =>

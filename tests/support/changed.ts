@@ -17,7 +17,7 @@ type Scope = { readonly kind: string } | { readonly testbed: string } | { readon
 const scopes: readonly (readonly [pattern: RegExp, scope: (name: string) => Scope])[] = [
   [/^(?:docs\/|\.ci\/|.*\.md$)/, () => "fast"],
   [/^tests\/(?:unit|errors|preview|plugins|bpf|netfilter|soak)\//, () => "fast"],
-  [/^(tests\/lab\/.*\.test\.ts)$/, (file) => ({ file })],
+  [/^(tests\/(?:lab|guest)\/.*\.test\.ts)$/, (file) => ({ file })],
   [/^components\/kinds\/(\w+)\//, (kind) => ({ kind })],
   [/^agent\/(ila)\//, (kind) => ({ kind })],
   [/^bpf\/(ila)\b/, (kind) => ({ kind })],
@@ -46,7 +46,7 @@ function uses({ file, text }: LabTest, scope: Scope, testbeds: ReadonlyMap<strin
   if ("testbed" in scope) return testbedsOf(text).includes(scope.testbed);
   const { kind } = scope;
   // Walks and the leak matrix have a sample of every kind.
-  if (/from "\.\.\/(?:soak|support\/leaks)\//.test(text) || file.includes(`-${kind}`)) return true;
+  if (/from "\.\.\/(?:soak|support\/leaks)\//.test(text) || new RegExp(`[-/]${kind}[-.]`).test(file)) return true;
   const says = kind === "vpn" ? /\btunnels:/ : new RegExp(`kind: ${kind}\\b`);
   return [text, ...testbedsOf(text).map((name) => testbeds.get(name) ?? "")].some((one) => says.test(one));
 }

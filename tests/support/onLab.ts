@@ -12,10 +12,26 @@ import { readLabState } from "../../lab/state";
 import { type Finished, run, sleep, tryRun } from "../../support/process";
 import { serverSnapshot } from "./snapshot";
 
-/** Runs until it holds; networks converge, and how fast is measured elsewhere. */
+/** Runs until it holds; networks converge, and how fast is measured elsewhere. An error counts at the end only. */
 export async function eventually(what: () => Promise<boolean>, seconds = 10): Promise<boolean> {
-  for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(100)) if (await what()) return true;
+  let failed: unknown;
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(100)) {
+    try {
+      failed = undefined;
+      if (await what()) return true;
+    } catch (error) {
+      failed = error;
+    }
+  }
+  if (failed !== undefined) throw failed as Error;
   return false;
+}
+
+/** What ping says it received; a ping that did not come to say so is an error, and no proof that a way is closed. */
+export function receivedOf({ stdout, stderr, code }: Finished): number {
+  const [, received] = /\d+ packets transmitted, (\d+) received/.exec(stdout) ?? [];
+  if (received === undefined) throw new Error(`ping sent nothing (exit code ${code}): ${stdout}${stderr}`);
+  return Number(received);
 }
 
 export function onLab(project: Project) {
@@ -102,8 +118,9 @@ export function onLab(project: Project) {
     onServer,
     inSystem,
     captured,
-    reaches: async (from: string, to: string): Promise<boolean> =>
-      (await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", to)).code === 0,
+    /** Whether one of so many pings comes back. */
+    reaches: async (from: string, to: string, count = 1): Promise<boolean> =>
+      receivedOf(await inSystem(from, "ping", "-n", "-c", String(count), "-i", "0.2", "-W", "1", to)) > 0,
     wrong: async (): Promise<Checked[]> => {
       const { stdout } = await project.flipflap("check", "--json");
       return (JSON.parse(stdout) as { checks: Checked[] }).checks.filter((checked) => checked.result !== "ok");

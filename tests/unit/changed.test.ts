@@ -8,9 +8,12 @@ const textsOf = (folder: string, ending: string): [string, string][] =>
   readdirSync(folder)
     .filter((leaf) => leaf.endsWith(ending))
     .map((leaf) => [leaf.slice(0, -ending.length), readFileSync(`${folder}/${leaf}`, "utf8")]);
-const lab = textsOf("tests/lab", ".test.ts").map(([name, text]) => ({ file: `tests/lab/${name}.test.ts`, text }));
+const lab = ["tests/lab", "tests/guest"].flatMap((folder) =>
+  textsOf(folder, ".test.ts").map(([name, text]) => ({ file: `${folder}/${name}.test.ts`, text })),
+);
 const testbeds = new Map(textsOf("testbeds", ".yaml"));
-const chosen = (...files: string[]): string[] => chooseTests(files, lab, testbeds).run.map((file) => file.replace(/^\D*(\d+)-.*/, "$1"));
+const chosen = (...files: string[]): string[] =>
+  chooseTests(files, lab, testbeds).run.map((file) => file.replace(/^tests\/(?:lab\/(\d+)-.*|(guest\/.*)\.test\.ts)/, "$1$2"));
 
 describe("npm test -- --changed", () => {
   it("runs all lab tests where any of them may break", () => {
@@ -27,8 +30,8 @@ describe("npm test -- --changed", () => {
     expect(chosen("components/kinds/swarm/swarm.ts")).not.toContain("16");
     expect(chosen("components/kinds/macvlan/macvlan.ts")).toEqual(expect.arrayContaining(["16", "21", "22"]));
     expect(chosen("components/kinds/macvlan/macvlan.ts")).not.toContain("05");
-    expect(chosen("bpf/ila.bpf.c")).toEqual(expect.arrayContaining(["11", "12"]));
-    expect(chosen("components/capabilities/vpn/swanctl.ts")).toEqual(expect.arrayContaining(["15", "17"]));
+    expect(chosen("bpf/ila.bpf.c")).toEqual(expect.arrayContaining(["11", "guest/ila"]));
+    expect(chosen("components/capabilities/vpn/swanctl.ts")).toEqual(expect.arrayContaining(["15", "guest/vpn"]));
     expect(chosen("testbeds/netns.yaml")).toEqual(expect.arrayContaining(["07"]));
     expect(chosen("testbeds/netns.yaml")).not.toContain("05");
     expect(chosen("experiments/run.ts")).toContain("10");

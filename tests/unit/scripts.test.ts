@@ -236,7 +236,7 @@ describe("scripts of host objects", () => {
   });
 
   it("do what they are called with, and nothing when there is nothing", () => {
-    // Without the tools and devices that they act on: in an empty PATH, `remove` of an absent object succeeds.
+    // Of what is absent, without the devices that they act on.
     for (const object of objects("absent0")) {
       if (["route", "unreachable", "filter", "router", "agentFolders", "serviceAddress", "bridgeGuard"].includes(object.type.type))
         continue;

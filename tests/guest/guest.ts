@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { beforeEach } from "vitest";
 import { imagesFolder } from "../../images/cache";
 import { debianSources } from "../../images/sources";
 import { asRoot, run, tryRun } from "../../support/process";
@@ -16,6 +17,14 @@ export function guestImpossible(): string | undefined {
   return folders.some((folder) => existsSync(join(folder, "qemu-system-x86_64")))
     ? undefined
     : "qemu-system-x86_64 is not installed (package qemu-system-x86)";
+}
+
+/** Every test of a file is skipped, with the reason, where there can be no guest. */
+export function needsGuest(): void {
+  beforeEach(({ skip }) => {
+    const why = guestImpossible();
+    if (why !== undefined) skip(why);
+  });
 }
 
 /** Built once for a text of build.sh. */
