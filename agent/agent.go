@@ -11,20 +11,19 @@ import (
 	"sync"
 	"time"
 
-	"flipflap.local/agent/bpf"
-	"flipflap.local/agent/ila"
+	"flipflap.local/agent/docker"
+	"flipflap.local/agent/part"
 	"golang.org/x/sys/unix"
 )
 
 type agent struct {
-	deviceGroup                                       uint
-	stack, specsDir, statusDir, proc, programs, bpffs string
-	docker                                            *docker
-	pids                                              map[string]int // in place of docker: the processes of containers
-	ila                                               *ila.Engine
-	shortcut                                          *shortcut // nil where the server has none
-
-	ilaError error
+	files       part.Files
+	deviceGroup uint
+	specsDir    string
+	docker      *docker.Client
+	pids        map[string]int // in place of docker: the processes of containers
+	parts       []part.Part
+	troubles    map[string]string // of parts: what kept them from converging, of the run loop alone
 
 	systems queues
 
@@ -36,28 +35,16 @@ type agent struct {
 	stopped map[string]bool            // systems that somebody stopped
 	guards  map[string]*guard
 
-	// Of containers started by hand: their plans, and those that get none. One look at them at a time.
-	byHandMu sync.Mutex
-	byHand   map[string]*spec
-	refused  map[string]bool
-
 	wake func() // for a look at everything; nil where it looks once
 
 	parents sync.Map // devices of the server that interfaces sit on, by name
-
-	leasesMu sync.Mutex
-	leases   map[string]*lease // by system and interface
-
-	cilium *docker // its API, in the same words as docker's
-
-	inSwarmAt time.Time // when docker last said that this server is in its swarm
 }
 
 func newAgent() *agent {
 	return &agent{
 		known: map[string]*spec{}, tried: map[string]attachStatus{}, retries: map[string]retry{},
 		queued: map[string]<-chan struct{}{}, stopped: map[string]bool{}, guards: map[string]*guard{},
-		byHand: map[string]*spec{}, refused: map[string]bool{},
+		troubles: map[string]string{},
 	}
 }
 
@@ -78,50 +65,41 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	go a.followKinds(ctx, wake)
 	go a.followParents(ctx)
-	a.openShortcut(ctx, wake)
-	a.ila = ila.NewEngine(a.ilaOptions(ila.OpenEtcd(ilaBundle)))
-	a.configureILA(ctx)
+	for _, p := range a.parts {
+		p.Start(ctx)
+	}
+	a.converge(ctx)
 	go func() {
 		for ctx.Err() == nil {
-			_ = a.docker.follow(ctx, networkLabel, wake, func(event) {
-				wake()
-				// At the event itself docker may still call it running.
-				time.AfterFunc(time.Second, wake)
-			})
-			time.Sleep(time.Second)
-		}
-	}()
-	go func() {
-		for ctx.Err() == nil {
-			err := a.docker.follow(ctx, "flipflap.stack="+a.stack, func() {
+			err := a.docker.Follow(ctx, "flipflap.stack="+a.files.Stack, func() {
 				a.mu.Lock()
 				clear(a.stopped)
 				a.mu.Unlock()
 				wake()
-			}, func(e event) { a.onEvent(ctx, e, wake) })
+			}, func(e docker.Event) { a.onEvent(ctx, e, wake) })
 			log.Printf("docker's events ended (%v); again in a second", err)
 			time.Sleep(time.Second)
 		}
 	}()
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
-	log.Printf("stack %s: following", a.stack)
+	log.Printf("stack %s: following", a.files.Stack)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			a.configureILA(ctx)
-			a.tell("swarm", a.joinSwarm(ctx))
-			a.ila.Again()
+			a.converge(ctx)
+			a.againAll()
 			a.reconcileAll(ctx)
 		case <-specs.news:
 			a.reconcileSome(ctx, specs.take(), wake)
 		case <-again.C:
-			a.ila.FollowUplink()
-			a.tell("swarm", a.joinSwarm(ctx))
-			if a.ilaError != nil {
-				if a.configureILA(ctx); a.ilaError == nil {
+			for _, p := range a.parts {
+				p.Tick(ctx)
+			}
+			if len(a.troubles) > 0 {
+				if a.converge(ctx); len(a.troubles) == 0 {
 					wake()
 				}
 			}
@@ -137,14 +115,14 @@ func (a *agent) followKinds(ctx context.Context, wake func()) {
 	var watched uint64
 	for ; ctx.Err() == nil; time.Sleep(time.Second) {
 		var now unix.Stat_t
-		if err := unix.Stat(a.kindsDir(), &now); err != nil {
+		if err := unix.Stat(a.files.Kinds, &now); err != nil {
 			watched = 0
 			continue
 		}
 		if now.Ino == watched {
 			continue
 		}
-		if err := watchFolder(a.kindsDir(), func([]string) { wake() }); err != nil {
+		if err := watchFolder(a.files.Kinds, func([]string) { wake() }); err != nil {
 			log.Print(err)
 			continue
 		}
@@ -153,62 +131,24 @@ func (a *agent) followKinds(ctx context.Context, wake func()) {
 	}
 }
 
-// ilaBundle is where components/kinds/ila puts what etcd wants to see.
-const ilaBundle = "/etc/flipflap/ila.pem"
-
-// kindsDir holds what kinds have to tell the agent beside the systems' specs.
-func (a *agent) kindsDir() string { return filepath.Join(a.specsDir, "kinds") }
-
-func (a *agent) ilaOptions(open ila.Opener) ila.Options {
-	return ila.Options{
-		Programs: filepath.Join(filepath.Dir(a.programs), "ila.bpf.o"), Pins: bpf.PinsOf(a.bpffs, a.stack, "ila"),
-		Config: filepath.Join(a.kindsDir(), "ila.json"), Status: filepath.Join(a.statusDir, "ila"), Open: open,
+// converge says once what keeps a part of this server from what it has to do.
+func (a *agent) converge(ctx context.Context) {
+	for _, p := range a.parts {
+		err := p.Converge(ctx)
+		if err == nil {
+			delete(a.troubles, p.Name())
+			continue
+		}
+		if a.troubles[p.Name()] != err.Error() {
+			log.Printf("%s: %v", p.Name(), err)
+		}
+		a.troubles[p.Name()] = err.Error()
 	}
 }
 
-// configureILA says once what keeps this server from its part.
-func (a *agent) configureILA(ctx context.Context) {
-	err := a.ila.Configure(ctx)
-	if err != nil && (a.ilaError == nil || err.Error() != a.ilaError.Error()) {
-		log.Printf("ila: %v", err)
-	}
-	a.ilaError = err
-}
-
-// tell writes what keeps a part of this server from working where a check finds it, and logs it once.
-func (a *agent) tell(part string, err error) {
-	path, said := filepath.Join(a.statusDir, part), ""
-	if err != nil {
-		said = err.Error()
-	}
-	if before, _ := os.ReadFile(path); string(before) == said {
-		return
-	}
-	if said == "" {
-		os.Remove(path)
-		return
-	}
-	log.Printf("%s: %s", part, said)
-	if err := os.WriteFile(path, []byte(said), 0o644); err != nil {
-		log.Print(err)
-	}
-}
-
-// openShortcut makes the short cut where the server can have one, and says why where not.
-func (a *agent) openShortcut(ctx context.Context, wake func()) {
-	said := "on"
-	s, err := newShortcut(a.programs)
-	if err == nil {
-		err = s.watch(ctx, wake)
-	}
-	if err == nil {
-		a.shortcut = s
-	} else {
-		said = "off: " + err.Error()
-	}
-	log.Printf("short cut %s", said)
-	if err := os.WriteFile(filepath.Join(a.statusDir, "shortcut"), []byte(said+"\n"), 0o644); err != nil {
-		log.Print(err)
+func (a *agent) againAll() {
+	for _, p := range a.parts {
+		p.Again()
 	}
 }
 
@@ -263,7 +203,7 @@ func (a *agent) again(ctx context.Context, system string) <-chan struct{} {
 var endsContainer = map[string]bool{"2": true, "3": true, "9": true, "15": true}
 
 // onEvent is the short way of a container's start: its own spec and no other.
-func (a *agent) onEvent(ctx context.Context, e event, wake func()) {
+func (a *agent) onEvent(ctx context.Context, e docker.Event, wake func()) {
 	system := e.Actor.Attributes["flipflap.system"]
 	if system == "" {
 		wake() // one of ours, that others may wait for
@@ -310,7 +250,7 @@ func (a *agent) forget(system string) {
 	delete(a.tried, system)
 	delete(a.retries, system)
 	a.mu.Unlock()
-	if err := os.Remove(filepath.Join(a.statusDir, system+".json")); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(filepath.Join(a.files.Status, system+".json")); err != nil && !os.IsNotExist(err) {
 		log.Print(err)
 	}
 }
@@ -378,9 +318,8 @@ func (a *agent) reconcileAll(ctx context.Context) <-chan struct{} {
 		for _, one := range coming {
 			<-one
 		}
-		a.reconcileByHand(ctx)
-		if a.ila != nil {
-			a.ila.Settled()
+		for _, p := range a.parts {
+			p.Settled(ctx)
 		}
 	}()
 	return done
@@ -430,7 +369,7 @@ func (c *changedNames) take() map[string]bool {
 // reconcileSome looks at the systems whose specs came, changed or went, and at no others: of a hundred that come one after the
 // other each would be asked for a hundred times.
 func (a *agent) reconcileSome(ctx context.Context, names map[string]bool, wake func()) {
-	a.ila.Again()
+	a.againAll()
 	for name := range names {
 		system, isSpec := strings.CutSuffix(name, ".json")
 		if !isSpec || strings.HasPrefix(name, ".") {

@@ -8,23 +8,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"flipflap.local/agent/docker"
 )
 
 // dockerSpec is of an interface that docker itself makes: the container is joined to one of docker's networks.
-type dockerSpec struct {
-	Network string `json:"network"`
-	// What must have run in the network's own namespace before anybody is let in: a script below the folder of kinds. None: nothing.
-	Guard string `json:"guard"`
-	// Holder keeps the namespace: a container that docker gave up on is started again.
-	Holder string `json:"holder"`
-	// The guard runs not there but on the server, and again whenever this container was started anew.
-	GuardedBy string `json:"guardedBy"`
-	// Cilium knows the container by its labels, and lets nothing in or out before it does.
-	Cilium bool `json:"cilium"`
-}
-
 // joinDocker joins a running container to the docker networks of its plan, and to no other. Docker does so by itself at later starts.
-func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
+func (a *agent) joinDocker(ctx context.Context, s *spec, c *docker.Container) error {
 	wanted := map[string]string{}
 	for _, iface := range s.Interfaces {
 		if iface.Docker == nil {
@@ -45,36 +35,23 @@ func (a *agent) joinDocker(ctx context.Context, s *spec, c *container) error {
 			delete(wanted, name)
 			continue
 		}
-		if err := a.docker.post(ctx, "/networks/"+name+"/disconnect", map[string]any{"Container": c.ID, "Force": true}); err != nil {
+		if err := a.docker.Post(ctx, "/networks/"+name+"/disconnect", map[string]any{"Container": c.ID, "Force": true}); err != nil {
 			return err
 		}
 	}
 	joined := len(wanted) > 0
 	for name, address := range wanted {
 		endpoint := map[string]any{"IPAMConfig": map[string]string{"IPv4Address": address}}
-		if err := a.docker.post(ctx, "/networks/"+name+"/connect", map[string]any{"Container": c.ID, "EndpointConfig": endpoint}); err != nil {
+		if err := a.docker.Post(ctx, "/networks/"+name+"/connect", map[string]any{"Container": c.ID, "EndpointConfig": endpoint}); err != nil {
 			return err
 		}
 	}
 	if joined {
-		now, err := a.docker.inspect(ctx, c.ID)
+		now, err := a.docker.Inspect(ctx, c.ID)
 		if err != nil || now == nil {
 			return err
 		}
 		*c = *now
-	}
-	for _, iface := range s.Interfaces {
-		if iface.Docker != nil && iface.Docker.Cilium {
-			err := a.labelInCilium(ctx, c, c.NetworkSettings.Networks[iface.Docker.Network].EndpointID)
-			if err != nil && strings.Contains(err.Error(), "404 Not Found") {
-				// Docker has joined it to a Cilium that is no more: the next try, in a second, joins it to this one.
-				leave := map[string]any{"Container": c.ID, "Force": true}
-				err = errors.Join(err, a.docker.post(ctx, "/networks/"+iface.Docker.Network+"/disconnect", leave))
-			}
-			if err != nil {
-				return fmt.Errorf("cilium: %w", err)
-			}
-		}
 	}
 	return nil
 }
@@ -107,7 +84,7 @@ func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 		return err
 	}
 	var script syscall.Stat_t
-	if err := syscall.Stat(filepath.Join(a.kindsDir(), d.Guard), &script); err != nil {
+	if err := syscall.Stat(filepath.Join(a.files.Kinds, d.Guard), &script); err != nil {
 		return err
 	}
 	now := fmt.Sprint(guarded, script.Ino, script.Mtim)
@@ -115,7 +92,7 @@ func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 		return nil
 	}
 	g.stands = ""
-	if err := a.onHost(append(into, "sh", filepath.Join(hostSpecs(a.stack), "kinds", d.Guard))...); err != nil {
+	if err := a.onHost(append(into, "sh", filepath.Join(hostSpecs(a.files.Stack), "kinds", d.Guard))...); err != nil {
 		return err
 	}
 	g.stands = now
@@ -125,7 +102,7 @@ func (a *agent) guardNetwork(ctx context.Context, d *dockerSpec) error {
 // guardedPlace gives what tells the thing that is guarded from the one before it, and the words by which a command runs there.
 func (a *agent) guardedPlace(ctx context.Context, d *dockerSpec) (string, []string, error) {
 	if d.GuardedBy != "" {
-		c, err := a.docker.inspect(ctx, d.GuardedBy)
+		c, err := a.docker.Inspect(ctx, d.GuardedBy)
 		if err == nil && (c == nil || !c.State.Running) {
 			err = fmt.Errorf("%s does not run", d.GuardedBy)
 		}
@@ -138,7 +115,7 @@ func (a *agent) guardedPlace(ctx context.Context, d *dockerSpec) (string, []stri
 	if err != nil {
 		if d.Holder != "" {
 			// It is there once the holder is; the next try, in a second, sees it.
-			err = errors.Join(err, a.docker.post(ctx, "/containers/"+d.Holder+"/start", nil))
+			err = errors.Join(err, a.docker.Post(ctx, "/containers/"+d.Holder+"/start", nil))
 		}
 		return "", nil, err
 	}
@@ -148,7 +125,7 @@ func (a *agent) guardedPlace(ctx context.Context, d *dockerSpec) (string, []stri
 // overlayNamespace gives the path of an overlay's namespace on the server, and what tells it from the one before.
 func (a *agent) overlayNamespace(ctx context.Context, network string) (string, syscall.Stat_t, error) {
 	var namespace syscall.Stat_t
-	id, err := a.docker.networkID(ctx, network)
+	id, err := a.docker.NetworkID(ctx, network)
 	if err != nil {
 		return "", namespace, err
 	}
@@ -156,7 +133,7 @@ func (a *agent) overlayNamespace(ctx context.Context, network string) (string, s
 		return "", namespace, fmt.Errorf("docker has no network %s here", network)
 	}
 	path := "/run/docker/netns/1-" + id[:10]
-	err = syscall.Stat(filepath.Join(a.proc, "1/root", path), &namespace)
+	err = syscall.Stat(filepath.Join(a.files.Proc, "1/root", path), &namespace)
 	if err == nil && namespace.Size == 0 && namespace.Mode&0o222 != 0 {
 		err = syscall.ENOENT // the file that a namespace was mounted on
 	}
@@ -171,7 +148,7 @@ func hostSpecs(stack string) string { return "/var/lib/flipflap/" + stack + "/at
 
 // start starts a container that docker does not start by itself, once what guards its networks stands. One that somebody
 // stopped stays so until docker or this agent is started again, as docker's own restart policy has it.
-func (a *agent) start(ctx context.Context, s *spec, c *container) error {
+func (a *agent) start(ctx context.Context, s *spec, c *docker.Container) error {
 	a.mu.Lock()
 	stopped := a.stopped[s.System]
 	a.mu.Unlock()
@@ -185,7 +162,7 @@ func (a *agent) start(ctx context.Context, s *spec, c *container) error {
 			}
 		}
 	}
-	return a.docker.post(ctx, "/containers/"+c.ID+"/start", nil)
+	return a.docker.Post(ctx, "/containers/"+c.ID+"/start", nil)
 }
 
 var errNotOurs = errors.New("it does not run, and is not ours to start")

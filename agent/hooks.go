@@ -2,94 +2,105 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 
-	"flipflap.local/agent/ila"
+	"flipflap.local/agent/docker"
 	"flipflap.local/agent/kernel"
+	"flipflap.local/agent/part"
 	"github.com/vishvananda/netlink"
 )
 
-// attachment is what a hook is told: the system, one of its interfaces, and the server's end of it (nil where it is gone).
-type attachment struct {
-	spec     *spec
-	iface    ifaceSpec
-	hostLink netlink.Link
-	fresh    bool      // the container has not been attached since it started
-	shortcut *shortcut // nil where the server has none
-	ila      *ila.Engine
-}
-
-// hook is what a kind plugs into the attach. attached runs in the server's network namespace after the
-// interface is up, and again at every reconcile: it converges. detached runs when the container has
-// stopped or the spec is gone; it succeeds where there is nothing left to take away.
-type hook interface {
-	attached(at attachment, args json.RawMessage) error
-	detached(at attachment, args json.RawMessage) error
-}
-
-// guardHook is a hook that has something to do before a port is up.
-type guardHook interface {
-	guarded(at attachment) error
-}
-
-// hooks by the name that a spec gives them. A kind that needs one adds its line here.
-var hooks = map[string]hook{
-	"advertised": advertisedHook{},
-	"ila":        ilaHook{},
-	"neighbour":  neighbourHook{},
-}
-
-func findHook(name string) (hook, error) {
-	if h, ok := hooks[name]; ok {
-		return h, nil
-	}
-	return nil, fmt.Errorf("hook %q is not known to this agent", name)
-}
-
-// neighbourHook gives the server a permanent neighbour for each address of the system: no ARP or
-// neighbour discovery before the first packet, and no answer of another to take it away.
-type neighbourHook struct{}
-
-type neighbourArgs struct {
-	Device string `json:"device"`
-}
-
-func (neighbourHook) each(at attachment, args json.RawMessage, do func(*netlink.Neigh) error) error {
-	var a neighbourArgs
-	if err := json.Unmarshal(args, &a); err != nil {
-		return err
-	}
-	device, err := netlink.LinkByName(a.Device)
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.Device, err)
-	}
-	mac, err := net.ParseMAC(at.iface.MAC)
-	if err != nil {
-		return err
-	}
-	for _, text := range at.iface.Addresses {
-		ip, _, err := net.ParseCIDR(text)
-		if err != nil {
-			return err
+// partOf gives the part that a plan's hook is for.
+func (a *agent) partOf(hook string) (part.Part, error) {
+	for _, p := range a.parts {
+		if p.Name() == hook {
+			return p, nil
 		}
-		neighbour := &netlink.Neigh{LinkIndex: device.Attrs().Index, State: netlink.NUD_PERMANENT, IP: ip, HardwareAddr: mac}
-		if err := do(neighbour); err != nil {
-			return fmt.Errorf("neighbour %s on %s: %w", ip, a.Device, err)
+	}
+	return nil, fmt.Errorf("hook %q is not known to this agent", hook)
+}
+
+// teller is the part that has addresses told; nil where there is none.
+func (a *agent) teller() part.Teller {
+	for _, p := range a.parts {
+		if t, is := p.(part.Teller); is {
+			return t
 		}
 	}
 	return nil
 }
 
-func (h neighbourHook) attached(at attachment, args json.RawMessage) error {
-	return h.each(at, args, netlink.NeighSet)
+func attachment(s *spec, iface ifaceSpec, c *docker.Container) part.Attachment {
+	return part.Attachment{System: s.System, Name: s.Container, Instance: s.instance, Interface: iface, Container: c}
 }
 
-func (h neighbourHook) detached(at attachment, args json.RawMessage) error {
-	var missing netlink.LinkNotFoundError
-	err := h.each(at, args, func(n *netlink.Neigh) error { return kernel.IgnoreGone(netlink.NeighDel(n)) })
-	if asLinkNotFound(err, &missing) {
-		return nil
+// eachHook runs the parts of an interface, and names the one that failed.
+func (a *agent) eachHook(at part.Attachment, do func(part.Part, json.RawMessage) error) error {
+	for _, want := range at.Interface.Hooks {
+		p, err := a.partOf(want.Type)
+		if err != nil {
+			return err
+		}
+		if err := do(p, want.Args); err != nil {
+			return fmt.Errorf("hook %s: %w", want.Type, err)
+		}
 	}
-	return err
+	return nil
+}
+
+// guardPort lets nothing pass by a port that its parts are still to settle.
+func (a *agent) guardPort(at part.Attachment) error {
+	return a.eachHook(at, func(p part.Part, args json.RawMessage) error { return p.Guarded(at, args) })
+}
+
+func (a *agent) runHooks(at part.Attachment) error {
+	return a.eachHook(at, func(p part.Part, args json.RawMessage) error { return p.Attached(at, args) })
+}
+
+// detachChanged runs the parts of interfaces that a new spec does not have as they were.
+func (a *agent) detachChanged(old, now *spec) error {
+	same := map[string]string{}
+	for _, iface := range now.Interfaces {
+		same[iface.HostName] = identity(iface)
+	}
+	changed := *old
+	changed.Interfaces = nil
+	for _, iface := range old.Interfaces {
+		if same[iface.HostName] != identity(iface) {
+			changed.Interfaces = append(changed.Interfaces, iface)
+		}
+	}
+	return a.runDetached(&changed)
+}
+
+// runDetached goes on where a part fails: the others have something to take away, too.
+func (a *agent) runDetached(s *spec) error {
+	var failed []error
+	for _, iface := range s.Interfaces {
+		at := attachment(s, iface, nil)
+		if link, err := netlink.LinkByName(iface.HostName); err == nil {
+			at.HostLink = link
+		}
+		for _, want := range iface.Hooks {
+			p, err := a.partOf(want.Type)
+			if err == nil {
+				err = p.Detached(at, want.Args)
+			}
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// hostLink gives the server's end of an interface as it is now; nil where it has none.
+func hostLink(iface ifaceSpec) (netlink.Link, error) {
+	if iface.Parent != nil || iface.Docker != nil {
+		return nil, nil
+	}
+	link, err := netlink.LinkByName(iface.HostName)
+	if kernel.HasNoLink(err) {
+		return nil, nil
+	}
+	return link, err
 }

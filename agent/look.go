@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,51 +13,20 @@ import (
 	"strings"
 	"sync"
 
-	"flipflap.local/agent/bpf"
-	"flipflap.local/agent/ila"
-	"github.com/cilium/ebpf"
+	"flipflap.local/agent/contract"
+	"flipflap.local/agent/kernel"
+	"flipflap.local/agent/part"
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 )
 
-// looked is what is there of a system that runs: what a check compares with its spec.
-// components/host/objects/attachSpec.ts reads it; the field names are the contract.
-type looked struct {
-	System     string                 `json:"system"`
-	Interfaces map[string]lookedIface `json:"interfaces"`
-	Sysctls    map[string]string      `json:"sysctls"`
-	Processes  int64                  `json:"processes"`
-	Nftables   string                 `json:"nftables,omitempty"` // as declared, changed
-	Error      string                 `json:"error,omitempty"`
-}
-
-type lookedIface struct {
-	MAC       string          `json:"mac"`
-	MTUBytes  int             `json:"mtuBytes"`
-	Up        bool            `json:"up"`
-	Addresses []string        `json:"addresses"`
-	Routes    []string        `json:"routes"` // "PREFIX via NEXT HOP"
-	Offloads  map[string]bool `json:"offloads"`
-	Parent    *lookedParent   `json:"parent,omitempty"`
-	Port      *lookedPort     `json:"port"` // null where the server's end is gone
-	// Of what the hooks have told: addresses that the server holds as permanent neighbours, and the forwarding entry.
-	Neighbours []string `json:"neighbours"`
-	Forwarding string   `json:"forwarding,omitempty"` // told, static, missing
-	Shortcut   string   `json:"shortcut,omitempty"`   // on, impossible, or what is missing
-	ILA        string   `json:"ila,omitempty"`        // on, or what is missing
-}
-
-type lookedPort struct {
-	MAC      string          `json:"mac"`
-	MTUBytes int             `json:"mtuBytes"`
-	Up       bool            `json:"up"`
-	Bridge   string          `json:"bridge"`
-	Learns   bool            `json:"learns"`
-	Floods   bool            `json:"floods"`
-	Offloads map[string]bool `json:"offloads"`
-}
+// Of the contract, as the core calls them.
+type (
+	looked      = contract.Looked
+	lookedIface = contract.LookedInterface
+	lookedPort  = contract.LookedPort
+)
 
 // look gives what is there of every system with a spec whose container runs, by their names. Nothing is changed.
 func (a *agent) look(ctx context.Context) ([]looked, error) {
@@ -82,7 +52,7 @@ func (a *agent) look(ctx context.Context) ([]looked, error) {
 			if found == nil {
 				return
 			}
-			found.System = system
+			found.System, found.Contract = system, contract.Version
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, *found)
@@ -99,17 +69,17 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.docker.inspect(ctx, s.Container)
+	c, err := a.docker.Inspect(ctx, s.Container)
 	if err != nil || c == nil || !c.State.Running {
 		return nil, err
 	}
-	found := &looked{Interfaces: map[string]lookedIface{}, Sysctls: map[string]string{}, Processes: c.processes()}
-	return found, a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
-		if err := addressList.mustBeFew(ns); err != nil {
+	found := &looked{Interfaces: map[string]lookedIface{}, Sysctls: map[string]string{}, Processes: c.Processes()}
+	return found, a.Within(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		if err := kernel.AddressList.MustBeFew(ns); err != nil {
 			return err
 		}
 		for _, want := range s.Interfaces {
-			iface, err := a.lookAtInterface(want, inside)
+			iface, err := a.lookAtInterface(attachment(s, want, c), inside)
 			if err != nil {
 				return fmt.Errorf("interface %s: %w", want.Name, err)
 			}
@@ -120,7 +90,7 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 		if found.Nftables, err = a.lookAtNftables(s, ns); err != nil {
 			return fmt.Errorf("nftables: %w", err)
 		}
-		return inNamespace(ns, func() error {
+		return kernel.InNamespace(ns, func() error {
 			for name, iface := range found.Interfaces {
 				if iface.Offloads, err = offloadsOf(name); err != nil {
 					return err
@@ -128,7 +98,7 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 				found.Interfaces[name] = iface
 			}
 			for key := range s.Sysctls {
-				text, err := os.ReadFile(filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/")))
+				text, err := os.ReadFile(filepath.Join(a.files.Proc, "sys", strings.ReplaceAll(key, ".", "/")))
 				if errors.Is(err, os.ErrNotExist) {
 					text, err = []byte("0"), nil
 				}
@@ -143,17 +113,17 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 }
 
 // lookAtInterface gives nil where the container has no such interface.
-func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*lookedIface, error) {
+func (a *agent) lookAtInterface(at part.Attachment, inside *netlink.Handle) (*lookedIface, error) {
+	want := at.Interface
 	device, err := inside.LinkByName(want.Name)
-	var missing netlink.LinkNotFoundError
-	if asLinkNotFound(err, &missing) {
+	if kernel.HasNoLink(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	at := device.Attrs()
-	found := &lookedIface{MAC: at.HardwareAddr.String(), MTUBytes: at.MTU, Up: at.Flags&net.FlagUp != 0, Addresses: []string{}, Routes: []string{}, Neighbours: []string{}}
+	inner := device.Attrs()
+	found := &lookedIface{MAC: inner.HardwareAddr.String(), MTUBytes: inner.MTU, Up: inner.Flags&net.FlagUp != 0, Addresses: []string{}, Routes: []string{}, Parts: map[string]contract.Property{}}
 	addresses, err := inside.AddrList(device, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, err
@@ -161,13 +131,13 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 	for _, address := range addresses {
 		switch {
 		case address.Scope != int(netlink.SCOPE_UNIVERSE):
-		case want.DHCP && hasEnd(address):
+		case want.DHCP && kernel.HasEnd(address):
 			found.Addresses = append(found.Addresses, "dhcp")
 		default:
 			found.Addresses = append(found.Addresses, address.IPNet.String())
 		}
 	}
-	routes, err := ourRoutes(inside, device)
+	routes, err := kernel.OurRoutes(inside, device)
 	if err != nil {
 		return nil, err
 	}
@@ -182,23 +152,21 @@ func (a *agent) lookAtInterface(want ifaceSpec, inside *netlink.Handle) (*looked
 	}
 	sort.Strings(found.Addresses)
 	sort.Strings(found.Routes)
-	if found.Parent = parentOf(device); found.Parent != nil {
-		return found, nil
-	}
-	host, err := netlink.LinkByName(want.HostName)
-	if err == nil {
-		found.Port, err = lookAtPort(host)
-	}
-	if err != nil && !asLinkNotFound(err, &missing) {
+	found.Parent = parentOf(device)
+	if at.HostLink, err = hostLink(want); err != nil {
 		return nil, err
 	}
-	for _, hook := range want.Hooks {
-		if err := a.lookAtHook(hook, want, host, found); err != nil {
-			return nil, fmt.Errorf("hook %s: %w", hook.Type, err)
+	if at.HostLink != nil {
+		if found.Port, err = lookAtPort(at.HostLink); err != nil {
+			return nil, err
 		}
 	}
-	sort.Strings(found.Neighbours)
-	return found, nil
+	err = a.eachHook(at, func(p part.Part, args json.RawMessage) error {
+		properties, err := p.Look(at, args)
+		maps.Copy(found.Parts, properties)
+		return err
+	})
+	return found, err
 }
 
 func lookAtPort(host netlink.Link) (*lookedPort, error) {
@@ -234,141 +202,4 @@ func offloadsOf(device string) (map[string]bool, error) {
 	}
 	defer handle.Close()
 	return handle.Features(device)
-}
-
-func (a *agent) lookAtHook(hook hookSpec, want ifaceSpec, host netlink.Link, found *lookedIface) error {
-	if hook.Type == "ila" {
-		return a.lookAtILA(want, host, found)
-	}
-	if hook.Type != "advertised" {
-		var args neighbourArgs
-		if err := json.Unmarshal(hook.Args, &args); err != nil {
-			return err
-		}
-		index, err := linkIndex(args.Device)
-		if err != nil || index == 0 {
-			return err
-		}
-		mac, err := net.ParseMAC(want.MAC)
-		if err != nil {
-			return err
-		}
-		return (told{bridge: index, mac: mac}).lookAtNeighbours(found)
-	}
-	t, err := tell(attachment{iface: want}, hook.Args)
-	if err != nil {
-		return err
-	}
-	if t.bridge != 0 {
-		if err := t.lookAtNeighbours(found); err != nil {
-			return err
-		}
-	}
-	found.Forwarding, found.Shortcut = "missing", "no port"
-	if host == nil {
-		return nil
-	}
-	port := host.Attrs().Index
-	entries, err := netlink.NeighList(port, unix.AF_BRIDGE)
-	if err != nil {
-		return err
-	}
-	for _, n := range entries {
-		if n.HardwareAddr.String() != t.mac.String() || n.MasterIndex == 0 {
-			continue
-		}
-		found.Forwarding = "told"
-		if n.State&(netlink.NUD_NOARP|netlink.NUD_PERMANENT) != 0 {
-			found.Forwarding = "static"
-		}
-	}
-	if found.Shortcut, err = a.lookAtShortcut(t, port); err != nil {
-		return fmt.Errorf("short cut: %w", err)
-	}
-	return nil
-}
-
-func (a *agent) lookAtILA(want ifaceSpec, host netlink.Link, found *lookedIface) error {
-	address, err := ipv6Of(want)
-	if err != nil {
-		return err
-	}
-	o := a.ilaOptions(nil)
-	if found.ILA, err = ila.Look(o.Config, o.Pins, want.Network, address, host); err != nil || host == nil {
-		return err
-	}
-	listed, err := netlink.NeighList(host.Attrs().Index, netlink.FAMILY_V6)
-	if err != nil {
-		return err
-	}
-	for _, n := range listed {
-		if n.State&netlink.NUD_PERMANENT != 0 && n.HardwareAddr.String() == want.MAC {
-			found.Neighbours = append(found.Neighbours, n.IP.String())
-		}
-	}
-	return nil
-}
-
-func (t told) lookAtNeighbours(found *lookedIface) error {
-	present, err := t.onBridge()
-	if err != nil {
-		return err
-	}
-	for ip, n := range present {
-		if !isTold(n) && n.State&netlink.NUD_PERMANENT != 0 {
-			found.Neighbours = append(found.Neighbours, ip)
-		}
-	}
-	return nil
-}
-
-// lookAtShortcut asks the kernel, not the agent that runs: its programs at the port and at the tunnel, and its entry.
-func (a *agent) lookAtShortcut(t told, port int) (string, error) {
-	if said, err := os.ReadFile(filepath.Join(a.statusDir, "shortcut")); err == nil && strings.HasPrefix(string(said), "off") {
-		return "impossible", nil
-	}
-	var programs overlayObjects
-	out, err := bpf.Find(programs.systemOut(), port)
-	if err != nil {
-		return "", err
-	}
-	if !t.shortcut {
-		if out != nil {
-			out.Close()
-			return "program at the port", nil
-		}
-		return "off", nil
-	}
-	if out == nil {
-		return "no program at the port", nil
-	}
-	defer out.Close()
-	in, err := bpf.Find(programs.tunnelIn(), t.tunnel)
-	if err != nil {
-		return "", err
-	}
-	if in == nil {
-		return "no program at the tunnel", nil
-	}
-	in.Close()
-	info, err := out.Info()
-	if err != nil {
-		return "", err
-	}
-	ids, _ := info.MapIDs()
-	for _, id := range ids {
-		stations, err := ebpf.NewMapFromID(id)
-		if err != nil {
-			return "", err
-		}
-		defer stations.Close()
-		if stations.KeySize() != 12 {
-			continue
-		}
-		var now station
-		if err := stations.Lookup(keyOf(t.tunnel, t.mac), &now); err != nil || now != (station{uint32(port), stationHere}) {
-			return "not in the map", nil
-		}
-	}
-	return "on", nil
 }

@@ -10,12 +10,20 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"flipflap.local/agent/ila"
+	"flipflap.local/agent/docker"
+	"flipflap.local/agent/part"
+	"flipflap.local/agent/parts/cilium"
+	"flipflap.local/agent/parts/dhcp"
+	"flipflap.local/agent/parts/evpn"
+	"flipflap.local/agent/parts/ila"
+	"flipflap.local/agent/parts/neighbour"
+	"flipflap.local/agent/parts/swarm"
 )
 
 func usage() {
@@ -27,7 +35,7 @@ agent load   what benches do to the registry: -network NAME with -fill N, -regis
 agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
 agent probe  send packets between systems and tell which arrive; the plan is the input's first line
 agent look   print what is there of every system, a JSON object a line; changes nothing
-options: -stack NAME -device-group NUMBER -specs DIR -status DIR -proc DIR -bpf FILE -bpffs DIR -docker SOCKET
+options: -stack NAME -device-group NUMBER -specs DIR -status DIR -proc DIR -bpf DIR -bpffs DIR -docker SOCKET
          -pids NAME=PID,... -registry FILE
 `)
 	os.Exit(2)
@@ -46,13 +54,13 @@ func main() {
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	a := newAgent()
-	flags.StringVar(&a.stack, "stack", "", "the stack whose containers are ours")
+	flags.StringVar(&a.files.Stack, "stack", "", "the stack whose containers are ours")
 	flags.UintVar(&a.deviceGroup, "device-group", 0, "the group of our devices on the server, by which its guard knows them")
 	flags.StringVar(&a.specsDir, "specs", "/specs", "attach specs, one file a system")
-	flags.StringVar(&a.statusDir, "status", "/status", "what was attached, one file a system")
-	flags.StringVar(&a.proc, "proc", "/host/proc", "the server's /proc, writable")
-	flags.StringVar(&a.programs, "bpf", "/bpf/overlay.bpf.o", "the programs of the short cut")
-	flags.StringVar(&a.bpffs, "bpffs", "/sys/fs/bpf", "where programs and maps outlive this process")
+	flags.StringVar(&a.files.Status, "status", "/status", "what was attached, one file a system")
+	flags.StringVar(&a.files.Proc, "proc", "/host/proc", "the server's /proc, writable")
+	flags.StringVar(&a.files.Programs, "bpf", "/bpf", "the folder of eBPF objects")
+	flags.StringVar(&a.files.Bpffs, "bpffs", "/sys/fs/bpf", "where programs and maps outlive this process")
 	pids := flags.String("pids", "", "static: processes in the place of containers")
 	load := ila.Load{Interval: 50 * time.Millisecond}
 	flags.StringVar(&load.Network, "network", "", "load: the network that systems are registered in")
@@ -61,10 +69,16 @@ func main() {
 	flags.IntVar(&load.Seconds, "watch", 0, "load: print when that system came into this server's map, for so many seconds")
 	registry := flags.String("registry", "", "static: a file of addresses and their servers, in the place of etcd")
 	socket := flags.String("docker", "/var/run/docker.sock", "docker's socket")
-	if err := flags.Parse(os.Args[2:]); err != nil || a.stack == "" {
+	if err := flags.Parse(os.Args[2:]); err != nil || a.files.Stack == "" {
 		usage()
 	}
-	a.docker = newDocker(*socket)
+	a.files.Kinds = filepath.Join(a.specsDir, "kinds")
+	a.docker = docker.New(*socket)
+	var open ila.Opener // of its registry
+	if os.Args[1] == "static" {
+		a.pids, open = map[string]int{}, ila.OpenStatic(*registry)
+	}
+	a.parts = []part.Part{evpn.New(a), ila.New(a, open), neighbour.New(), dhcp.New(a), swarm.New(a), cilium.New(a)}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	switch os.Args[1] {
@@ -84,12 +98,12 @@ func main() {
 			os.Exit(1)
 		}
 	case "static":
-		if err := a.static(ctx, *pids, *registry); err != nil {
+		if err := a.static(ctx, *pids); err != nil {
 			log.Fatal(err)
 		}
 	case "load":
-		o := a.ilaOptions(nil)
-		load.Config, load.Bundle, load.Pins = o.Config, ilaBundle, o.Pins
+		o := ila.OptionsOf(a.files, nil)
+		load.Config, load.Bundle, load.Pins = o.Config, ila.Bundle, o.Pins
 		work := ila.Load.Watch
 		if *fill > 0 {
 			load.Count, work = *fill, ila.Load.Fill
@@ -100,8 +114,8 @@ func main() {
 			log.Fatal(err)
 		}
 	case "ila":
-		o := a.ilaOptions(nil)
-		facts, err := ila.ReadFacts(o.Config, o.Status, o.Pins, o.Programs)
+		o := ila.OptionsOf(a.files, nil)
+		facts, err := ila.ReadFacts(o)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -126,8 +140,7 @@ func main() {
 }
 
 // static attaches once: what it leaves in the kernel goes on without it.
-func (a *agent) static(ctx context.Context, pids, registry string) error {
-	a.pids = map[string]int{}
+func (a *agent) static(ctx context.Context, pids string) error {
 	for _, pair := range strings.Split(pids, ",") {
 		name, text, _ := strings.Cut(pair, "=")
 		pid, err := strconv.Atoi(text)
@@ -136,9 +149,10 @@ func (a *agent) static(ctx context.Context, pids, registry string) error {
 		}
 		a.pids[name] = pid
 	}
-	a.ila = ila.NewEngine(a.ilaOptions(ila.OpenStatic(registry)))
-	if err := a.ila.Configure(ctx); err != nil {
-		return err
+	for _, p := range a.parts {
+		if err := p.Converge(ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.Name(), err)
+		}
 	}
 	// A list of the kernel's may be cut short by what another system's attach changes meanwhile: it is tried again.
 	for tries := 1; ; tries++ {

@@ -7,15 +7,10 @@ import (
 	"os"
 	"strings"
 
+	"flipflap.local/agent/contract"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
-
-// toldNftables is what a container's nftables was told, and how it listed that.
-type toldNftables struct {
-	Told   string `json:"told"`
-	Listed string `json:"listed"`
-}
 
 func shortHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
@@ -77,7 +72,7 @@ func (a *agent) settleNftables(s *spec, ns netns.NsHandle) error {
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	now := toldNftables{Told: shortHash(s.Nftables), Listed: shortHash(listed)}
+	now := contract.ToldNftables{Told: shortHash(s.Nftables), Listed: shortHash(listed)}
 	if before != nil && *before == now {
 		return nil
 	}
@@ -89,7 +84,7 @@ func (a *agent) settleNftables(s *spec, ns netns.NsHandle) error {
 	}
 	s.nftables = nil
 	if s.Nftables != "" {
-		s.nftables = &toldNftables{Told: now.Told, Listed: shortHash(listed)}
+		s.nftables = &contract.ToldNftables{Told: now.Told, Listed: shortHash(listed)}
 	}
 	return nil
 }
@@ -99,7 +94,7 @@ func (a *agent) lookAtNftables(s *spec, ns netns.NsHandle) (string, error) {
 	if s.Nftables == "" {
 		return "", nil
 	}
-	told := readStatus(a.statusDir, s.System).Nftables
+	told := readStatus(a.files.Status, s.System).Nftables
 	listed, err := a.listNftables(ns)
 	if err != nil {
 		return "", err

@@ -38,7 +38,7 @@ func (a *agent) tellHost(file *os.File, input string, command ...string) (string
 	go func() {
 		// Never unlocked: the thread ends with the goroutine, and its namespaces with it.
 		runtime.LockOSThread()
-		said, err := runIn(filepath.Join(a.proc, "1/ns/mnt"), file, input, command)
+		said, err := runIn(filepath.Join(a.files.Proc, "1/ns/mnt"), file, input, command)
 		done <- result{said, err}
 	}()
 	got := <-done

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"flipflap.local/agent/contract"
 	"flipflap.local/agent/kernel"
+	"flipflap.local/agent/part"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -30,7 +32,7 @@ var ipvlanFlags = map[string]netlink.IPVlanFlag{
 }
 
 // lookedParent is what an interface sits on; it has the fields of its spec.
-type lookedParent = parentSpec
+type lookedParent = contract.LookedParent
 
 // parentOf tells what an interface sits on; nil where it sits on nothing of the server.
 func parentOf(link netlink.Link) *lookedParent {
@@ -59,7 +61,8 @@ func parentOf(link netlink.Link) *lookedParent {
 }
 
 // attachToParent makes the container an interface on a device of the server.
-func (a *agent) attachToParent(s *spec, want ifaceSpec, ns netns.NsHandle, inside *netlink.Handle) error {
+func (a *agent) attachToParent(s *spec, at part.Attachment, ns netns.NsHandle, inside *netlink.Handle) error {
+	want := at.Interface
 	var mac net.HardwareAddr
 	if want.MAC != "" {
 		parsed, err := net.ParseMAC(want.MAC)
@@ -72,7 +75,14 @@ func (a *agent) attachToParent(s *spec, want ifaceSpec, ns netns.NsHandle, insid
 	if err != nil {
 		return err
 	}
-	return a.settleInside(s, want, ns, inside, link, mac)
+	settled := a.settleInside(at, ns, inside, link, mac)
+	if settled != nil && !part.IsWaiting(settled) {
+		return settled
+	}
+	if err := a.runHooks(at); err != nil {
+		return err
+	}
+	return settled
 }
 
 // onParent gives the interface; one of ours that sits elsewhere, or otherwise, is made anew.
@@ -82,15 +92,14 @@ func (a *agent) onParent(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns
 	if err != nil {
 		return nil, fmt.Errorf("parent %s: %w", want.Parent.Device, err)
 	}
-	mark := alias(a.stack, s.System, want.Network)
+	mark := alias(a.files.Stack, s.System, want.Network)
 	present, err := inside.LinkByName(want.Name)
-	var missing netlink.LinkNotFoundError
-	if err != nil && !asLinkNotFound(err, &missing) {
+	if err != nil && !kernel.HasNoLink(err) {
 		return nil, err
 	}
 	if err == nil {
 		now := parentOf(present)
-		if now != nil && *now == *want.Parent && present.Attrs().ParentIndex == parent.Attrs().Index {
+		if now != nil && *now == lookedParent(*want.Parent) && present.Attrs().ParentIndex == parent.Attrs().Index {
 			return present, inside.LinkSetAlias(present, mark)
 		}
 		// The kernel takes no alias at creation: one without is ours, cut off in between.
@@ -159,7 +168,7 @@ func (a *agent) followLinks(ctx context.Context, links <-chan netlink.LinkUpdate
 // detachFromParents takes away what sits on devices of the server and is ours, but for what the plan has under the same name
 // in the same network: marks by names.
 func (a *agent) detachFromParents(s *spec, ns netns.NsHandle, inside *netlink.Handle, keep map[string]string) error {
-	if err := linkList.mustBeFew(ns); err != nil {
+	if err := kernel.LinkList.MustBeFew(ns); err != nil {
 		return err
 	}
 	links, err := inside.LinkList()
@@ -168,7 +177,7 @@ func (a *agent) detachFromParents(s *spec, ns netns.NsHandle, inside *netlink.Ha
 	}
 	for _, link := range links {
 		at := link.Attrs()
-		if parentOf(link) == nil || keep[at.Name] == at.Alias || !strings.HasPrefix(at.Alias, alias(a.stack, s.System, "")) {
+		if parentOf(link) == nil || keep[at.Name] == at.Alias || !strings.HasPrefix(at.Alias, alias(a.files.Stack, s.System, "")) {
 			continue
 		}
 		if err := kernel.IgnoreGone(inside.LinkDel(link)); err != nil {
@@ -187,11 +196,11 @@ func (a *agent) detachRunning(s *spec) error {
 	if !hasParent || a.docker == nil {
 		return nil
 	}
-	c, err := a.docker.inspect(context.Background(), s.Container)
+	c, err := a.docker.Inspect(context.Background(), s.Container)
 	if err != nil || c == nil || !c.State.Running {
 		return nil
 	}
-	err = a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error { return a.detachFromParents(s, ns, inside, nil) })
+	err = a.Within(c, func(ns netns.NsHandle, inside *netlink.Handle) error { return a.detachFromParents(s, ns, inside, nil) })
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it went meanwhile
 	}

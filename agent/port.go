@@ -49,10 +49,9 @@ func joinBridge(host netlink.Link, want ifaceSpec) error {
 
 // hostEnd gives the server's end; a pair whose other end is not in this container is made anew.
 func (a *agent) hostEnd(s *spec, want ifaceSpec, mac net.HardwareAddr, ns netns.NsHandle, inside *netlink.Handle) (netlink.Link, error) {
-	mark := alias(a.stack, s.System, want.Network)
+	mark := alias(a.files.Stack, s.System, want.Network)
 	host, err := netlink.LinkByName(want.HostName)
-	var missing netlink.LinkNotFoundError
-	if err != nil && !asLinkNotFound(err, &missing) {
+	if err != nil && !kernel.HasNoLink(err) {
 		return nil, err
 	}
 	if err == nil {
@@ -102,20 +101,4 @@ func insideEnd(inside *netlink.Handle, link netlink.Link, want ifaceSpec, mac ne
 		}
 	}
 	return inside.LinkSetUp(link)
-}
-
-// guardPort lets nothing pass by a port that its hooks are still to settle.
-func guardPort(at attachment) error {
-	for _, want := range at.iface.Hooks {
-		h, err := findHook(want.Type)
-		if err != nil {
-			return err
-		}
-		if g, is := h.(guardHook); is {
-			if err := g.guarded(at); err != nil {
-				return fmt.Errorf("hook %s: %w", want.Type, err)
-			}
-		}
-	}
-	return nil
 }

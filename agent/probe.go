@@ -13,27 +13,17 @@ import (
 	"sync"
 	"time"
 
+	"flipflap.local/agent/contract"
+	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
-// probePlan is what one server has a part in: packets that its systems send, and systems that look what arrives.
-// cli/policyProbes.ts writes it; the field names are the contract.
-type probePlan struct {
-	// Containers, or paths of namespaces.
-	Receive []string    `json:"receive"`
-	Send    []probeSpec `json:"send"`
-	Rounds  int         `json:"rounds"` // 0: as many as a busy server needs
-}
-
-type probeSpec struct {
-	ID          uint32 `json:"id"`
-	From        string `json:"from"`
-	Source      string `json:"source"`
-	Destination string `json:"destination"`
-	Protocol    string `json:"protocol"` // tcp, udp, sctp, icmp
-	Port        uint16 `json:"port"`
-}
+// Of the contract, as the core calls them.
+type (
+	probePlan = contract.ProbePlan
+	probeSpec = contract.Probe
+)
 
 // probeRounds: what meets a neighbour that is still to be found, or a busy server, gets a second and third chance.
 const (
@@ -54,6 +44,9 @@ func (a *agent) probe(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal(first, &plan); err != nil {
 		return err
 	}
+	if plan.Contract != contract.Version {
+		return fmt.Errorf("the agent on this server is of another version of flipflap (contract %s, asked for %s): flipflap up brings its own", contract.Version, plan.Contract)
+	}
 	var (
 		mu      sync.Mutex
 		arrived = map[uint32]bool{}
@@ -64,7 +57,7 @@ func (a *agent) probe(ctx context.Context, in io.Reader, out io.Writer) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		fd := -1
-		err = inNamespace(ns, func() (err error) {
+		err = kernel.InNamespace(ns, func() (err error) {
 			fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
 			return err
 		})
@@ -119,9 +112,9 @@ func (a *agent) namespaceOf(ctx context.Context, name string) (netns.NsHandle, e
 		if ns, err := netns.GetFromPath(name); err == nil {
 			return ns, nil // not in a container
 		}
-		return netns.GetFromPath(filepath.Join(a.proc, "1/root", name))
+		return netns.GetFromPath(filepath.Join(a.files.Proc, "1/root", name))
 	}
-	c, err := a.docker.inspect(ctx, name)
+	c, err := a.docker.Inspect(ctx, name)
 	if err != nil {
 		return netns.None(), err
 	}
@@ -159,7 +152,7 @@ func (a *agent) sendProbes(ctx context.Context, all []probeSpec, rounds int) err
 				if err != nil {
 					return fmt.Errorf("%s: %w", p.From, err)
 				}
-				err = inNamespace(ns, func() (err error) { fd, err = rawSocket(p.Protocol, k.six); return err })
+				err = kernel.InNamespace(ns, func() (err error) { fd, err = rawSocket(p.Protocol, k.six); return err })
 				ns.Close()
 				if err != nil {
 					return fmt.Errorf("%s: %w", p.From, err)
@@ -197,7 +190,7 @@ func rawSocket(protocol string, six bool) (int, error) {
 }
 
 // sourcePort differs from probe to probe: no connection tracking takes one for an answer to another.
-func (p probeSpec) sourcePort() uint16 { return uint16(20000 + p.ID%40000) }
+func sourcePort(p probeSpec) uint16 { return uint16(20000 + p.ID%40000) }
 
 func sendProbe(fd int, p probeSpec, source, destination net.IP) error {
 	var b []byte
@@ -228,12 +221,12 @@ func sendProbe(fd int, p probeSpec, source, destination net.IP) error {
 		if destination.To4() == nil {
 			b[0], sumAt = 128, -1 // ICMPv6 sockets sum up by themselves
 		}
-		be.PutUint16(b[4:], p.sourcePort())
+		be.PutUint16(b[4:], sourcePort(p))
 		be.PutUint32(b[8:], probeMagic)
 		be.PutUint32(b[12:], p.ID)
 	}
 	if p.Protocol != "icmp" {
-		be.PutUint16(b[0:], p.sourcePort())
+		be.PutUint16(b[0:], sourcePort(p))
 		be.PutUint16(b[2:], p.Port)
 	}
 	if p.Protocol == "sctp" {

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"flipflap.local/agent/contract"
+	"flipflap.local/agent/docker"
 )
 
 func TestQueuesKeepTheOrderOfASystemAndHoldUpNoOther(t *testing.T) {
@@ -62,7 +65,7 @@ func TestDueSystemsAreThoseWhoseTimeHasCome(t *testing.T) {
 
 func TestALookAtEverythingEndsWithAllThatIsStillToCome(t *testing.T) {
 	a := newAgent()
-	a.specsDir, a.statusDir = t.TempDir(), t.TempDir()
+	a.specsDir, a.files.Status = t.TempDir(), t.TempDir()
 	a.pids = map[string]int{}
 	for _, system := range []string{"slow", "quick"} {
 		text := fmt.Sprintf(`{"system":%q,"container":%q}`, system, system)
@@ -86,12 +89,12 @@ func TestALookAtEverythingEndsWithAllThatIsStillToCome(t *testing.T) {
 
 func TestSystemsThatLeaveAndAreBusyMakeNobodyWaitLong(t *testing.T) {
 	a := newAgent()
-	a.specsDir, a.statusDir = t.TempDir(), t.TempDir()
+	a.specsDir, a.files.Status = t.TempDir(), t.TempDir()
 	a.pids = map[string]int{}
 	stuck := make(chan struct{})
 	defer close(stuck)
 	for _, system := range []string{"one", "two", "three"} {
-		a.known[system] = &spec{System: system}
+		a.known[system] = named(system)
 		a.systems.add(system, func() { <-stuck })
 	}
 	begin := time.Now()
@@ -101,11 +104,13 @@ func TestSystemsThatLeaveAndAreBusyMakeNobodyWaitLong(t *testing.T) {
 	}
 }
 
+func named(system string) *spec { return &spec{AttachPlan: contract.AttachPlan{System: system}} }
+
 func TestOnlyRetriesThatWereDueCount(t *testing.T) {
 	a := newAgent()
 	failed := attachStatus{System: "s", Error: "no bridge"}
 	for range 20 {
-		a.note(&spec{System: "s"}, failed)
+		a.note(named("s"), failed)
 	}
 	if r := a.retries["s"]; r.tries != 1 {
 		t.Errorf("%d tries after one and looks of others", r.tries)
@@ -116,7 +121,7 @@ func TestOnlySignalsThatEndAContainerAreSomebodysWillToStopIt(t *testing.T) {
 	a := newAgent()
 	a.specsDir = t.TempDir()
 	say := func(action, signal string) bool {
-		e := event{Action: action}
+		e := docker.Event{Action: action}
 		e.Actor.Attributes = map[string]string{"flipflap.system": "s", "signal": signal}
 		a.onEvent(t.Context(), e, func() {})
 		a.mu.Lock()

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log"
 	"time"
+
+	"flipflap.local/agent/docker"
+	"flipflap.local/agent/part"
 )
 
 // lastAttached gives the process of the container that was attached last; the file outlives this agent.
@@ -23,7 +26,7 @@ func (a *agent) statusOf(system string) attachStatus {
 	if known {
 		return status
 	}
-	return readStatus(a.statusDir, system)
+	return readStatus(a.files.Status, system)
 }
 
 func (a *agent) knownSpec(system string) *spec {
@@ -47,7 +50,7 @@ func (a *agent) note(s *spec, status attachStatus) attachStatus {
 		}
 	}
 	isSame := before.SpecHash == status.SpecHash && before.Pid == status.Pid
-	if before.trouble() != "" || status.trouble() != "" || !isSame {
+	if trouble(before) != "" || trouble(status) != "" || !isSame {
 		a.tried[s.System] = status
 	}
 	return before
@@ -56,22 +59,22 @@ func (a *agent) note(s *spec, status attachStatus) attachStatus {
 // reconcile attaches one system where its container runs; false where it does not. Called by the system's queue alone.
 func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	begin := time.Now()
-	c, err := a.inspect(ctx, s.Container)
+	c, err := a.Inspect(ctx, s.Container)
 	if err == nil && c == nil {
 		return attachStatus{}, false
 	}
-	if err == nil && !s.isByHand && c.Config.Labels["flipflap.stack"] != a.stack {
+	if err == nil && !s.isByHand && c.Config.Labels["flipflap.stack"] != a.files.Stack {
 		if !c.State.Running {
 			return attachStatus{}, false
 		}
-		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.stack)
+		err = fmt.Errorf("container %s is not of stack %s", s.Container, a.files.Stack)
 	}
 	if err == nil && !c.State.Running {
 		if err = a.start(ctx, s, c); err == errNotOurs {
 			return attachStatus{}, false
 		}
 		if err == nil {
-			c, err = a.inspect(ctx, s.Container)
+			c, err = a.Inspect(ctx, s.Container)
 		}
 		if err == nil && c == nil {
 			return attachStatus{}, false
@@ -89,10 +92,10 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 		err = a.attach(ctx, s, c, a.lastAttached(s.System) != c.State.Pid)
 	}
 	if err == nil && a.pids == nil {
-		err = a.docker.limitProcesses(ctx, c, s.Processes)
+		err = a.docker.LimitProcesses(ctx, c, s.Processes)
 	}
 	status.WorkMs = time.Since(begin).Milliseconds()
-	if isWaiting(err) {
+	if part.IsWaiting(err) {
 		status.Waiting, err = err.Error(), nil
 	}
 	if err != nil {
@@ -102,26 +105,26 @@ func (a *agent) reconcile(ctx context.Context, s *spec) (attachStatus, bool) {
 	}
 	status.Nftables = s.nftables
 	before := a.note(s, status)
-	if before.trouble() == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && status.trouble() == "" {
+	if trouble(before) == "" && before.SpecHash == status.SpecHash && before.Pid == status.Pid && trouble(status) == "" {
 		return before, true // nothing new: the figures of the first attach stay
 	}
-	if status.trouble() != before.trouble() || status.trouble() == "" {
-		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, status.trouble())
+	if trouble(status) != trouble(before) || trouble(status) == "" {
+		log.Printf("%s: pid %d, %d ms after start (work %d ms) %s", s.System, status.Pid, status.AttachedMs, status.WorkMs, trouble(status))
 	}
-	if err := writeStatus(a.statusDir, status); err != nil {
+	if err := writeStatus(a.files.Status, status); err != nil {
 		log.Print(err)
 	}
 	return status, true
 }
 
-// inspect asks docker, or knows the process itself.
-func (a *agent) inspect(ctx context.Context, name string) (*container, error) {
+// Inspect asks docker, or knows the process itself.
+func (a *agent) Inspect(ctx context.Context, name string) (*docker.Container, error) {
 	if a.pids == nil {
-		return a.docker.inspect(ctx, name)
+		return a.docker.Inspect(ctx, name)
 	}
-	c := &container{}
+	c := &docker.Container{}
 	c.State.Pid = a.pids[name]
 	c.State.Running = c.State.Pid != 0
-	c.Config.Labels = map[string]string{"flipflap.stack": a.stack}
+	c.Config.Labels = map[string]string{"flipflap.stack": a.files.Stack}
 	return c, nil
 }

@@ -64,11 +64,6 @@ func setAddresses(inside *netlink.Handle, link netlink.Link, wanted []string, is
 	return nil
 }
 
-// hasEnd: an IPv4 address with an end was told by somebody, and not declared.
-func hasEnd(address netlink.Addr) bool {
-	return address.IP.To4() != nil && address.Flags&unix.IFA_F_PERMANENT == 0
-}
-
 // setRoutes; keepsDefault leaves an IPv4 default route that is there to who told it.
 func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec, keepsDefault bool) error {
 	keep := map[string]bool{}
@@ -92,7 +87,7 @@ func setRoutes(inside *netlink.Handle, link netlink.Link, wanted []routeSpec, ke
 			return fmt.Errorf("route %s via %s: %w", want.To, want.Via, err)
 		}
 	}
-	present, err := ourRoutes(inside, link)
+	present, err := kernel.OurRoutes(inside, link)
 	if err != nil {
 		return err
 	}
@@ -148,7 +143,7 @@ func changeOffloads(handle *ethtool.Ethtool, device string, wanted map[string]bo
 // setSysctls writes through the server's /proc: net.* is that of the calling thread's namespace.
 func (a *agent) setSysctls(wanted map[string]string) error {
 	for key, value := range wanted {
-		path := filepath.Join(a.proc, "sys", strings.ReplaceAll(key, ".", "/"))
+		path := filepath.Join(a.files.Proc, "sys", strings.ReplaceAll(key, ".", "/"))
 		// Without IPv6 nothing of it is on.
 		if err := os.WriteFile(path, []byte(value), 0o644); err != nil && (value != "0" || !errors.Is(err, os.ErrNotExist)) {
 			return fmt.Errorf("sysctl %s: %w", key, err)

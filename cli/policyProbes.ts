@@ -2,6 +2,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import type { Declaration, ServerDeclaration } from "../components/config/declaration";
 import { serversOf } from "../components/config/declaration";
+import { contractVersion, type ProbePlan } from "../components/host/contract/types.gen";
 import { askAgent } from "../components/host/objects/attachSpec";
 import type { Member } from "../components/kinds/contexts";
 import { kindOf } from "../components/kinds/registry";
@@ -160,7 +161,8 @@ export async function runPolicyProbes(context: Context, probes: readonly PolicyP
       const send = probes.flatMap(({ fromServer, from, source, destination, protocol, port }, i) =>
         fromServer === name ? [{ id: base + i, from: systemContainer(from), source, destination, protocol, port }] : [],
       );
-      prober.tell(JSON.stringify({ receive, send }));
+      const plan: ProbePlan = { contract: contractVersion, receive, send, rounds: 0 };
+      prober.tell(JSON.stringify(plan));
     }
     await Promise.all(probers.map((prober) => prober.hear("ready")));
     for (const prober of probers) prober.tell("go");

@@ -1,11 +1,19 @@
-/** Writes what follows from the schemas of testbeds, policies and experiments: their types and docs. `--check` only compares. */
+/**
+ * Writes what follows from the schemas: types and docs of testbeds, policies and experiments, and both sides' types of the agent's
+ * contract. `--check` only compares.
+ */
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { compile, type JSONSchema } from "json-schema-to-typescript";
+import contract from "../agent/contract/schema.json";
 import testbed from "../components/config/schema.json";
 import policies from "../components/net/policy/schema.json";
 import experiment from "../experiments/schema.json";
+import { run } from "../support/process";
 import { codeRoot } from "../support/project";
+import { goCommand } from "../toolchain/go";
+import { goTypes, type SchemaNode } from "./goTypes";
 
 interface Node {
   readonly title?: string;
@@ -126,8 +134,35 @@ async function types({ name, schema }: Source): Promise<string> {
   return text;
 }
 
+/** Nothing in them is changed by those who read them. */
+const asReadonly = (text: string): string =>
+  text
+    .replace(/^ *(\w+\??|\[k: string\]):/gm, "readonly $1:")
+    .replace(/\b(\w+)\[\]/g, "readonly $1[]")
+    // What the generator says of where a definition came from, and the schema's root, which is no type.
+    .replace(/ \* ?\n \* This interface was referenced by `Contract`'s JSON-Schema\n \* via the `definition` "\w+"\.\n/g, "")
+    .replace(/\/\*\*\n \* This interface was referenced by `Contract`'s JSON-Schema\n \* via the `definition` "\w+"\.\n \*\/\n/g, "")
+    .replace(/\/\*\*\n \* [^\n]*\n \*\/\nexport interface Contract \{\n[^}]*\}\n/, "");
+
+/** Of the program and of the agent, with a version that changes with the schema. */
+async function contractFiles(): Promise<{ path: string; text: string }[]> {
+  const version = createHash("sha256").update(JSON.stringify(contract)).digest("hex").slice(0, 12);
+  const typescript = await compile(structuredClone(contract) as unknown as JSONSchema, "Contract", {
+    bannerComment: `/** Made from agent/contract/schema.json by \`npm run generate\`; do not edit by hand. */\nexport const contractVersion = "${version}";\n`,
+    unreachableDefinitions: true,
+    format: false,
+  });
+  const go = goTypes("contract", version, contract.definitions as unknown as Record<string, SchemaNode>);
+  const [command = ""] = await goCommand();
+  const gofmt = command.includes("/") ? join(dirname(command), "gofmt") : "gofmt";
+  return [
+    { path: join(codeRoot, "components/host/contract/types.gen.ts"), text: asReadonly(typescript) },
+    { path: join(codeRoot, "agent/contract/types.gen.go"), text: await run([gofmt], { stdin: go }) },
+  ];
+}
+
 async function main(): Promise<void> {
-  const files = [];
+  const files = await contractFiles();
   for (const source of sources) {
     files.push({ path: join(codeRoot, source.typesFile), text: await types(source) });
     files.push({ path: join(codeRoot, source.docsFile), text: docs(source) });

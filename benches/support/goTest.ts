@@ -1,12 +1,12 @@
 /** The agent's tests as programs, and the BPF object that some of them run: for tests and for benches. */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { run } from "../../support/process";
 import { codeRoot } from "../../support/project";
 import { goCommand } from "../../toolchain/go";
 
-/** The tests of one of the agent's packages, "." for itself. */
+/** The tests of one of the agent's packages, by its folder: "." for itself. */
 export async function buildGoTest(folder: string, name: string): Promise<string> {
-  const test = join(folder, `${name === "." ? "agent" : name}.test`);
+  const test = join(folder, `${name === "." ? "agent" : basename(name)}.test`);
   await run([...(await goCommand()), "test", "-c", "-o", test, name === "." ? "." : `./${name}`], {
     cwd: join(codeRoot, "agent"),
     env: { ...process.env, GOFLAGS: "-mod=readonly -buildvcs=false", CGO_ENABLED: "0" },
@@ -17,5 +17,5 @@ export async function buildGoTest(folder: string, name: string): Promise<string>
 export async function buildIlaTest(folder: string): Promise<{ test: string; object: string }> {
   const object = join(folder, "ila.bpf.o");
   await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${folder}`, object]);
-  return { test: await buildGoTest(folder, "ila"), object };
+  return { test: await buildGoTest(folder, "parts/ila"), object };
 }

@@ -1,4 +1,4 @@
-/* What the ILA programs and the agent share (agent/ila/maps.go mirrors it; sizes and names are compared by BTF at load). */
+/* What the ILA programs and the agent share (agent/parts/ila/maps.go mirrors it; sizes and names are compared by BTF at load). */
 #pragma once
 #include <linux/types.h>
 

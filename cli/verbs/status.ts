@@ -1,7 +1,7 @@
 import { type ServerDeclaration, systemsOn } from "../../components/config/declaration";
+import type { AttachStatus } from "../../components/host/contract/types.gen";
 import { ownerFolder, stackLabel } from "../../components/host/objectType";
 import { statusFolder } from "../../components/host/objects/agentFolders";
-import type { AgentStatus } from "../../components/host/objects/attached";
 import { generation } from "../../components/host/objects/generation";
 import { sh } from "../../components/host/sh";
 import { kindOf } from "../../components/kinds/registry";
@@ -9,8 +9,8 @@ import { ownContainers, systemContainer } from "../../components/net/names";
 import { networkMtuBytes } from "../../components/plan/mtu";
 import { planServer, type ServerPlan } from "../../components/plan/plan";
 import { type Context, openContext } from "../../deploy/context";
-import { runScript } from "../../deploy/ssh";
 import { knownHash } from "../../deploy/generation";
+import { runScript } from "../../deploy/ssh";
 import { exportStack } from "../../deploy/state";
 import { projectName } from "../../support/project";
 import { type Observed, observe, observedTables } from "../observations";
@@ -106,7 +106,7 @@ async function serverFacts(
         if (first === "told") told.set(`${name} ${state}`, address);
       }
       for (const [, system = "", text] of finished.stdout.matchAll(/^\S*\/(\S+)\.json:(\{.*\})$/gm)) {
-        const { error, waiting } = JSON.parse(text ?? "{}") as AgentStatus;
+        const { error, waiting } = JSON.parse(text ?? "{}") as Partial<AttachStatus>;
         const trouble = error ?? waiting;
         if (trouble !== undefined) troubles.set(system, trouble);
       }

@@ -5,8 +5,8 @@
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
 import type { Link, Network, Offloads } from "../config/types.gen";
+import type { AttachInterface } from "../host/contract/types.gen";
 import type { Owner } from "../host/objectType";
-import type { AttachInterface } from "../host/objects/attachSpec";
 import type { GuardedDevices } from "../host/objects/guardRules";
 import type { Script } from "../host/sh";
 import type { Address } from "../net/cidr";

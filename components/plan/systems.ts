@@ -2,9 +2,9 @@
 import { gatewayOf, type GatewayPlan } from "../capabilities/vpn";
 import type { Declaration } from "../config/declaration";
 import type { System } from "../config/types.gen";
+import type { AttachInterface, AttachPlan } from "../host/contract/types.gen";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
-import type { AttachInterface, AttachSpec } from "../host/objects/attachSpec";
 import type { Member, NetworkContext } from "../kinds/contexts";
 import type { AttachPoint } from "../kinds/kind";
 import { addressTexts } from "../kinds/members";
@@ -33,7 +33,7 @@ export interface ContainerSystem extends SystemBase {
   readonly startedByAgent: boolean;
   /** Of docker's networks: those that it is joined to. */
   readonly dockerNetworks: readonly string[];
-  readonly attach: HostObject<AttachSpec>;
+  readonly attach: HostObject<AttachPlan>;
   /** What its container is beside a system's. */
   readonly gateway?: GatewayPlan;
 }
@@ -143,7 +143,7 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
   const gateway = gatewayOf(declaration, system);
   // The guard last: a file may begin with "flush ruleset", as those of distributions do.
   const rules = [declaration.nftables[system.nftables ?? ""], gateway?.guard].filter((text) => text !== undefined);
-  const spec: AttachSpec = {
+  const spec: AttachPlan = {
     system: system.name,
     container,
     processes: system.limits?.processes ?? defaultProcesses,

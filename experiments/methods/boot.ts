@@ -4,9 +4,9 @@
  */
 import { performance } from "node:perf_hooks";
 import { findNetwork } from "../../components/config/declaration";
+import type { AttachPlan } from "../../components/host/contract/types.gen";
 import { ownerFolder, stackLabel } from "../../components/host/objectType";
 import { statusFolder } from "../../components/host/objects/agentFolders";
-import type { AttachSpec } from "../../components/host/objects/attachSpec";
 import { sh } from "../../components/host/sh";
 import { deviceName, hash32, macFor } from "../../components/net/names";
 import { networkContexts } from "../../components/plan/contexts";
@@ -20,7 +20,7 @@ import type { Measured, ServerMethod } from "./method";
 const prefix = "exp-boot-";
 
 /** A plan like that of the network's first system, for a system of another name. IPv6 link-local addresses are all it has. */
-function planLike(pattern: AttachSpec, network: string, system: string): AttachSpec {
+function planLike(pattern: AttachPlan, network: string, system: string): AttachPlan {
   const iface = pattern.interfaces.find((i) => i.network === network);
   if (iface === undefined) throw new Error(`${network}: no system to take for a pattern`);
   const hash = hash32(`${network} ${system}`).toString(16).padStart(8, "0");

@@ -1,4 +1,4 @@
-/** The ILA programs in this kernel, packet by packet, and a million hostile ones: agent/ila/*_test.go. */
+/** The ILA programs in this kernel, packet by packet, and a million hostile ones: agent/parts/ila/*_test.go. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

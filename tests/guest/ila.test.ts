@@ -69,7 +69,7 @@ seen() { on flap timeout 15 tcpdump -Z root -n -vv -l -c 2 -i up0 "ip6 and dst n
 `;
 
 function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, declaration: Declaration): string {
-  const lines = guestUp(index, declaration, `-bpf /job/overlay.bpf.o -registry /job/${index}/registry.json`);
+  const lines = guestUp(index, declaration, `-bpf /job -registry /job/${index}/registry.json`);
   for (const network of Object.keys(sorts)) {
     const [from, to] = [`${network}-flip`, `${network}-flap`];
     const address = addressIn(declaration, to);
@@ -92,7 +92,7 @@ function phaseScript(index: number, sorts: Readonly<Record<string, Sort>>, decla
     `echo "=== phase${index} spoof"`,
     `ip netns exec ${network}-flip ip addr add ${to.replace(/:[^:]+$/, ":5a5a")}/128 dev eth0 nodad`,
     `ip netns exec ${network}-flip ping -n -q -c 1 -W 1 -I ${to.replace(/:[^:]+$/, ":5a5a")} ${to} | grep received || :`,
-    `echo "=== phase${index} facts"; on flip /job/agent ila -stack flip -specs /var/lib/flipflap/flip/attach -status /run/flipflap/flip -bpf /job/overlay.bpf.o`,
+    `echo "=== phase${index} facts"; on flip /job/agent ila -stack flip -specs /var/lib/flipflap/flip/attach -status /run/flipflap/flip -bpf /job`,
   );
   // The agent is gone, and what it left in the kernel goes with the objects.
   lines.push(
@@ -116,7 +116,7 @@ async function makeJob(folder: string): Promise<void> {
   await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${objects}`]);
   for (const name of ["overlay", "ila"]) cpSync(join(objects, `${name}.bpf.o`), join(folder, `${name}.bpf.o`));
   await buildGoTest(folder, "bpf");
-  const parts = [prelude, `echo "=== chain"; on flap /job/bpf.test -test.v -test.short 2>&1 || :`];
+  const parts = [prelude, `echo "=== chain"; on flap /job/bpf.test -test.v -test.short 2>&1 | sed 's/^=== //' || :`];
   for (const [i, sorts] of phases.entries()) {
     const declaration = declarationOf(sorts);
     writeGuestScripts(folder, i, declaration);

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { contractVersion, type ProbePlan } from "../../components/host/contract/types.gen";
 import { declare, type HostObject } from "../../components/host/objectType";
 import { objectTypes } from "../../components/host/objects";
 import { guardScript, type OverlaySpec } from "../../components/host/objects/overlay";
@@ -90,7 +91,8 @@ async function differences(policies: readonly Policy[]): Promise<{ wrong: string
     places.flatMap((from) => (from === to ? [] : packets.map((packet) => ({ from, to, packet, id: nextId++ })))),
   );
   const arrivedOf = async (some: readonly (typeof asked)[number][], waitSeconds: number): Promise<number[]> => {
-    const plan = {
+    const plan: ProbePlan = {
+      contract: contractVersion,
       receive: systems.map(({ namespace }) => `/run/netns/${namespace}`),
       send: some.map(({ from, to, packet, id }) => ({
         id,

@@ -67,7 +67,7 @@ function objects(name: string): HostObject[] {
     neighbours: [],
     bridge: name,
     learns: false,
-    hooks: [{ type: "advertised", args: { device: name } }],
+    hooks: [{ type: "advertised", args: { device: name }, wanted: { neighbours: [name] } }],
   };
   const prefixes = { own: name, tenant: [name], foreign: [name] };
   const filter = (variant: "iptables" | "nft" | "iptables-legacy") => ({

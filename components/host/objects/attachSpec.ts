@@ -1,103 +1,10 @@
 /** A system's attach plan on the server; the agent follows the folder. What is checked is the container itself. */
 import { ownContainers } from "../../net/names";
+import { type AttachInterface, type AttachPlan, contractVersion, type Looked, type Property } from "../contract/types.gen";
 import { readOnce } from "../json";
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { type Script, sh } from "../sh";
 import { offloadFeatures, type OffloadName, offloadNames } from "./offloads";
-
-/** The contract with agent/spec.go: the same names. */
-export interface AttachSpec {
-  readonly system: string;
-  readonly container: string;
-  readonly sysctls: Readonly<Record<string, string>>;
-  readonly interfaces: readonly AttachInterface[];
-  /** All of nftables in the container; it stands before an interface is there. None: not our business. */
-  readonly nftables?: string;
-  /** How many it may have at once; docker's provider has no word for it. */
-  readonly processes: number;
-  /** Docker does not start it: the agent does, once what guards its networks stands. */
-  readonly startedByAgent?: boolean;
-}
-
-export interface AttachInterface {
-  readonly network: string;
-  readonly name: string;
-  readonly hostName: string;
-  readonly mac: string;
-  /** Of the server's end: fixed, as a switch's port has one. */
-  readonly portMac: string;
-  readonly mtuBytes: number;
-  readonly addresses: readonly string[];
-  readonly routes: readonly { readonly to: string; readonly via: string }[];
-  readonly offloads: Readonly<Record<string, boolean>>;
-  /** Of the server's end. */
-  readonly portOffloads: Readonly<Record<string, boolean>>;
-  /** Permanent ones, inside the container. */
-  readonly neighbours: readonly { readonly address: string; readonly mac: string }[];
-  /** None where the server routes to the system. */
-  readonly bridge: string;
-  /** Whether the bridge learns MACs at the system's port. */
-  readonly learns: boolean;
-  /** Frames to stations that the bridge does not know do not go out there. */
-  readonly floods?: false;
-  readonly hooks: readonly { readonly type: string; readonly args: Readonly<Record<string, unknown>> }[];
-  /** It sits on a device of the server, and has no server's end; the fields of that say nothing then. */
-  readonly parent?: { readonly device: string; readonly driver: "macvlan" | "ipvlan"; readonly mode: string };
-  /** A system of its network tells it an IPv4 address, and the way to others. */
-  readonly dhcp?: boolean;
-  /** It takes that way: no interface has a declared one. */
-  readonly dhcpRoute?: boolean;
-  /** Changes with the device that it sits on: another one of the same name has none of its interfaces. */
-  readonly parentIdentity?: string | undefined;
-  /** Docker makes it: the server's end is docker's own. The guard is a script below the folder of kinds. */
-  readonly docker?: DockerJoin;
-}
-
-/** The contract with agent/dockerNetwork.go: the same names. */
-export interface DockerJoin {
-  readonly network: string;
-  /** A script below the folder of kinds that must have run before anybody is let in; none where it is empty. */
-  readonly guard: string;
-  /** Whose being there keeps the network's namespace. */
-  readonly holder?: string;
-  /** It runs in the network's own namespace, or, where a container is named, once that was started anew. */
-  readonly guardedBy?: string;
-  /** By Cilium, which knows systems by their labels. */
-  readonly cilium?: boolean;
-}
-
-/** The contract with agent/look.go: what is there of a system that runs. */
-interface Looked {
-  readonly system: string;
-  readonly error?: string;
-  readonly interfaces: Readonly<Record<string, LookedInterface>>;
-  readonly sysctls: Readonly<Record<string, string>>;
-  readonly processes: number;
-  readonly nftables?: string;
-}
-
-interface LookedInterface {
-  readonly parent?: { readonly device: string; readonly driver: string; readonly mode: string };
-  readonly mac: string;
-  readonly mtuBytes: number;
-  readonly up: boolean;
-  readonly addresses: readonly string[];
-  readonly routes: readonly string[];
-  readonly offloads: Readonly<Record<string, boolean>>;
-  readonly port: {
-    readonly mac: string;
-    readonly mtuBytes: number;
-    readonly up: boolean;
-    readonly bridge: string;
-    readonly learns: boolean;
-    readonly floods: boolean;
-    readonly offloads: Readonly<Record<string, boolean>>;
-  } | null;
-  readonly neighbours: readonly string[];
-  readonly forwarding?: string;
-  readonly shortcut?: string;
-  readonly ila?: string;
-}
 
 /** Our short names of the offloads that a spec sets by the kernel's names. */
 function shortOffloads(offloads: Readonly<Record<string, boolean>>): [OffloadName, boolean][] {
@@ -113,12 +20,20 @@ function offloadState(states: Readonly<Record<string, boolean>>, name: OffloadNa
   return wanted ? features.every(Boolean) : features.some(Boolean);
 }
 
-const advertisedHook = (iface: AttachInterface) => iface.hooks.find((hook) => hook.type === "advertised");
-
-const isOfIla = (iface: AttachInterface): boolean => iface.hooks.some((hook) => hook.type === "ila");
-
-/** Where the kernel has no tcx frames go by the bridge, which is no fault; `flipflap doctor` tells. */
+/** What a server cannot have, which `flipflap doctor` tells, is no fault: whatever was wanted. */
 const impossible = "impossible";
+
+/** What the parts of the agent are to find of an interface; plans of before say nothing of it. */
+const wantedOfHooks = (iface: AttachInterface): Readonly<Record<string, Property>> =>
+  Object.assign({}, ...iface.hooks.map(({ wanted }) => (wanted as typeof wanted | undefined) ?? {})) as Record<string, Property>;
+
+/** The agent that runs may be of another version than this program, until an `up` replaces it. */
+export function mustSpeak(contract: unknown): void {
+  if (contract !== contractVersion)
+    throw new Error(
+      `the agent on this server is of another version of flipflap (contract ${String(contract ?? "none")}, here ${contractVersion}): flipflap up brings this one`,
+    );
+}
 
 /** The agent's own program, beside the one that runs: it reads the kernel and changes nothing. */
 export const askAgent = ({ stack }: Owner, what: "look" | "ila" | "probe"): Script => sh`
@@ -139,7 +54,7 @@ const lookedSystems = readOnce(
     ),
 );
 
-export const attachSpec: ObjectType<AttachSpec> = {
+export const attachSpec: ObjectType<AttachPlan> = {
   type: "attach",
   identity: (spec) => [spec.system],
   ensure: (spec) => sh`
@@ -159,6 +74,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.up`] = true;
       properties[`${i.name}.addresses`] = [...i.addresses, ...(i.dhcp === true ? ["dhcp"] : [])].sort();
       for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = on;
+      for (const [key, value] of Object.entries(wantedOfHooks(i))) properties[`${i.name}.${key}`] = value;
       if (i.docker !== undefined) continue;
       properties[`${i.name}.routes`] = i.routes.map((r) => `${r.to} via ${r.via}`).sort();
       if (i.parent !== undefined) {
@@ -172,13 +88,6 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.port.up`] = true;
       if (i.floods === false) properties[`${i.name}.floods`] = false;
       for (const [short, on] of shortOffloads(i.portOffloads)) properties[`${i.name}.port.${short}`] = on;
-      if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = i.addresses.map((a) => a.split("/")[0] ?? "").sort();
-      if (isOfIla(i)) properties[`${i.name}.ila`] = "on";
-      const hook = advertisedHook(i);
-      if (hook !== undefined) {
-        properties[`${i.name}.forwarding`] = "told";
-        properties[`${i.name}.shortcut`] = hook.args.shortcut === true ? "on" : "off";
-      }
     }
     for (const [key, value] of Object.entries(spec.sysctls)) properties[key] = value;
     if (spec.nftables !== undefined) properties.nftables = "as declared";
@@ -187,6 +96,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
   found: (output, spec) => {
     const looked = lookedSystems(output).get(spec.system);
     if (looked === undefined) return undefined;
+    mustSpeak(looked.contract);
     if (looked.error !== undefined) throw new Error(looked.error);
     const properties: Record<string, Properties[string]> = { processes: looked.processes };
     for (const i of spec.interfaces) {
@@ -202,7 +112,7 @@ export const attachSpec: ObjectType<AttachSpec> = {
       properties[`${i.name}.bridge`] = port?.bridge ?? "";
       properties[`${i.name}.floods`] = port?.floods ?? true;
       // Off its bridge it has no such setting.
-      properties[`${i.name}.learns`] = port === null || port.bridge === "" ? i.learns : port.learns;
+      properties[`${i.name}.learns`] = port === undefined || port.bridge === "" ? i.learns : port.learns;
       properties[`${i.name}.port.mac`] = port?.mac ?? "";
       properties[`${i.name}.port.mtuBytes`] = port?.mtuBytes ?? 0;
       properties[`${i.name}.port.up`] = port?.up ?? false;
@@ -213,14 +123,8 @@ export const attachSpec: ObjectType<AttachSpec> = {
       for (const [short, on] of shortOffloads(i.offloads)) properties[`${i.name}.${short}`] = offloadState(now.offloads, short, on);
       for (const [short, on] of shortOffloads(i.portOffloads))
         properties[`${i.name}.port.${short}`] = offloadState(port?.offloads ?? {}, short, on);
-      if (i.hooks.length > 0) properties[`${i.name}.neighbours`] = now.neighbours;
-      if (isOfIla(i)) properties[`${i.name}.ila`] = now.ila ?? "";
-      const hook = advertisedHook(i);
-      if (hook !== undefined) {
-        properties[`${i.name}.forwarding`] = now.forwarding ?? "missing";
-        const isOn = hook.args.shortcut === true;
-        properties[`${i.name}.shortcut`] = now.shortcut === impossible ? (isOn ? "on" : "off") : (now.shortcut ?? "");
-      }
+      for (const [key, wanted] of Object.entries(wantedOfHooks(i)))
+        properties[`${i.name}.${key}`] = now.parts[key] === impossible ? wanted : (now.parts[key] ?? "");
     }
     for (const key of Object.keys(spec.sysctls)) properties[key] = looked.sysctls[key] ?? "";
     if (spec.nftables !== undefined) properties.nftables = looked.nftables ?? "";

@@ -1,4 +1,5 @@
 /** The end of an `up`: every system of the server is attached as its plan says, or the error names those that are not. */
+import type { AttachStatus } from "../contract/types.gen";
 import { jsonList, sections } from "../json";
 import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
@@ -8,13 +9,6 @@ export interface AttachedSpec {
   readonly systems: readonly string[];
   /** Changes with any plan, so that this runs again. */
   readonly plansHash: string;
-}
-
-/** The contract with agent/spec.go: a part of what it writes of a system. */
-export interface AgentStatus {
-  readonly error?: string;
-  /** For what a system of its network has not told it yet: no fault of the attach, and nothing that an `up` waits for. */
-  readonly waiting?: string;
 }
 
 const timeoutTenths = 150;
@@ -51,7 +45,7 @@ export const attached: ObjectType<AttachedSpec> = {
   found: (output) =>
     Object.fromEntries(
       [...sections(output)].map(([system, text]) => {
-        const status = jsonList<AgentStatus>(text === "" ? "" : `[${text}]`)[0];
+        const status = jsonList<AttachStatus>(text === "" ? "" : `[${text}]`)[0];
         return [system, status === undefined ? "not attached" : (status.error ?? status.waiting ?? "attached")];
       }),
     ),

@@ -1,30 +1,9 @@
 /** What a server's agent needs to take part in ILA: the file that tells it all, and a folder for programs that outlive it. */
+import type { IlaSite } from "../contract/types.gen";
 import type { ObjectType, Owner, Properties } from "../objectType";
 import { sh } from "../sh";
 import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 import { routeProtocol } from "./route";
-
-/** The contract with agent/ila/config.go: the same names. */
-export interface IlaSiteSpec {
-  readonly server: string;
-  readonly uplink: string;
-  readonly endpoints: readonly string[];
-  readonly root: string;
-  readonly leaseSeconds: number;
-  readonly capacity: number;
-  readonly locatorAddresses: boolean;
-  readonly servers: readonly { readonly name: string; readonly locator: string; readonly nextHop: string; readonly mac?: string }[];
-  readonly networks: readonly {
-    readonly name: string;
-    readonly vn: number;
-    readonly sir: string;
-    readonly backend: string;
-    readonly csum: string;
-    readonly translate: boolean;
-    readonly mtuBytes: number;
-    readonly checksumOffload: boolean;
-  }[];
-}
 
 export const bpffs = "/sys/fs/bpf";
 
@@ -41,10 +20,10 @@ const inOrder = (_: string, value: unknown): unknown =>
     ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
     : value;
 
-const propertiesOf = (spec: IlaSiteSpec): Properties =>
+const propertiesOf = (spec: IlaSite): Properties =>
   Object.fromEntries(Object.entries(spec).map(([key, value]) => [key, JSON.stringify(value, inOrder)]));
 
-export const ilaSite: ObjectType<IlaSiteSpec> = {
+export const ilaSite: ObjectType<IlaSite> = {
   type: "ilaSite",
   identity: () => [],
   ensure: (spec, owner) => sh`
@@ -85,5 +64,5 @@ export const ilaSite: ObjectType<IlaSiteSpec> = {
   `,
   check: (_, owner) => sh`cat ${kindFile(owner, leaf)} 2>/dev/null || :`,
   wanted: (spec) => propertiesOf(spec),
-  found: (output) => (output.trim() === "" ? undefined : propertiesOf(JSON.parse(output) as IlaSiteSpec)),
+  found: (output) => (output.trim() === "" ? undefined : propertiesOf(JSON.parse(output) as IlaSite)),
 };

@@ -1,19 +1,13 @@
 /** What the agent of a server needs to join the swarm, with the secret that it is given; and the way out of it. */
+import type { SwarmSite } from "../contract/types.gen";
 import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
 import { dropKindFile, kindFile, putKindFile } from "./kindFile";
 import { claimSwarm, leaveSwarm, swarmState } from "./swarm";
 
-/** The contract with agent/swarm.go: the same names. */
-export interface SwarmNodeSpec {
-  /** "ADDRESS:PORT" */
-  readonly manager: string;
-  readonly address: string;
-}
-
 const leaf = "swarm.json";
 
-export const swarmNode: ObjectType<SwarmNodeSpec> = {
+export const swarmNode: ObjectType<SwarmSite> = {
   type: "swarmNode",
   identity: ({ manager, address }) => [manager, address],
   ensure: (spec, owner) => sh`
@@ -32,7 +26,7 @@ export const swarmNode: ObjectType<SwarmNodeSpec> = {
   wanted: ({ manager, address }) => ({ manager, address }),
   found: (output) => {
     if (output.trim() === "") return undefined;
-    const { manager, address } = JSON.parse(output) as SwarmNodeSpec;
+    const { manager, address } = JSON.parse(output) as SwarmSite;
     return { manager, address };
   },
 };

@@ -8,7 +8,7 @@ import { transitRouterAddress, transitServerAddress } from "../../host/objects/r
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { deviceName, macFor, portName } from "../../net/names";
 import { announce } from "../announce";
-import { type Member, type NetworkContext } from "../contexts";
+import { addressesOf, type Member, type NetworkContext } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
 import { filtersBesideIptables, type Requirement } from "../requirement";
@@ -221,7 +221,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
   shared: () => nothingShared,
   observations: () => [],
   moved: ({ network }, member, moment) => (modeOf(network) === "l2" && moment === "alone" ? announce(member) : undefined),
-  attach: ({ network, server }) => {
+  attach: ({ network, server }, member) => {
     const gateways = bridgeGateways(network, server.name);
     return {
       bridge: bridgeDevice(network),
@@ -233,7 +233,9 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
       ],
       // The server, where it is the gateway, need not ask for its systems.
       hooks:
-        modeOf(network) === "routed" || modeOf(network) === "nat" ? [{ type: "neighbour", args: { device: bridgeDevice(network) } }] : [],
+        modeOf(network) === "routed" || modeOf(network) === "nat"
+          ? [{ type: "neighbour", args: { device: bridgeDevice(network) }, wanted: { neighbours: addressesOf(member) } }]
+          : [],
     };
   },
   reachesOutside: (network) => modeOf(network) === "nat",

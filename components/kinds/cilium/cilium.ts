@@ -213,12 +213,11 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   attach: (context) => ({
     learns: false,
     routes: [],
-    hooks: [],
+    hooks: [{ type: "cilium", args: {}, wanted: {} }],
     docker: {
       network: dockerNetwork(context.network.name),
       guard: isPoliced(context.declaration) ? guardLeaf : "",
       guardedBy: ownContainers.cilium,
-      cilium: true,
     },
     // Docker gives up on a container that starts while Cilium does.
     startedByAgent: true,

@@ -65,7 +65,7 @@ interface Entry {
   };
 }
 
-/** What agent/cilium.go gives a system without labels. */
+/** What agent/parts/cilium gives a system without labels. */
 const unlabelled = "container:unlabelled";
 
 const protocolNumbers = { tcp: 6, udp: 17, sctp: 132 } as const;

@@ -5,7 +5,7 @@ import { objectTypes } from "../../host/objects";
 import type { RouterLeg } from "../../host/objects/tenantRouter";
 import { formatAddress, hostAddress, parsePrefix } from "../../net/cidr";
 import { deviceName, macFor, ownContainers } from "../../net/names";
-import type { Addresses, KindContext, NetworkContext, Prefixes } from "../contexts";
+import { type Addresses, addressesOf, type KindContext, type NetworkContext, type Prefixes } from "../contexts";
 import type { NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
 import { noRoutesOf, type Requirement } from "../requirement";
@@ -168,7 +168,8 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   },
   nve,
   shared,
-  attach: ({ network }) => {
+  attach: ({ network }, member) => {
+    const shortcut = network.shortcut ?? true;
     const { ipv4, ipv6 } = gateways(network);
     return {
       bridge: bridgeDevice(network),
@@ -180,7 +181,8 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
       hooks: [
         {
           type: "advertised",
-          args: { device: bridgeDevice(network), tunnel: tunnelDevice(network), shortcut: network.shortcut ?? true },
+          args: { device: bridgeDevice(network), tunnel: tunnelDevice(network), shortcut },
+          wanted: { neighbours: addressesOf(member), forwarding: "told", shortcut: shortcut ? "on" : "off" },
         },
       ],
     };

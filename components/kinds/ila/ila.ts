@@ -1,14 +1,15 @@
 /** `kind: ila`: identifier-locator addressing (reports S0 and S2). Servers translate; nothing is put around packets. */
 import { type Declaration, firstHub, type ServerDeclaration, serversOf } from "../../config/declaration";
 import type { IlaNetwork, Network } from "../../config/types.gen";
+import type { IlaSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { leafBundle } from "../../host/objects/certificates";
-import { bpffs, type IlaSiteSpec } from "../../host/objects/ilaSite";
+import { bpffs } from "../../host/objects/ilaSite";
 import { parsePrefix } from "../../net/cidr";
 import { isHalf, networkPrefix } from "../../net/ila";
 import { byHandPorts, portName } from "../../net/names";
-import type { KindContext, NetworkContext, Prefixes } from "../contexts";
+import { addressesOf, type KindContext, type NetworkContext, type Prefixes } from "../contexts";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
 import type { NetworkGuard, NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
@@ -44,7 +45,7 @@ const addressOf = (server: ServerDeclaration): string => server.underlay.ipv6?.s
 const reachable = (declaration: Declaration): ServerDeclaration[] =>
   declaration.servers.filter((server) => server.locator !== undefined && server.underlay.ipv6 !== undefined);
 
-function siteOf({ declaration, server, networks }: KindContext<IlaNetwork>): IlaSiteSpec {
+function siteOf({ declaration, server, networks }: KindContext<IlaNetwork>): IlaSite {
   const { testbed } = declaration;
   return {
     server: server.name,
@@ -166,12 +167,12 @@ export const ilaKind: NetworkKind<IlaNetwork> = {
   sysctls: {},
   nve,
   shared,
-  attach: ({ network, server }) => ({
+  attach: ({ network, server }, member) => ({
     learns: false,
     nextHops: [nextHop],
     // No default route: a network leads to its own systems only.
     routes: [{ to: network.sir, via: nextHop }],
-    hooks: [{ type: "ila", args: {} }],
+    hooks: [{ type: "ila", args: {}, wanted: { neighbours: addressesOf(member), ila: "on" } }],
     offloads: offloadsOn(network, server.name),
   }),
   reaches: () => true,

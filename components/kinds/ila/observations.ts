@@ -1,22 +1,17 @@
 /** What `flipflap status` tells of ILA: the registry, who is where under which address, and what was dropped and why. */
 import type { IlaNetwork } from "../../config/types.gen";
+import type { IlaFacts } from "../../host/contract/types.gen";
 import type { Owner } from "../../host/objectType";
-import { askAgent } from "../../host/objects/attachSpec";
+import { askAgent, mustSpeak } from "../../host/objects/attachSpec";
 import type { KindContext } from "../contexts";
 import type { Observation, ObservedTable } from "../observation";
 
-/** The contract with agent/ila/facts.go: the same names. */
-export interface IlaFacts {
-  readonly registry: string;
-  readonly sinceMs: number;
-  readonly mappings: number;
-  readonly systems: readonly { readonly address: string; readonly network: string; readonly wire: string; readonly server: string }[];
-  readonly drops: Readonly<Record<string, number>>;
-}
-
 export const readFacts = (output: string): IlaFacts | undefined => {
   const line = output.split("\n").find((text) => text.startsWith("{"));
-  return line === undefined ? undefined : (JSON.parse(line) as IlaFacts);
+  if (line === undefined) return undefined;
+  const facts = JSON.parse(line) as IlaFacts;
+  mustSpeak(facts.contract);
+  return facts;
 };
 
 function readRegistry(output: string): ObservedTable {

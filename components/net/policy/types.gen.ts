@@ -17,7 +17,7 @@ description?: string
  * Labels of the policy itself, as Cilium's examples have them: for people.
  */
 labels?: ({
-[k: string]: unknown | undefined
+[k: string]: unknown
 } | string)[]
 endpointSelector: Selector
 /**

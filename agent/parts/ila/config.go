@@ -8,40 +8,18 @@ import (
 	"net"
 	"net/netip"
 	"os"
+
+	"flipflap.local/agent/contract"
 )
 
-// Config is a server's part of the testbed's ILA; components/host/objects/ilaSite.ts writes it, the field names are the contract.
-type Config struct {
-	Server       string          `json:"server"`
-	Uplink       string          `json:"uplink"`
-	Endpoints    []string        `json:"endpoints"` // of etcd
-	Root         string          `json:"root"`      // of the keys there
-	LeaseSeconds int             `json:"leaseSeconds"`
-	Capacity     int             `json:"capacity"` // of the table of mappings
-	Servers      []ServerConfig  `json:"servers"`
-	Networks     []NetworkConfig `json:"networks"`
-	// The report's form: locator addresses on the uplink, deprecated and without their local routes.
-	LocatorAddresses bool `json:"locatorAddresses"`
-}
-
-type ServerConfig struct {
-	Name    string `json:"name"`
-	Locator string `json:"locator"`
-	NextHop string `json:"nextHop"`
-	MAC     string `json:"mac,omitempty"` // of the next hop; where it is not given, the kernel finds it out
-}
-
-type NetworkConfig struct {
-	Name      string `json:"name"`
-	VN        uint32 `json:"vn"`
-	SIR       string `json:"sir"`
-	Backend   string `json:"backend"` // on this server: ebpf, kernel
-	Checksum  string `json:"csum"`
-	Translate bool   `json:"translate"`
-	MTUBytes  int    `json:"mtuBytes"`
-	// Whether systems may leave checksums to a NIC.
-	ChecksumOffload bool `json:"checksumOffload"`
-}
+// Of the contract, as this package calls them.
+type (
+	Config        = contract.IlaSite
+	ServerConfig  = contract.IlaServer
+	NetworkConfig = contract.IlaNetworkSite
+	Facts         = contract.IlaFacts
+	System        = contract.IlaSystem
+)
 
 type server struct {
 	ServerConfig
@@ -106,9 +84,9 @@ func readSite(path string) (*site, error) {
 		if one.sir, err = parsePrefix(c.SIR); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
-		mode, known := modes[c.Checksum]
+		mode, known := modes[c.Csum]
 		if !known {
-			return nil, fmt.Errorf("%s: csum %q is not known", c.Name, c.Checksum)
+			return nil, fmt.Errorf("%s: csum %q is not known", c.Name, c.Csum)
 		}
 		one.mode = mode
 		s.networks[c.Name] = one

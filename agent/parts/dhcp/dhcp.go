@@ -1,4 +1,5 @@
-package main
+// Package dhcp asks for addresses that systems of a network tell to others, and keeps them.
+package dhcp
 
 import (
 	"context"
@@ -10,7 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"flipflap.local/agent/contract"
 	"flipflap.local/agent/kernel"
+	"flipflap.local/agent/part"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"github.com/mdlayher/packet"
@@ -57,27 +60,17 @@ type toldAddress struct {
 	by      *nclient4.Lease
 }
 
-// noAddressYet is no failure of an attach: it is done when somebody answers.
-type noAddressYet struct{ why error }
-
-func (n *noAddressYet) Error() string { return fmt.Sprintf("dhcp: %v", n.why) }
-
-func isWaiting(err error) bool {
-	var waiting *noAddressYet
-	return errors.As(err, &waiting)
-}
-
 // is tells whether an address is the told one; of none it never is.
 func (t *toldAddress) is(address netlink.Addr) bool {
 	return t != nil && address.IPNet.String() == t.address.String()
 }
 
 // route gives the way that was told; none where another interface has one that is declared.
-func (t *toldAddress) route(want ifaceSpec) []routeSpec {
+func (t *toldAddress) route(want contract.AttachInterface) []contract.AttachRoute {
 	if t == nil || t.router == nil || !want.DHCPRoute {
 		return nil
 	}
-	return []routeSpec{{To: "default", Via: t.router.String()}}
+	return []contract.AttachRoute{{To: "default", Via: t.router.String()}}
 }
 
 func (t *toldAddress) put(inside *netlink.Handle, link netlink.Link) error {
@@ -92,7 +85,7 @@ func (t *toldAddress) putAlone(inside *netlink.Handle, link netlink.Link) error 
 		return err
 	}
 	for _, address := range present {
-		if hasEnd(address) && !t.is(address) {
+		if kernel.HasEnd(address) && !t.is(address) {
 			if err := kernel.IgnoreGone(inside.AddrDel(link, &address)); err != nil {
 				return err
 			}
@@ -143,9 +136,9 @@ func isWhole(b []byte) bool {
 	return header >= 20 && total >= header+8 && total <= len(b)
 }
 
-// dhcpClient opens a raw socket on a device of a container; it may be used from any thread then.
-func dhcpClient(ns netns.NsHandle, link netlink.Link) (client *nclient4.Client, err error) {
-	failed := inNamespace(ns, func() error {
+// openClient opens a raw socket on a device of a container; it may be used from any thread then.
+func openClient(ns netns.NsHandle, link netlink.Link) (client *nclient4.Client, err error) {
+	failed := kernel.InNamespace(ns, func() error {
 		at := link.Attrs()
 		raw, err := packet.Listen(&net.Interface{Index: at.Index, Name: at.Name, MTU: at.MTU, HardwareAddr: at.HardwareAddr}, packet.Datagram, unix.ETH_P_IP, nil)
 		if err != nil {
@@ -160,12 +153,33 @@ func dhcpClient(ns netns.NsHandle, link netlink.Link) (client *nclient4.Client, 
 
 func leaseKey(system, iface string) string { return system + "/" + iface }
 
+// errGone: who asked is no more.
+var errGone = errors.New("the container or its interface is gone")
+
+type client struct {
+	part.Base
+	host part.Host
+
+	leasesMu sync.Mutex
+	leases   map[string]*lease // by system and interface
+}
+
+func New(host part.Host) part.Part { return &client{host: host, leases: map[string]*lease{}} }
+
+func (*client) Name() string { return "dhcp" }
+
+// Told gives what holds now, and waits for nobody.
+func (a *client) Told(at part.Attachment, inside *netlink.Handle, link netlink.Link) (*part.Told, error) {
+	told, err := a.leaseOf(at, link).holds(inside, link)
+	return &part.Told{Is: told.is, Routes: told.route(at.Interface)}, err
+}
+
 // leaseOf gives the lease of an interface that is up: the one that is held, or a new one that is asked for from now on.
-func (a *agent) leaseOf(s *spec, want ifaceSpec, link netlink.Link) *lease {
-	of := leaseOwner{instance: s.instance, container: s.Container, network: want.Network, index: link.Attrs().Index}
+func (a *client) leaseOf(at part.Attachment, link netlink.Link) *lease {
+	of := leaseOwner{instance: at.Instance, container: at.Name, network: at.Interface.Network, index: link.Attrs().Index}
 	a.leasesMu.Lock()
 	defer a.leasesMu.Unlock()
-	key := leaseKey(s.System, want.Name)
+	key := leaseKey(at.System, at.Interface.Name)
 	if held := a.leases[key]; held != nil {
 		if held.of == of {
 			return held
@@ -174,9 +188,6 @@ func (a *agent) leaseOf(s *spec, want ifaceSpec, link netlink.Link) *lease {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	now := &lease{of: of, cancel: cancel, trouble: errors.New("asking for an address")}
-	if a.leases == nil {
-		a.leases = map[string]*lease{}
-	}
 	a.leases[key] = now
 	go a.ask(ctx, now)
 	return now
@@ -187,7 +198,7 @@ func (l *lease) holds(inside *netlink.Handle, link netlink.Link) (*toldAddress, 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.told == nil {
-		return nil, &noAddressYet{l.trouble}
+		return nil, &part.Waiting{Why: fmt.Errorf("dhcp: %w", l.trouble)}
 	}
 	present, err := inside.AddrList(link, netlink.FAMILY_V4)
 	if err != nil {
@@ -202,7 +213,7 @@ func (l *lease) holds(inside *netlink.Handle, link netlink.Link) (*toldAddress, 
 }
 
 // ask goes on until the lease is dropped, or its container or interface is gone.
-func (a *agent) ask(ctx context.Context, l *lease) {
+func (a *client) ask(ctx context.Context, l *lease) {
 	for wait := time.Duration(0); ; {
 		select {
 		case <-ctx.Done():
@@ -211,7 +222,7 @@ func (a *agent) ask(ctx context.Context, l *lease) {
 		}
 		var err error
 		if wait, err = a.askOnce(ctx, l); err != nil {
-			if errors.Is(err, errNotOurs) || ctx.Err() != nil {
+			if errors.Is(err, errGone) || ctx.Err() != nil {
 				return
 			}
 			wait = time.Second
@@ -220,23 +231,23 @@ func (a *agent) ask(ctx context.Context, l *lease) {
 }
 
 // askOnce tells how long the answer is good for.
-func (a *agent) askOnce(ctx context.Context, l *lease) (wait time.Duration, err error) {
-	c, err := a.inspect(ctx, l.of.container)
+func (a *client) askOnce(ctx context.Context, l *lease) (wait time.Duration, err error) {
+	c, err := a.host.Inspect(ctx, l.of.container)
 	if err != nil {
 		return 0, err
 	}
 	if c == nil || !c.State.Running || fmt.Sprint(c.State.StartedAt.UnixMilli()) != l.of.instance {
-		return 0, errNotOurs
+		return 0, errGone
 	}
-	err = a.inContainer(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
-		if err := addressList.mustBeFew(ns); err != nil {
+	err = a.host.Within(c, func(ns netns.NsHandle, inside *netlink.Handle) error {
+		if err := kernel.AddressList.MustBeFew(ns); err != nil {
 			return err
 		}
 		link, err := inside.LinkByIndex(l.of.index)
 		if err != nil {
-			return errNotOurs // the next one has a lease of its own
+			return errGone // the next one has a lease of its own
 		}
-		client, err := dhcpClient(ns, link)
+		client, err := openClient(ns, link)
 		if err != nil {
 			return err
 		}
@@ -262,8 +273,8 @@ func (a *agent) askOnce(ctx context.Context, l *lease) (wait time.Duration, err 
 		}
 		var isNew bool
 		wait, isNew, err = l.hear(ctx, inside, link, told, err)
-		if isNew && a.wake != nil {
-			a.wake()
+		if isNew {
+			a.host.Wake()
 		}
 		return err
 	})
@@ -275,7 +286,7 @@ func (l *lease) hear(ctx context.Context, inside *netlink.Handle, link netlink.L
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ctx.Err() != nil {
-		return 0, false, errNotOurs
+		return 0, false, errGone
 	}
 	held := l.told
 	if failure == nil {
@@ -309,8 +320,8 @@ func (l *lease) drop() {
 	l.cancel()
 }
 
-// dropLeases of a system, but for those that its plan still asks for.
-func (a *agent) dropLeases(system string, plan []ifaceSpec) {
+// Keep lets go of a system's leases, but for those that its plan still asks for.
+func (a *client) Keep(system string, plan []contract.AttachInterface) {
 	wanted := map[string]bool{}
 	for _, iface := range plan {
 		wanted[leaseKey(system, iface.Name)] = iface.DHCP

@@ -1,4 +1,6 @@
-package main
+// Package docker speaks the few calls of the engine's API that the agent needs (docker 20.10 and later; without a version in the
+// path the daemon takes its own).
+package docker
 
 import (
 	"bufio"
@@ -13,8 +15,8 @@ import (
 	"time"
 )
 
-// docker speaks the few calls of the engine's API that the agent needs (docker 20.10 and later; without a version in the path the daemon takes its own).
-type docker struct {
+// Client speaks to a daemon at a socket.
+type Client struct {
 	client *http.Client
 	events *http.Client // its answer has no end
 }
@@ -22,14 +24,15 @@ type docker struct {
 // callTimeout is for a daemon that hangs: what waits for it fails, and is tried again.
 const callTimeout = 30 * time.Second
 
-func newDocker(socket string) *docker {
+func New(socket string) *Client {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
-	return &docker{client: &http.Client{Transport: transport, Timeout: callTimeout}, events: &http.Client{Transport: transport}}
+	return &Client{client: &http.Client{Transport: transport, Timeout: callTimeout}, events: &http.Client{Transport: transport}}
 }
 
-type container struct {
+// Container is what docker says of one.
+type Container struct {
 	ID    string `json:"Id"`
 	Name  string
 	State struct {
@@ -44,33 +47,34 @@ type container struct {
 	}
 }
 
-// processes gives how many it may have at once; 0: any number.
-func (c *container) processes() int64 {
+// Processes gives how many it may have at once; 0: any number.
+func (c *Container) Processes() int64 {
 	if c.HostConfig.PidsLimit == nil {
 		return 0
 	}
 	return *c.HostConfig.PidsLimit
 }
 
-// limitProcesses holds for the container's later starts, too.
-func (d *docker) limitProcesses(ctx context.Context, c *container, most int64) error {
-	if most == 0 || c.processes() == most {
+// LimitProcesses holds for the container's later starts, too.
+func (d *Client) LimitProcesses(ctx context.Context, c *Container, most int64) error {
+	if most == 0 || c.Processes() == most {
 		return nil
 	}
-	return d.post(ctx, "/containers/"+c.ID+"/update", map[string]int64{"PidsLimit": most})
+	return d.Post(ctx, "/containers/"+c.ID+"/update", map[string]int64{"PidsLimit": most})
 }
 
-type event struct {
+// Event is of a container.
+type Event struct {
 	Action string
 	Actor  struct{ Attributes map[string]string }
 }
 
-func (d *docker) get(ctx context.Context, path string) (*http.Response, error) {
+func (d *Client) get(ctx context.Context, path string) (*http.Response, error) {
 	return call(ctx, d.client, http.MethodGet, path, nil)
 }
 
-// send makes a call whose answer says nothing but that it was done.
-func (d *docker) send(ctx context.Context, method, path string, body any) error {
+// Send makes a call whose answer says nothing but that it was done.
+func (d *Client) Send(ctx context.Context, method, path string, body any) error {
 	var data []byte
 	if body != nil {
 		var err error
@@ -85,8 +89,8 @@ func (d *docker) send(ctx context.Context, method, path string, body any) error 
 	return err
 }
 
-func (d *docker) post(ctx context.Context, path string, body any) error {
-	return d.send(ctx, http.MethodPost, path, body)
+func (d *Client) Post(ctx context.Context, path string, body any) error {
+	return d.Send(ctx, http.MethodPost, path, body)
 }
 
 func call(ctx context.Context, client *http.Client, method, path string, body []byte) (*http.Response, error) {
@@ -109,8 +113,8 @@ func call(ctx context.Context, client *http.Client, method, path string, body []
 	return response, nil
 }
 
-// inspect gives nil where there is no such container.
-func (d *docker) inspect(ctx context.Context, name string) (*container, error) {
+// Inspect gives nil where there is no such container.
+func (d *Client) Inspect(ctx context.Context, name string) (*Container, error) {
 	response, err := d.get(ctx, "/containers/"+url.PathEscape(name)+"/json")
 	if err != nil {
 		if response != nil && response.StatusCode == http.StatusNotFound {
@@ -119,12 +123,12 @@ func (d *docker) inspect(ctx context.Context, name string) (*container, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	c := &container{}
+	c := &Container{}
 	return c, json.NewDecoder(response.Body).Decode(c)
 }
 
-// read decodes what a path gives.
-func (d *docker) read(ctx context.Context, path string, into any) error {
+// Read decodes what a path gives.
+func (d *Client) Read(ctx context.Context, path string, into any) error {
 	response, err := d.get(ctx, path)
 	if err != nil {
 		return err
@@ -133,27 +137,27 @@ func (d *docker) read(ctx context.Context, path string, into any) error {
 	return json.NewDecoder(response.Body).Decode(into)
 }
 
-// networkID gives the id of a network that this server knows; one of a swarm it knows once somebody here is in it.
-func (d *docker) networkID(ctx context.Context, name string) (string, error) {
+// NetworkID gives the id of a network that this server knows; one of a swarm it knows once somebody here is in it.
+func (d *Client) NetworkID(ctx context.Context, name string) (string, error) {
 	network := struct {
 		ID string `json:"Id"`
 	}{}
-	err := d.read(ctx, "/networks/"+url.PathEscape(name), &network)
+	err := d.Read(ctx, "/networks/"+url.PathEscape(name), &network)
 	return network.ID, err
 }
 
-// swarmState gives docker's word for this server's part in a swarm: inactive, pending, active, error, locked.
-func (d *docker) swarmState(ctx context.Context) (string, error) {
+// SwarmState gives docker's word for this server's part in a swarm: inactive, pending, active, error, locked.
+func (d *Client) SwarmState(ctx context.Context) (string, error) {
 	info := struct {
 		Swarm struct{ LocalNodeState string }
 	}{}
-	err := d.read(ctx, "/info", &info)
+	err := d.Read(ctx, "/info", &info)
 	return info.Swarm.LocalNodeState, err
 }
 
-// follow calls on for each event of the containers with a label until the stream ends; started comes first,
+// Follow calls on for each event of the containers with a label until the stream ends; started comes first,
 // when nothing can be missed any more.
-func (d *docker) follow(ctx context.Context, label string, started func(), on func(event)) error {
+func (d *Client) Follow(ctx context.Context, label string, started func(), on func(Event)) error {
 	filters, _ := json.Marshal(map[string][]string{
 		"type":  {"container"},
 		"event": {"start", "die", "kill"},
@@ -167,10 +171,25 @@ func (d *docker) follow(ctx context.Context, label string, started func(), on fu
 	started()
 	decoder := json.NewDecoder(bufio.NewReader(response.Body))
 	for {
-		var e event
+		var e Event
 		if err := decoder.Decode(&e); err != nil {
 			return err
 		}
 		on(e)
 	}
+}
+
+// Listed is a line of a list.
+type Listed struct {
+	ID         string `json:"Id"`
+	Labels     map[string]string
+	HostConfig struct{ NetworkMode string }
+}
+
+// Labelled lists the running containers that have a label.
+func (d *Client) Labelled(ctx context.Context, label string) ([]Listed, error) {
+	filters, _ := json.Marshal(map[string][]string{"label": {label}})
+	var all []Listed
+	err := d.Read(ctx, "/containers/json?filters="+url.QueryEscape(string(filters)), &all)
+	return all, err
 }

@@ -383,7 +383,7 @@ func (e *Engine) Attach(p Port, fresh bool) error {
 		return fmt.Errorf("%s is not of the SIR prefix %s", p.Address, n.SIR)
 	}
 	if !isUsable(sir, n.mode) {
-		return fmt.Errorf("%s: in mode %s the low 16 bits of an identifier are neither 0 nor ffff", p.Address, n.Checksum)
+		return fmt.Errorf("%s: in mode %s the low 16 bits of an identifier are neither 0 nor ffff", p.Address, n.Csum)
 	}
 	one := &port{Port: p, sir: sir, network: n}
 	one.wire, one.mode = e.site.wire(n, sir, e.site.self)

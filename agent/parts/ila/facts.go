@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"flipflap.local/agent/bpf"
+	"flipflap.local/agent/contract"
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 )
@@ -144,37 +145,20 @@ func lookAtMaps(s *site, n *network, sir Address, pins string, device netlink.Li
 	return "", nil
 }
 
-// System is one line of a status.
-type System struct {
-	Address string `json:"address"`
-	Network string `json:"network"`
-	Wire    string `json:"wire"` // of packets to it between servers
-	Server  string `json:"server"`
-}
-
-// Facts is what `flipflap status` and the docs show of a server's ILA.
-type Facts struct {
-	Registry string            `json:"registry"`
-	SinceMs  int64             `json:"sinceMs"`
-	Mappings int               `json:"mappings"`
-	Systems  []System          `json:"systems"` // at most systemsMost
-	Drops    map[string]uint64 `json:"drops"`
-}
-
 const systemsMost = 1000
 
 // ReadFacts reads what the kernel holds, and what the agent that runs has said of its registry.
-func ReadFacts(configPath, statusPath, pins, programs string) (*Facts, error) {
-	s, err := readSite(configPath)
+func ReadFacts(o Options) (*Facts, error) {
+	s, err := readSite(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	facts := &Facts{Registry: "not connected yet", Systems: []System{}}
+	facts := &Facts{Contract: contract.Version, Registry: "not connected yet", Systems: []System{}}
 	var said status
-	if data, err := os.ReadFile(statusPath); err == nil && json.Unmarshal(data, &said) == nil {
+	if data, err := os.ReadFile(o.Status); err == nil && json.Unmarshal(data, &said) == nil {
 		facts.Registry, facts.SinceMs = said.Registry, said.SinceMs
 	}
-	spec, err := object(programs, "").Spec()
+	spec, err := object(o.Programs, "").Spec()
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +166,7 @@ func ReadFacts(configPath, statusPath, pins, programs string) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	drops, err := ebpf.LoadPinnedMap(filepath.Join(pins, "drops"), &ebpf.LoadPinOptions{ReadOnly: true})
+	drops, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "drops"), &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("drops: %w", err)
 	}
@@ -190,7 +174,7 @@ func ReadFacts(configPath, statusPath, pins, programs string) (*Facts, error) {
 	if facts.Drops, err = readDrops(drops, names); err != nil {
 		return nil, err
 	}
-	mappings, err := ebpf.LoadPinnedMap(filepath.Join(pins, "mappings"), &ebpf.LoadPinOptions{ReadOnly: true})
+	mappings, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "mappings"), &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("mappings: %w", err)
 	}
@@ -212,7 +196,7 @@ func ReadFacts(configPath, statusPath, pins, programs string) (*Facts, error) {
 			}
 		}
 		wire, _ := s.wire(n, key, at)
-		facts.Systems = append(facts.Systems, System{key.String(), n.Name, wire.String(), at.Name})
+		facts.Systems = append(facts.Systems, System{Address: key.String(), Network: n.Name, Wire: wire.String(), Server: at.Name})
 	}
 	sort.Slice(facts.Systems, func(i, j int) bool { return facts.Systems[i].Address < facts.Systems[j].Address })
 	return facts, nil

@@ -1,9 +1,8 @@
-package main
+package kernel
 
 import (
 	"fmt"
 
-	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
@@ -12,17 +11,18 @@ import (
 
 // A tenant can fill its network with as much as it likes, and what is read of it is held in memory. So it is counted before:
 // the kernel sends a list in parts, and we stop reading above these numbers.
-type limitedList struct {
+// LimitedList is what the kernel is asked to list of a network, and how much of it we read.
+type LimitedList struct {
 	what    string
 	request int
 	most    int
 }
 
 var (
-	linkList = limitedList{"interfaces", unix.RTM_GETLINK, 1 << 10}
+	LinkList = LimitedList{"interfaces", unix.RTM_GETLINK, 1 << 10}
 	// A network in which nobody has made anything yet.
-	onlyLoopback = limitedList{"interfaces", unix.RTM_GETLINK, 1}
-	addressList  = limitedList{"addresses", unix.RTM_GETADDR, 1 << 12}
+	OnlyLoopback = LimitedList{"interfaces", unix.RTM_GETLINK, 1}
+	AddressList  = LimitedList{"addresses", unix.RTM_GETADDR, 1 << 12}
 )
 
 // Of our own protocol; a system that is a router may have as many others as it has.
@@ -32,8 +32,8 @@ func tooMany(most int, what string) error {
 	return fmt.Errorf("its network holds more than %d %s: take them away", most, what)
 }
 
-// mustBeFew refuses a network that holds more of them than any declaration asks for.
-func (list limitedList) mustBeFew(ns netns.NsHandle) error {
+// MustBeFew refuses a network that holds more of them than any declaration asks for.
+func (list LimitedList) MustBeFew(ns netns.NsHandle) error {
 	socket, err := nl.GetNetlinkSocketAt(ns, netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
@@ -68,9 +68,9 @@ func (list limitedList) mustBeFew(ns netns.NsHandle) error {
 	return tooMany(list.most, list.what)
 }
 
-// ourRoutes by a device, in a container or a server.
-func ourRoutes(in *netlink.Handle, link netlink.Link) ([]netlink.Route, error) {
-	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: kernel.RouteProtocol}
+// OurRoutes by a device, in a container or a server.
+func OurRoutes(in *netlink.Handle, link netlink.Link) ([]netlink.Route, error) {
+	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: RouteProtocol}
 	var routes []netlink.Route
 	err := in.RouteListFilteredIter(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL, func(route netlink.Route) bool {
 		routes = append(routes, route)

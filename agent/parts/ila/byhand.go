@@ -1,4 +1,4 @@
-package main
+package ila
 
 import (
 	"context"
@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
-	"net/url"
 	"strings"
+	"sync"
 
-	"flipflap.local/agent/ila"
+	"flipflap.local/agent/contract"
 )
 
 // networkLabel puts a container that somebody started by hand (with --network none) into an ILA network of this server.
@@ -21,7 +21,7 @@ const nextHop = "fe80::1"
 func byHandName(id string) string { return "by-hand-" + id[:12] }
 
 // byHandSpec is the attach plan of such a container: an identifier of the half that declared systems never get.
-func byHandSpec(id string, n ila.NetworkFacts, isTaken func(string) bool) *spec {
+func byHandSpec(id string, n NetworkFacts, isTaken func(string) bool) contract.AttachPlan {
 	sum := sha256.Sum256([]byte(n.Name + " " + id))
 	mac := func(first byte) string {
 		return fmt.Sprintf("02:ff:%02x:%02x:%02x:%02x", first, sum[8], sum[9], sum[10])
@@ -33,25 +33,44 @@ func byHandSpec(id string, n ila.NetworkFacts, isTaken func(string) bool) *spec 
 			offloads[feature] = false
 		}
 	}
-	iface := ifaceSpec{
+	iface := contract.AttachInterface{
 		Network: n.Name, Name: "eth0", HostName: "ffh-" + id[:10], MAC: mac(0xa0), PortMAC: mac(0xa1), MTUBytes: n.MTUBytes,
 		Offloads:   offloads,
 		Addresses:  []string{address + "/128"},
-		Routes:     []routeSpec{{To: n.SIR, Via: nextHop}},
-		Neighbours: []neighbourSpec{{Address: nextHop, MAC: mac(0xa1)}},
-		Hooks:      []hookSpec{{Type: "ila", Args: json.RawMessage("{}")}},
+		Routes:     []contract.AttachRoute{{To: n.SIR, Via: nextHop}},
+		Neighbours: []contract.AttachNeighbour{{Address: nextHop, MAC: mac(0xa1)}},
+		Hooks:      []contract.AttachHook{{Type: "ila", Args: json.RawMessage("{}")}},
 	}
-	return &spec{System: byHandName(id), Container: id, Interfaces: []ifaceSpec{iface}, isByHand: true}
+	return contract.AttachPlan{System: byHandName(id), Container: id, Interfaces: []contract.AttachInterface{iface}}
+}
+
+// byHand is of containers that somebody started: their plans, and those that get none. One look at them at a time.
+type byHand struct {
+	mu      *sync.Mutex
+	plans   map[string]contract.AttachPlan
+	refused map[string]bool
+}
+
+func newByHand() byHand {
+	return byHand{mu: &sync.Mutex{}, plans: map[string]contract.AttachPlan{}, refused: map[string]bool{}}
+}
+
+func (b byHand) refuse(id, format string, words ...any) {
+	if !b.refused[id] {
+		log.Printf("%s: %s", byHandName(id), fmt.Sprintf(format, words...))
+	}
+	b.refused[id] = true
 }
 
 // reconcileByHand attaches what runs with our label and no plan, and lets go of what does not run any more.
-func (a *agent) reconcileByHand(ctx context.Context) {
-	if a.ila == nil || a.pids != nil {
+func (s *systems) reconcileByHand(ctx context.Context) {
+	if s.host.Docker() == nil {
 		return
 	}
-	a.byHandMu.Lock()
-	defer a.byHandMu.Unlock()
-	running, err := a.docker.labelled(ctx, networkLabel)
+	b := s.byHand
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	running, err := s.host.Docker().Labelled(ctx, networkLabel)
 	if err != nil {
 		log.Printf("containers with the label %s: %v", networkLabel, err)
 		return
@@ -64,53 +83,29 @@ func (a *agent) reconcileByHand(ctx context.Context) {
 		name := byHandName(c.ID)
 		if mode := c.HostConfig.NetworkMode; mode == "host" || strings.HasPrefix(mode, "container:") {
 			// Its network is the server's own, or another container's.
-			if !a.refused[c.ID] {
-				log.Printf("%s: it has no network of its own (--network %s), so it is not attached", name, mode)
-			}
-			a.refused[c.ID] = true
+			b.refuse(c.ID, "it has no network of its own (--network %s), so it is not attached", mode)
 			continue
 		}
-		network, known := a.ila.Network(c.Labels[networkLabel])
+		network, known := s.engine.Network(c.Labels[networkLabel])
 		if !known {
-			if !a.refused[c.ID] {
-				log.Printf("%s: there is no ILA network %q on this server", name, c.Labels[networkLabel])
-			}
-			a.refused[c.ID] = true
+			b.refuse(c.ID, "there is no ILA network %q on this server", c.Labels[networkLabel])
 			continue
 		}
 		// The same plan as long as it runs, also where the attach failed.
-		if a.byHand[name] == nil {
-			a.byHand[name] = byHandSpec(c.ID, network, func(address string) bool { return a.ila.IsTaken(address, name) })
+		if _, is := b.plans[name]; !is {
+			b.plans[name] = byHandSpec(c.ID, network, func(address string) bool { return s.engine.IsTaken(address, name) })
 		}
 		// The list may still have one that has just stopped; what docker says of it alone is newer.
-		_, here[name] = a.reconcile(ctx, a.byHand[name])
+		here[name] = s.host.Attach(ctx, b.plans[name])
 	}
-	for name, s := range a.byHand {
+	for name, plan := range b.plans {
 		if here[name] {
 			continue
 		}
-		if err := a.detach(s); err != nil {
+		if err := s.host.Release(plan); err != nil {
 			log.Printf("%s: %v", name, err)
 			continue
 		}
-		delete(a.byHand, name)
-		a.mu.Lock()
-		delete(a.known, name)
-		a.mu.Unlock()
-		a.forget(name)
+		delete(b.plans, name)
 	}
-}
-
-type listed struct {
-	ID         string `json:"Id"`
-	Labels     map[string]string
-	HostConfig struct{ NetworkMode string }
-}
-
-// labelled lists the running containers that have a label.
-func (d *docker) labelled(ctx context.Context, label string) ([]listed, error) {
-	filters, _ := json.Marshal(map[string][]string{"label": {label}})
-	var all []listed
-	err := d.read(ctx, "/containers/json?filters="+url.QueryEscape(string(filters)), &all)
-	return all, err
 }

@@ -1,4 +1,4 @@
-package main
+package evpn
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"flipflap.local/agent/bpf"
+	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
@@ -128,7 +129,7 @@ func (s *shortcut) readTunnel(tunnel int) error {
 		return err
 	}
 	for _, n := range listed {
-		if n.MasterIndex != 0 && isTold(n) {
+		if n.MasterIndex != 0 && kernel.IsLearned(n) {
 			s.set(tunnel, n.HardwareAddr, true)
 		}
 	}
@@ -221,7 +222,7 @@ func (s *shortcut) onEntry(update netlink.NeighUpdate) bool {
 		}
 		return false
 	}
-	if s.tunnels[update.LinkIndex] == nil || !isTold(update.Neigh) {
+	if s.tunnels[update.LinkIndex] == nil || !kernel.IsLearned(update.Neigh) {
 		return false
 	}
 	s.set(update.LinkIndex, update.HardwareAddr, isNew)

@@ -1,0 +1,251 @@
+// Code generated from schema.json by `npm run generate`; DO NOT EDIT.
+
+// Package contract is what the program and a server's agent tell each other.
+package contract
+
+import "encoding/json"
+
+// Version changes with the schema.
+const Version = "238cc3eff8e2"
+
+// What a system's container is to have; a file for each in the server's folder of plans.
+type AttachPlan struct {
+	System     string            `json:"system"`
+	Container  string            `json:"container"`
+	Sysctls    map[string]string `json:"sysctls"`
+	Interfaces []AttachInterface `json:"interfaces"`
+	// All of nftables in the container; it stands before an interface is there. None: what is there is not our business.
+	Nftables string `json:"nftables,omitempty"`
+	// At most at once; docker's provider has no word for it. 0: as docker has it.
+	Processes int64 `json:"processes"`
+	// Docker does not start it: the agent does, once what guards its networks stands.
+	StartedByAgent bool `json:"startedByAgent,omitempty"`
+}
+
+type AttachInterface struct {
+	Network string `json:"network"`
+	// Inside the container.
+	Name string `json:"name"`
+	// On the server.
+	HostName string `json:"hostName"`
+	MAC      string `json:"mac"`
+	// Of the server's end: fixed, as a switch's port has one.
+	PortMAC  string `json:"portMac"`
+	MTUBytes int    `json:"mtuBytes"`
+	// With prefix length.
+	Addresses []string      `json:"addresses"`
+	Routes    []AttachRoute `json:"routes"`
+	// By ethtool's names, inside.
+	Offloads map[string]bool `json:"offloads"`
+	// Of the server's end.
+	PortOffloads map[string]bool `json:"portOffloads"`
+	// Permanent ones, inside the container.
+	Neighbours []AttachNeighbour `json:"neighbours"`
+	// Empty where the server routes to the system.
+	Bridge string `json:"bridge"`
+	// Whether the bridge learns MACs at the system's port.
+	Learns bool `json:"learns"`
+	// Whether frames to stations that the bridge does not know go out there.
+	Floods *bool `json:"floods,omitempty"`
+	// What parts of the agent do for the interface beside the attach itself.
+	Hooks  []AttachHook  `json:"hooks"`
+	Parent *AttachParent `json:"parent,omitempty"`
+	// A system of its network tells it an IPv4 address, and the way to others.
+	DHCP bool `json:"dhcp,omitempty"`
+	// It takes that way: no interface has a declared one.
+	DHCPRoute bool `json:"dhcpRoute,omitempty"`
+	// Changes with the device that it sits on: another one of the same name has none of its interfaces.
+	ParentIdentity string      `json:"parentIdentity,omitempty"`
+	Docker         *DockerJoin `json:"docker,omitempty"`
+}
+
+// A device of the server that the interface sits on, without a server's end; the fields of that say nothing then.
+type AttachParent struct {
+	Device string `json:"device"`
+	Driver string `json:"driver"`
+	Mode   string `json:"mode"`
+}
+
+type AttachRoute struct {
+	// A prefix, or `default` of the next hop's family.
+	To  string `json:"to"`
+	Via string `json:"via"`
+}
+
+type AttachNeighbour struct {
+	Address string `json:"address"`
+	MAC     string `json:"mac"`
+}
+
+// What one part of the agent is to do for an interface.
+type AttachHook struct {
+	// The part's name.
+	Type string `json:"type"`
+	// What that part reads.
+	Args json.RawMessage `json:"args"`
+	// What a look is to find.
+	Wanted map[string]Property `json:"wanted"`
+}
+
+// Of a look: a text, or texts in their order.
+type Property = any
+
+// Docker makes the interface: the server's end is docker's own, and the fields of that say nothing.
+type DockerJoin struct {
+	Network string `json:"network"`
+	// A script below the folder of kinds that must have run before anybody is let in; none where it is empty.
+	Guard string `json:"guard"`
+	// A container whose being there keeps the network's namespace.
+	Holder string `json:"holder,omitempty"`
+	// The guard runs in the network's own namespace, or, where a container is named, once that was started anew.
+	GuardedBy string `json:"guardedBy,omitempty"`
+}
+
+// What the agent writes of a system.
+type AttachStatus struct {
+	System   string `json:"system"`
+	SpecHash string `json:"specHash"`
+	Pid      int    `json:"pid"`
+	// From the container's start to the end of the attach.
+	AttachedMs int64 `json:"attachedMs"`
+	// Of which the attach itself.
+	WorkMs      int64         `json:"workMs"`
+	StartedAtMs int64         `json:"startedAtMs"`
+	Nftables    *ToldNftables `json:"nftables,omitempty"`
+	// Attached, but for what another system of its network has not told it yet: no fault, and nothing that an `up` waits for.
+	Waiting string `json:"waiting,omitempty"`
+	// The last property: the server's own shell reads it.
+	Error string `json:"error,omitempty"`
+}
+
+// What a container's nftables was told, and how it listed that.
+type ToldNftables struct {
+	Told   string `json:"told"`
+	Listed string `json:"listed"`
+}
+
+// What is there of a system that runs: what a check compares with its plan.
+type Looked struct {
+	Contract   string                     `json:"contract"`
+	System     string                     `json:"system"`
+	Interfaces map[string]LookedInterface `json:"interfaces"`
+	Sysctls    map[string]string          `json:"sysctls"`
+	Processes  int64                      `json:"processes"`
+	// `as declared` or `changed`.
+	Nftables string `json:"nftables,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+type LookedInterface struct {
+	MAC       string   `json:"mac"`
+	MTUBytes  int      `json:"mtuBytes"`
+	Up        bool     `json:"up"`
+	Addresses []string `json:"addresses"`
+	// `PREFIX via NEXT HOP`
+	Routes   []string        `json:"routes"`
+	Offloads map[string]bool `json:"offloads"`
+	Parent   *LookedParent   `json:"parent,omitempty"`
+	// None where the server's end is gone.
+	Port *LookedPort `json:"port,omitempty"`
+	// What parts of the agent found.
+	Parts map[string]Property `json:"parts"`
+}
+
+type LookedParent struct {
+	Device string `json:"device"`
+	Driver string `json:"driver"`
+	Mode   string `json:"mode"`
+}
+
+type LookedPort struct {
+	MAC      string          `json:"mac"`
+	MTUBytes int             `json:"mtuBytes"`
+	Up       bool            `json:"up"`
+	Bridge   string          `json:"bridge"`
+	Learns   bool            `json:"learns"`
+	Floods   bool            `json:"floods"`
+	Offloads map[string]bool `json:"offloads"`
+}
+
+// What a server must know to join a swarm.
+type SwarmSite struct {
+	// `ADDRESS:PORT`
+	Manager string `json:"manager"`
+	Address string `json:"address"`
+}
+
+// A server's part of the testbed's ILA.
+type IlaSite struct {
+	Server string `json:"server"`
+	Uplink string `json:"uplink"`
+	// Of etcd.
+	Endpoints []string `json:"endpoints"`
+	// Of the keys there.
+	Root         string `json:"root"`
+	LeaseSeconds int    `json:"leaseSeconds"`
+	// Of the table of mappings.
+	Capacity int `json:"capacity"`
+	// The report's form: locator addresses on the uplink, deprecated and without their local routes.
+	LocatorAddresses bool             `json:"locatorAddresses"`
+	Servers          []IlaServer      `json:"servers"`
+	Networks         []IlaNetworkSite `json:"networks"`
+}
+
+type IlaServer struct {
+	Name    string `json:"name"`
+	Locator string `json:"locator"`
+	NextHop string `json:"nextHop"`
+	// Of the next hop; where it is not given, the kernel finds it out.
+	MAC string `json:"mac,omitempty"`
+}
+
+type IlaNetworkSite struct {
+	Name string `json:"name"`
+	VN   uint32 `json:"vn"`
+	SIR  string `json:"sir"`
+	// On this server: ebpf, kernel.
+	Backend   string `json:"backend"`
+	Csum      string `json:"csum"`
+	Translate bool   `json:"translate"`
+	MTUBytes  int    `json:"mtuBytes"`
+	// Whether systems may leave checksums to a NIC.
+	ChecksumOffload bool `json:"checksumOffload"`
+}
+
+// What `flipflap status` and the docs show of a server's ILA.
+type IlaFacts struct {
+	Contract string `json:"contract"`
+	Registry string `json:"registry"`
+	SinceMs  int64  `json:"sinceMs"`
+	Mappings int    `json:"mappings"`
+	// A thousand at most.
+	Systems []IlaSystem       `json:"systems"`
+	Drops   map[string]uint64 `json:"drops"`
+}
+
+type IlaSystem struct {
+	Address string `json:"address"`
+	Network string `json:"network"`
+	// Of packets to it between servers.
+	Wire   string `json:"wire"`
+	Server string `json:"server"`
+}
+
+// What one server has a part in: packets that its systems send, and systems that look what arrives.
+type ProbePlan struct {
+	Contract string `json:"contract"`
+	// Containers, or paths of namespaces.
+	Receive []string `json:"receive"`
+	Send    []Probe  `json:"send"`
+	// 0: as many as a busy server needs.
+	Rounds int `json:"rounds"`
+}
+
+type Probe struct {
+	ID          uint32 `json:"id"`
+	From        string `json:"from"`
+	Source      string `json:"source"`
+	Destination string `json:"destination"`
+	Protocol    string `json:"protocol"`
+	Port        uint16 `json:"port"`
+}

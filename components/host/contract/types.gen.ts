@@ -1,0 +1,370 @@
+/** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
+export const contractVersion = "238cc3eff8e2";
+
+
+/**
+ * Of a look: a text, or texts in their order.
+ */
+export type Property = (string | readonly string[])
+
+/**
+ * What a system's container is to have; a file for each in the server's folder of plans.
+ */
+export interface AttachPlan {
+readonly system: string
+readonly container: string
+readonly sysctls: {
+readonly [k: string]: string
+}
+readonly interfaces: readonly AttachInterface[]
+/**
+ * All of nftables in the container; it stands before an interface is there. None: what is there is not our business.
+ */
+readonly nftables?: string
+/**
+ * At most at once; docker's provider has no word for it. 0: as docker has it.
+ */
+readonly processes: number
+/**
+ * Docker does not start it: the agent does, once what guards its networks stands.
+ */
+readonly startedByAgent?: boolean
+}
+export interface AttachInterface {
+readonly network: string
+/**
+ * Inside the container.
+ */
+readonly name: string
+/**
+ * On the server.
+ */
+readonly hostName: string
+readonly mac: string
+/**
+ * Of the server's end: fixed, as a switch's port has one.
+ */
+readonly portMac: string
+readonly mtuBytes: number
+/**
+ * With prefix length.
+ */
+readonly addresses: readonly string[]
+readonly routes: readonly AttachRoute[]
+/**
+ * By ethtool's names, inside.
+ */
+readonly offloads: {
+readonly [k: string]: boolean
+}
+/**
+ * Of the server's end.
+ */
+readonly portOffloads: {
+readonly [k: string]: boolean
+}
+/**
+ * Permanent ones, inside the container.
+ */
+readonly neighbours: readonly AttachNeighbour[]
+/**
+ * Empty where the server routes to the system.
+ */
+readonly bridge: string
+/**
+ * Whether the bridge learns MACs at the system's port.
+ */
+readonly learns: boolean
+/**
+ * Whether frames to stations that the bridge does not know go out there.
+ */
+readonly floods?: boolean
+/**
+ * What parts of the agent do for the interface beside the attach itself.
+ */
+readonly hooks: readonly AttachHook[]
+readonly parent?: AttachParent
+/**
+ * A system of its network tells it an IPv4 address, and the way to others.
+ */
+readonly dhcp?: boolean
+/**
+ * It takes that way: no interface has a declared one.
+ */
+readonly dhcpRoute?: boolean
+/**
+ * Changes with the device that it sits on: another one of the same name has none of its interfaces.
+ */
+readonly parentIdentity?: string
+readonly docker?: DockerJoin
+}
+export interface AttachRoute {
+/**
+ * A prefix, or `default` of the next hop's family.
+ */
+readonly to: string
+readonly via: string
+}
+export interface AttachNeighbour {
+readonly address: string
+readonly mac: string
+}
+/**
+ * What one part of the agent is to do for an interface.
+ */
+export interface AttachHook {
+/**
+ * The part's name.
+ */
+readonly type: string
+/**
+ * What that part reads.
+ */
+readonly args: {
+readonly [k: string]: unknown
+}
+/**
+ * What a look is to find.
+ */
+readonly wanted: {
+readonly [k: string]: Property
+}
+}
+/**
+ * A device of the server that the interface sits on, without a server's end; the fields of that say nothing then.
+ */
+export interface AttachParent {
+readonly device: string
+readonly driver: ("macvlan" | "ipvlan")
+readonly mode: string
+}
+/**
+ * Docker makes the interface: the server's end is docker's own, and the fields of that say nothing.
+ */
+export interface DockerJoin {
+readonly network: string
+/**
+ * A script below the folder of kinds that must have run before anybody is let in; none where it is empty.
+ */
+readonly guard: string
+/**
+ * A container whose being there keeps the network's namespace.
+ */
+readonly holder?: string
+/**
+ * The guard runs in the network's own namespace, or, where a container is named, once that was started anew.
+ */
+readonly guardedBy?: string
+}
+/**
+ * What the agent writes of a system.
+ */
+export interface AttachStatus {
+readonly system: string
+readonly specHash: string
+readonly pid: number
+/**
+ * From the container's start to the end of the attach.
+ */
+readonly attachedMs: number
+/**
+ * Of which the attach itself.
+ */
+readonly workMs: number
+readonly startedAtMs: number
+readonly nftables?: ToldNftables
+/**
+ * Attached, but for what another system of its network has not told it yet: no fault, and nothing that an `up` waits for.
+ */
+readonly waiting?: string
+/**
+ * The last property: the server's own shell reads it.
+ */
+readonly error?: string
+}
+/**
+ * What a container's nftables was told, and how it listed that.
+ */
+export interface ToldNftables {
+readonly told: string
+readonly listed: string
+}
+/**
+ * What is there of a system that runs: what a check compares with its plan.
+ */
+export interface Looked {
+readonly contract: string
+readonly system: string
+readonly interfaces: {
+readonly [k: string]: LookedInterface
+}
+readonly sysctls: {
+readonly [k: string]: string
+}
+readonly processes: number
+/**
+ * `as declared` or `changed`.
+ */
+readonly nftables?: string
+readonly error?: string
+}
+export interface LookedInterface {
+readonly mac: string
+readonly mtuBytes: number
+readonly up: boolean
+readonly addresses: readonly string[]
+/**
+ * `PREFIX via NEXT HOP`
+ */
+readonly routes: readonly string[]
+readonly offloads: {
+readonly [k: string]: boolean
+}
+readonly parent?: LookedParent
+readonly port?: LookedPort
+/**
+ * What parts of the agent found.
+ */
+readonly parts: {
+readonly [k: string]: Property
+}
+}
+export interface LookedParent {
+readonly device: string
+readonly driver: string
+readonly mode: string
+}
+/**
+ * None where the server's end is gone.
+ */
+export interface LookedPort {
+readonly mac: string
+readonly mtuBytes: number
+readonly up: boolean
+readonly bridge: string
+readonly learns: boolean
+readonly floods: boolean
+readonly offloads: {
+readonly [k: string]: boolean
+}
+}
+export interface LookedPort1 {
+readonly mac: string
+readonly mtuBytes: number
+readonly up: boolean
+readonly bridge: string
+readonly learns: boolean
+readonly floods: boolean
+readonly offloads: {
+readonly [k: string]: boolean
+}
+}
+/**
+ * What a server must know to join a swarm.
+ */
+export interface SwarmSite {
+/**
+ * `ADDRESS:PORT`
+ */
+readonly manager: string
+readonly address: string
+}
+/**
+ * A server's part of the testbed's ILA.
+ */
+export interface IlaSite {
+readonly server: string
+readonly uplink: string
+/**
+ * Of etcd.
+ */
+readonly endpoints: readonly string[]
+/**
+ * Of the keys there.
+ */
+readonly root: string
+readonly leaseSeconds: number
+/**
+ * Of the table of mappings.
+ */
+readonly capacity: number
+/**
+ * The report's form: locator addresses on the uplink, deprecated and without their local routes.
+ */
+readonly locatorAddresses: boolean
+readonly servers: readonly IlaServer[]
+readonly networks: readonly IlaNetworkSite[]
+}
+export interface IlaServer {
+readonly name: string
+readonly locator: string
+readonly nextHop: string
+/**
+ * Of the next hop; where it is not given, the kernel finds it out.
+ */
+readonly mac?: string
+}
+export interface IlaNetworkSite {
+readonly name: string
+readonly vn: number
+readonly sir: string
+/**
+ * On this server: ebpf, kernel.
+ */
+readonly backend: string
+readonly csum: string
+readonly translate: boolean
+readonly mtuBytes: number
+/**
+ * Whether systems may leave checksums to a NIC.
+ */
+readonly checksumOffload: boolean
+}
+/**
+ * What `flipflap status` and the docs show of a server's ILA.
+ */
+export interface IlaFacts {
+readonly contract: string
+readonly registry: string
+readonly sinceMs: number
+readonly mappings: number
+/**
+ * A thousand at most.
+ */
+readonly systems: readonly IlaSystem[]
+readonly drops: {
+readonly [k: string]: number
+}
+}
+export interface IlaSystem {
+readonly address: string
+readonly network: string
+/**
+ * Of packets to it between servers.
+ */
+readonly wire: string
+readonly server: string
+}
+/**
+ * What one server has a part in: packets that its systems send, and systems that look what arrives.
+ */
+export interface ProbePlan {
+readonly contract: string
+/**
+ * Containers, or paths of namespaces.
+ */
+readonly receive: readonly string[]
+readonly send: readonly Probe[]
+/**
+ * 0: as many as a busy server needs.
+ */
+readonly rounds: number
+}
+export interface Probe {
+readonly id: number
+readonly from: string
+readonly source: string
+readonly destination: string
+readonly protocol: ("tcp" | "udp" | "sctp" | "icmp")
+readonly port: number
+}
