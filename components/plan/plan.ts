@@ -1,5 +1,6 @@
 /** What a server must hold for the testbed, as data. Components render it; tests and the CLI read it. Pure. */
 import { createHash } from "node:crypto";
+import { guardObjects, guardRequirements } from "../capabilities/guard/plan";
 import { type VpnPlan, vpnPlan } from "../capabilities/vpn";
 import { type Declaration, type ServerDeclaration, systemsOn } from "../config/declaration";
 import type { Network } from "../config/types.gen";
@@ -11,7 +12,6 @@ import { type Requirement } from "../kinds/requirement";
 import { formatPrefix } from "../net/cidr";
 import { ownContainers } from "../net/names";
 import { kindContexts, networkContexts } from "./contexts";
-import { guardObjects, guardRequirements } from "./guard";
 import { impairmentRequirements, serverSettings, serverSysctls } from "./serverSettings";
 import { type ContainerSystem, imageOf, isBare, systemPlan, type SystemPlan } from "./systems";
 

@@ -5,9 +5,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { tunnelPolicies } from "../../components/capabilities/vpn/objects/sas";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
-import { tunnelPolicies } from "../../components/host/objects/vpnSas";
 import { systemContainer } from "../../components/net/names";
 import { ruleFaults } from "../../components/plan/check";
 import { planServer } from "../../components/plan/plan";

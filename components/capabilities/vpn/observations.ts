@@ -1,9 +1,9 @@
 /** What `flipflap status` tells of a server's tunnels. Pure. */
 import { sections } from "../../host/json";
-import { gatewayScript, readSas, reasonOf } from "../../host/objects/vpnSas";
 import { sh } from "../../host/sh";
 import type { Observation } from "../../kinds/observation";
 import { systemContainer } from "../../net/names";
+import { gatewayScript, readSas, reasonOf } from "./objects/sas";
 import type { OwnConnection } from "./tunnels";
 
 const planes: Readonly<Record<string, string>> = { kernel: "kernel ESP", user: "kernel-libipsec" };

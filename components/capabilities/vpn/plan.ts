@@ -5,13 +5,13 @@ import type { System } from "../../config/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { type Leaf, leafBundle } from "../../host/objects/certificates";
-import { gatewayFolder } from "../../host/objects/vpnGateway";
 import type { Observation } from "../../kinds/observation";
 import type { KindSecret, Part, SecretText } from "../../kinds/parts";
 import type { Requirement } from "../../kinds/requirement";
 import { formatAddress, formatPrefix } from "../../net/cidr";
 import { systemContainer } from "../../net/names";
 import { guardText } from "./guard";
+import { gatewayFolder } from "./objects/gateway";
 import { vpnObservation } from "./observations";
 import {
   againText,

@@ -1,9 +1,11 @@
 /** All types of host objects, by the name that a stack's outputs give them. */
+import { vpnGateway } from "../../capabilities/vpn/objects/gateway";
+import { vpnTunnels } from "../../capabilities/vpn/objects/tunnels";
 import type { CheckableType } from "../objectType";
 import { addresses } from "./addresses";
 import { agentFolders } from "./agentFolders";
-import { attached } from "./attached";
 import { attachSpec } from "./attachSpec";
+import { attached } from "./attached";
 import { bgpSessions } from "./bgpSessions";
 import { bridge } from "./bridge";
 import { bridgeGuard } from "./bridgeGuard";
@@ -45,8 +47,6 @@ import { sysctls } from "./sysctls";
 import { tenantRouter } from "./tenantRouter";
 import { tenantVrf } from "./tenantVrf";
 import { unreachable } from "./unreachable";
-import { vpnGateway } from "./vpnGateway";
-import { vpnTunnels } from "./vpnTunnels";
 import { vxlan } from "./vxlan";
 
 export const objectTypes = {

@@ -7,7 +7,7 @@ import { renderObject } from "../../host/resources/hostObject";
 import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../../plan/systems";
 import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
-import { VpnSite } from "../vpnSite";
+import { VpnSite } from "../systemAddition";
 
 export interface TenantSystemArgs {
   readonly plan: SystemPlan;

@@ -1,5 +1,5 @@
 /** Reading what strongSwan says of its tunnels. Pure. */
-import { type Script, sh } from "../sh";
+import { type Script, sh } from "../../../host/sh";
 
 /** A pair of IPsec SAs, as `swanctl --list-sas` tells of it. */
 export interface ChildSa {

@@ -1,8 +1,8 @@
 /** The tunnels of a gateway: their IPsec SAs, and the ways that packets take to them. */
-import { sections } from "../json";
-import type { ObjectType, PropertyValue } from "../objectType";
-import { sh } from "../sh";
-import { enterGateway, gatewayScript, readSas, reasonOf, tunnelPolicies, tunnelRoutes } from "./vpnSas";
+import { sections } from "../../../host/json";
+import type { ObjectType, PropertyValue } from "../../../host/objectType";
+import { sh } from "../../../host/sh";
+import { enterGateway, gatewayScript, readSas, reasonOf, tunnelPolicies, tunnelRoutes } from "./sas";
 
 export interface VpnTunnelsSpec {
   readonly container: string;

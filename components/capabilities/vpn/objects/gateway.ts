@@ -1,9 +1,9 @@
 /** What a gateway's strongSwan is told, in a folder that its container sees. A change reaches it in place: only what changed is made anew. */
-import { sections } from "../json";
-import type { ObjectType, Owner } from "../objectType";
-import { ownerFolder } from "../objectType";
-import { sh } from "../sh";
-import { enterGateway } from "./vpnSas";
+import { sections } from "../../../host/json";
+import type { ObjectType, Owner } from "../../../host/objectType";
+import { ownerFolder } from "../../../host/objectType";
+import { sh } from "../../../host/sh";
+import { enterGateway } from "./sas";
 
 export interface VpnGatewaySpec {
   readonly system: string;

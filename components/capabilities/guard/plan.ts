@@ -1,11 +1,11 @@
 /** A server's guard: what the networks on it need opened. Pure. */
-import { type Declaration, isGuarded, type ServerDeclaration } from "../config/declaration";
-import { declare, type HostObject } from "../host/objectType";
-import { objectTypes } from "../host/objects";
-import type { NetworkContext } from "../kinds/contexts";
-import { kindOf } from "../kinds/registry";
-import type { Requirement } from "../kinds/requirement";
-import { formatPrefix, hostPrefix, overlaps, parseAddress, parseInterfaceAddress, type Prefix } from "../net/cidr";
+import { type Declaration, isGuarded, type ServerDeclaration } from "../../config/declaration";
+import { declare, type HostObject } from "../../host/objectType";
+import { objectTypes } from "../../host/objects";
+import type { NetworkContext } from "../../kinds/contexts";
+import { kindOf } from "../../kinds/registry";
+import type { Requirement } from "../../kinds/requirement";
+import { formatPrefix, hostPrefix, overlaps, parseAddress, parseInterfaceAddress, type Prefix } from "../../net/cidr";
 
 /** Prefixes of all networks on all servers, and the servers' own addresses; none that holds another. */
 function insidePrefixes({ testbed, servers }: Declaration): string[] {

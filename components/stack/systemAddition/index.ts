@@ -1,0 +1,1 @@
+export { VpnSite } from "./systemAddition";

@@ -1,1 +1,0 @@
-export { VpnSite } from "./vpnSite";
