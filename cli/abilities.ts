@@ -1,19 +1,10 @@
 /** What a server can do for a testbed, from what it has. The kinds say what they need; what they do without is listed here. */
-import { kernelRequirements, vpnRequirements } from "../components/capabilities/vpn";
+import type { Ability } from "../components/capabilities/capability";
+import { capabilities } from "../components/capabilities/registry";
 import type { Network } from "../components/config/types.gen";
 import { sh, type Script } from "../components/host/sh";
 import { kindOf } from "../components/kinds/registry";
-import type { Requirement } from "../components/kinds/requirement";
 import { commonRequirements } from "../components/plan/plan";
-
-export interface Ability {
-  readonly name: string;
-  readonly requires: readonly Pick<Requirement, "tool" | "kernelOption">[];
-  /** Of the kernel, as in 6.6. */
-  readonly sinceKernel?: string;
-  /** What is lost where it is missing. */
-  readonly cost: string;
-}
 
 const names = { name: "any", tenant: "any" };
 const subnets = { subnets: {} };
@@ -38,12 +29,7 @@ const samples: readonly (readonly [string, Network])[] = [
 export const abilities: readonly Ability[] = [
   { name: "any testbed", requires: commonRequirements, cost: "the server cannot take part" },
   ...samples.map(([name, network]) => ({ name, requires: kindOf(network).requires(network), cost: "such networks are refused" })),
-  { name: "tunnels (IPsec)", requires: vpnRequirements, cost: "refused" },
-  {
-    name: "tunnels by the kernel's ESP",
-    requires: kernelRequirements,
-    cost: "strongSwan carries ESP itself: a stream of some 300 Mb/s",
-  },
+  ...capabilities.flatMap((capability) => capability.abilities),
   { name: "evpn's short cut", requires: [], sinceKernel: "6.6", cost: "frames go by the bridge: some 15% fewer transactions" },
   { name: "links' delay and jitter", requires: [{ kernelOption: "CONFIG_NET_SCH_NETEM" }], cost: "refused; rate and loss need no netem" },
   { name: "links' rate", requires: [{ tool: "tc" }, { kernelOption: "CONFIG_NET_SCH_TBF" }], cost: "refused" },

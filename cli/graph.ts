@@ -1,5 +1,5 @@
 /** A testbed's topology as a picture (SVG) and as text that draws itself (mermaid). Pure. */
-import { endsOf, familiesOf, modeOf as tunnelModeOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
+import { capabilities } from "../components/capabilities/registry";
 import { type Declaration, linkMtuBytes, linkName, systemsOn } from "../components/config/declaration";
 import type { Link, Network, System } from "../components/config/types.gen";
 import { resolveMembers } from "../components/kinds/members";
@@ -44,26 +44,7 @@ function addressesIn(declaration: Declaration, system: System, network: Network)
   return [member?.addresses.ipv4, member?.addresses.ipv6].flatMap((address) => (address === undefined ? [] : [formatAddress(address)]));
 }
 
-interface DrawnTunnel {
-  readonly ends: readonly [string, string];
-  readonly text: string;
-}
-
-/** Tunnels that lead somewhere, between their gateways. */
-function drawnTunnels(declaration: Declaration): DrawnTunnel[] {
-  return tunnelsOf(declaration).flatMap((tunnel) => {
-    const ends = endsOf(declaration, tunnel);
-    if (ends === undefined) return [];
-    const carried = familiesOf(tunnel, ends).map((family) => (family === "ipv4" ? "IPv4" : "IPv6"));
-    const [first, second] = ends;
-    return [
-      {
-        ends: [first.gateway, second.gateway],
-        text: `${tunnel.name}: IPsec ${tunnelModeOf(tunnel)}, ${carried.join(" and ")}, ${first.gateway} to ${second.gateway}`,
-      },
-    ];
-  });
-}
+const drawnEdges = (declaration: Declaration) => capabilities.flatMap((capability) => capability.edges?.(declaration) ?? []);
 
 const id = (text: string): string => text.replaceAll(/[^A-Za-z0-9]/g, "_");
 
@@ -88,7 +69,7 @@ export function topologyMermaid(declaration: Declaration): string {
         return `  system_${id(system.name)} ---|"${text}"| network_${id(membership.name)}`;
       }),
     ),
-    ...drawnTunnels(declaration).map(({ ends: [from, to], text }) => `  system_${id(from)} == "${text}" === system_${id(to)}`),
+    ...drawnEdges(declaration).map(({ ends: [from, to], text }) => `  system_${id(from)} == "${text}" === system_${id(to)}`),
     ...testbed.links.flatMap((link) => {
       const [first = "", ...others] = link.between;
       return others.map((other) => `  server_${id(first)} -. "${linkText(link)}" .- server_${id(other)}`);
@@ -126,7 +107,7 @@ export function topologySvg(declaration: Declaration): string {
   const serversBottom = Math.max(margin + headHeight, ...boxes.map((box) => box.y + box.height + boxGap));
   const laneY = (index: number): number => serversBottom + 36 + index * laneHeight;
   const width = columnX(servers.length) - columnGap + margin;
-  const tunnels = drawnTunnels(declaration);
+  const tunnels = drawnEdges(declaration);
   const legendY = laneY(testbed.networks.length + tunnels.length) + 4;
   const height = legendY + margin;
 

@@ -1,9 +1,6 @@
-/** What the kinds of a testbed tell of themselves on each server, for `flipflap status`. */
-import { vpnObservations } from "../components/capabilities/vpn";
-import { isGuarded } from "../components/config/declaration";
-import { guardCounters, readGuardCounters } from "../components/host/objects/guard";
-import { type DropReason, dropReasons } from "../components/host/objects/guardRules";
-import type { Observation, ObservedTable } from "../components/kinds/observation";
+/** What the kinds and capabilities of a testbed tell of themselves on each server, for `flipflap status`. */
+import { capabilities } from "../components/capabilities/registry";
+import type { ObservedTable } from "../components/kinds/observation";
 import { kindContexts } from "../components/plan/contexts";
 import { type Context } from "../deploy/context";
 import { runScript } from "../deploy/ssh";
@@ -15,17 +12,6 @@ export interface Observed extends ObservedTable {
 }
 
 const empty: ObservedTable = { columns: [], rows: [], problems: [] };
-
-/** What tenants tried and did not get. */
-const guardObservation = (stack: string): Observation => ({
-  title: "dropped",
-  script: guardCounters({ stack }),
-  read: (output) => ({
-    columns: ["DROPPED BY THE GUARD", "PACKETS"],
-    rows: [...readGuardCounters(output)].map(([reason, packets]) => [dropReasons[reason as DropReason] ?? reason, String(packets)]),
-    problems: [],
-  }),
-});
 
 function readSafely(read: (output: string) => ObservedTable, output: string): ObservedTable {
   try {
@@ -40,9 +26,10 @@ export async function observe(context: Context): Promise<Observed[]> {
     const ofKinds = kindContexts(context.declaration, server).flatMap(({ kind, context: own }) =>
       kind.observations(own, { stack: server.name }).map((observation) => ({ kind: kind.kind as string, observation })),
     );
-    const ofGuard = isGuarded(context.declaration) ? [{ kind: "guard", observation: guardObservation(server.name) }] : [];
-    const ofVpn = vpnObservations(context.declaration, server).map((observation) => ({ kind: "vpn", observation }));
-    return [...ofKinds, ...ofGuard, ...ofVpn].map(async ({ kind, observation }): Promise<Observed> => {
+    const ofCapabilities = capabilities.flatMap(({ name, observations }) =>
+      observations(context.declaration, server).map((observation) => ({ kind: name, observation })),
+    );
+    return [...ofKinds, ...ofCapabilities].map(async ({ kind, observation }): Promise<Observed> => {
       const finished = await runScript(context, server, `${observation.script.text}\n`, 30);
       const base = { server: server.name, kind, title: observation.title };
       // A server that does not answer is told of already.

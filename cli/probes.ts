@@ -1,5 +1,5 @@
 /** Full-size packets from system to system: reachability and the MTU of the whole way, in one. */
-import { carriedBy, hostTunnels, speakerOf, tunnelsOf } from "../components/capabilities/vpn/tunnels";
+import { capabilities } from "../components/capabilities/registry";
 import { serversOf, type Declaration } from "../components/config/declaration";
 import { sh } from "../components/host/sh";
 import type { Member } from "../components/kinds/contexts";
@@ -46,42 +46,37 @@ function pairs(members: readonly Member[]): [Member, Member][] {
 /** What fits a tunnel of any sort: the least that IPv6 asks of a way. */
 const tunnelMtuBytes = 1280;
 
-/** Through each tunnel, both ways: between systems behind the gateways where there are some. */
-function tunnelProbes(declaration: Declaration): Probe[] {
-  const serverOf = (name: string): string => declaration.testbed.systems.find((system) => system.name === name)?.server ?? "";
-  return tunnelsOf(declaration)
-    .flatMap((tunnel) => carriedBy(declaration, tunnel))
-    .flatMap(({ name, family, ends }) => {
-      const [one, other] = ends.map((end) => speakerOf(declaration, end));
-      return [
-        [one, other],
-        [other, one],
-      ].flatMap(([from, to]): Probe[] => {
-        const [source, address] = [from?.addresses[family], to?.addresses[family]];
-        if (from === undefined || to === undefined || source === undefined || address === undefined) return [];
+/** Both ways of what capabilities lead. */
+function wayProbes(declaration: Declaration): Probe[] {
+  return capabilities
+    .flatMap((capability) => capability.ways?.(declaration) ?? [])
+    .flatMap(({ name, family, ends: [one, other] }) =>
+      [[one, other] as const, [other, one] as const].flatMap(([from, to]): Probe[] => {
+        const [source, address] = [from.addresses[family], to.addresses[family]];
+        if (source === undefined || address === undefined) return [];
         return [
           {
             from: from.system,
-            server: serverOf(from.system),
+            server: from.server,
             to: to.system,
-            network: `tunnel ${name}`,
+            network: name,
             address: formatAddress(address),
             source: formatAddress(source),
             mtuBytes: tunnelMtuBytes,
           },
         ];
-      });
-    });
+      }),
+    );
 }
 
 /** Whom a system with rules of its own lets in is its own affair, and no fault. */
 export function planProbes(declaration: Declaration): Probe[] {
   const filters = new Set(declaration.testbed.systems.flatMap(({ name, nftables }) => (nftables === undefined ? [] : [name])));
-  return [...networkProbes(declaration), ...tunnelProbes(declaration)].filter(({ from, to }) => !filters.has(from) && !filters.has(to));
+  return [...networkProbes(declaration), ...wayProbes(declaration)].filter(({ from, to }) => !filters.has(from) && !filters.has(to));
 }
 
 function networkProbes(declaration: Declaration): Probe[] {
-  const apart = hostTunnels(declaration);
+  const apart = new Set(capabilities.flatMap((capability) => [...(capability.apart?.(declaration) ?? [])]));
   return declaration.testbed.networks.flatMap((network) => {
     const [server] = serversOf(declaration, network);
     if (server === undefined) return [];
@@ -91,7 +86,7 @@ function networkProbes(declaration: Declaration): Probe[] {
       if (!kindOf(network).reaches(context, from, to)) return [];
       // What policies forbid is probed by flipflap policy test.
       if (!allows(policies.resolved, from.system, to.system)) return [];
-      // Between two gateways with a tunnel of their own there is no other way.
+      // They have a way of their own, and no other.
       if (apart.has(`${from.system} ${to.system}`)) return [];
       return (["ipv4", "ipv6"] as const).flatMap((family) => {
         const address = to.addresses[family];

@@ -1,7 +1,7 @@
 /** All checks of a server over one connection. */
+import { objectType } from "../components/capabilities/registry";
 import type { ServerDeclaration } from "../components/config/declaration";
 import { compare, type DeployedObject, type Difference, type Owner, stackLabel } from "../components/host/objectType";
-import { objectType } from "../components/host/objects";
 import { listExperimentRules } from "../components/host/objects/experimentRules";
 import { prelude } from "../components/host/script";
 import { type Script, sh } from "../components/host/sh";

@@ -1,7 +1,7 @@
 /** Objects that a stack's state knows, made again by their own scripts. */
+import { objectType } from "../components/capabilities/registry";
 import type { ServerDeclaration } from "../components/config/declaration";
 import type { DeployedObject, ObjectType } from "../components/host/objectType";
-import { objectType } from "../components/host/objects";
 import { objectScript } from "../components/host/script";
 import { step } from "../support/progress";
 import { batchScript, readBatch } from "./batch";

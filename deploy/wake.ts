@@ -1,7 +1,7 @@
 /** After a power cut: what dockerd itself waits for. */
+import { objectType } from "../components/capabilities/registry";
 import type { ServerDeclaration } from "../components/config/declaration";
 import type { ObjectType } from "../components/host/objectType";
-import { objectType } from "../components/host/objects";
 import { objectScript } from "../components/host/script";
 import { sh } from "../components/host/sh";
 import { waitUntil } from "../support/process";

@@ -1,16 +1,16 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isMap, isSeq, parseDocument } from "yaml";
-import { isGateway } from "../../components/capabilities/vpn/tunnels";
+import { capabilities } from "../../components/capabilities/registry";
 import type { MoveMoment } from "../../components/kinds/kind";
 import { kindOf } from "../../components/kinds/registry";
 import { checkedDeclaration } from "../../components/plan/check";
 import { networkContexts } from "../../components/plan/contexts";
 import { type Context, findSystem, openContext } from "../../deploy/context";
-import { runScript } from "../../deploy/ssh";
 import { operateStack } from "../../deploy/deploy";
 import { recover } from "../../deploy/recovery";
 import { remakeWhatIsGone } from "../../deploy/remake";
+import { runScript } from "../../deploy/ssh";
 import { readLabState } from "../../lab/state";
 import { StepError } from "../../support/progress";
 import { UsageError } from "../../support/usageError";
@@ -80,8 +80,7 @@ Where the new place does not fit the declaration, nothing is changed. Exit code 
     }
     const begin = Date.now();
     try {
-      // Two gateways of one name and MAC would each get answers to what the other asked.
-      if (isGateway(declaration, name ?? "")) {
+      if (capabilities.some((capability) => capability.standsAlone?.(declaration, name ?? "") === true)) {
         await operateStack(moved, "up", from.name);
         await operateStack(moved, "up", to);
       } else {

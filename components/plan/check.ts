@@ -1,5 +1,5 @@
 /** A declaration that holds: read, schema-checked, and by the rules of the testbed and of every kind. */
-import { vpnRules } from "../capabilities/vpn/rules";
+import { capabilities } from "../capabilities/registry";
 import type { Declaration } from "../config/declaration";
 import { applyRules, ConfigError, type Fault } from "../config/faults";
 import type { LabState } from "../config/labState";
@@ -10,7 +10,9 @@ import { testbedRules } from "./rules";
 import { policyRules } from "./rules/policies";
 
 export function ruleFaults(declaration: Declaration): Fault[] {
-  const faults = [testbedRules, policyRules, routerRules, vpnRules].flatMap((rules) => applyRules(rules, declaration));
+  const faults = [testbedRules, policyRules, routerRules, ...capabilities.map((capability) => capability.rules)].flatMap((rules) =>
+    applyRules(rules, declaration),
+  );
   for (const kind of allKinds) {
     const networks = declaration.testbed.networks.filter((network) => network.kind === kind.kind);
     faults.push(...applyRules(kind.rules, { declaration, networks }));

@@ -1,7 +1,7 @@
 /** What a server must hold for the testbed, as data. Components render it; tests and the CLI read it. Pure. */
 import { createHash } from "node:crypto";
-import { guardObjects, guardRequirements } from "../capabilities/guard/plan";
-import { type VpnPlan, vpnPlan } from "../capabilities/vpn";
+import type { ServerAddition } from "../capabilities/capability";
+import { capabilities } from "../capabilities/registry";
 import { type Declaration, type ServerDeclaration, systemsOn } from "../config/declaration";
 import type { Network } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
@@ -38,7 +38,8 @@ export interface ServerPlan {
   readonly agentFolders: HostObject;
   readonly kinds: readonly KindPlan[];
   readonly networks: readonly NetworkPlan[];
-  readonly vpn: VpnPlan;
+  /** Of capabilities, by their names. */
+  readonly additions: ReadonlyMap<string, ServerAddition>;
   /** Names of the secrets that it uses. */
   readonly secrets: readonly string[];
   readonly systems: readonly SystemPlan[];
@@ -102,8 +103,9 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     .slice(0, 16);
   const images = ["agent", ...containers.map(imageOf), ...parts.flatMap((part) => (isContainer(part) ? [part.image] : []))];
   const files = systems.flatMap(({ system }) => system.files ?? []);
-  const gatewaySecrets = containers.flatMap(({ gateway }) => fileSecrets(gateway?.files ?? []));
-  const vpn = vpnPlan(declaration, server);
+  const additionSecrets = containers.flatMap(({ addition }) => fileSecrets(addition?.files ?? []));
+  const additions = new Map(capabilities.map(({ name, server: add }) => [name, add(declaration, server, contexts)]));
+  const added = [...additions.values()];
   const prefixes = networks.flatMap(({ network }) => declaration.servers.flatMap(({ name }) => routedPrefixTexts(network, name)));
   return {
     server,
@@ -111,25 +113,24 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     requirements: [
       ...commonRequirements,
       ...impairmentRequirements(declaration, server),
-      ...guardRequirements(declaration),
       ...requiring.flatMap((network) => kindOf(network).requires(network, server.name)),
       ...[...contexts.values()].flatMap(({ network, policies }) =>
         policies.resolved.selected.length === 0 ? [] : (kindOf(network).policies?.requires(network) ?? []),
       ),
       ...kinds.flatMap(({ shared }) => shared.authority?.requires ?? []),
-      ...vpn.requirements,
+      ...added.flatMap(({ requirements }) => requirements),
       ...(containers.some(({ attach }) => attach.spec.nftables !== undefined)
         ? [{ tool: "nft", why: "rules of routers and gateways (package nftables)" }]
         : []),
     ],
-    settings: [...serverSettings(declaration, server), ...guardObjects(declaration, server, contexts)],
+    settings: [...serverSettings(declaration, server), ...added.flatMap((addition) => addition.settings)],
     agentFolders: declare(agentFolders, "agent-folders", { container: ownContainers.agent }) as HostObject,
     kinds,
     networks,
     secrets: [
-      ...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts), ...agentSecrets, ...gatewaySecrets]),
+      ...new Set([...files.flatMap((file) => file.secret ?? []), ...partSecrets(parts), ...agentSecrets, ...additionSecrets]),
     ].sort(),
-    vpn,
+    additions,
     systems,
     images: [...new Set(images)].sort(),
     attached: declare(attached, "attached", { systems: containers.map((s) => s.system.name).sort(), plansHash: hash }) as HostObject,

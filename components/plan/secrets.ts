@@ -1,5 +1,5 @@
-/** All secrets of a testbed: the declared ones, those of the kinds that it uses, and those of its gateways. Pure. */
-import { vpnSecrets } from "../capabilities/vpn";
+/** All secrets of a testbed: the declared ones, those of the kinds that it uses, and those of capabilities. Pure. */
+import { capabilities } from "../capabilities/registry";
 import type { Declaration } from "../config/declaration";
 import type { KindSecret } from "../kinds/parts";
 import { allKinds } from "../kinds/registry";
@@ -8,5 +8,6 @@ export const kindSecrets: readonly KindSecret[] = allKinds.flatMap((kind) => kin
 
 export function secretsOf(declaration: Declaration): KindSecret[] {
   const used = allKinds.filter((kind) => declaration.testbed.networks.some((network) => network.kind === kind.kind));
-  return [...(declaration.testbed.secrets ?? []), ...used.flatMap((kind) => kind.secrets), ...vpnSecrets(declaration)];
+  const added = capabilities.flatMap((capability) => capability.secrets?.(declaration) ?? []);
+  return [...(declaration.testbed.secrets ?? []), ...used.flatMap((kind) => kind.secrets), ...added];
 }

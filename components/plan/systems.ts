@@ -1,5 +1,6 @@
 /** Systems of a server as data: containers with their interfaces, or namespaces. Pure. */
-import { gatewayOf, type GatewayPlan } from "../capabilities/vpn";
+import type { SystemAddition } from "../capabilities/capability";
+import { additionOf } from "../capabilities/registry";
 import type { Declaration } from "../config/declaration";
 import type { System } from "../config/types.gen";
 import type { AttachInterface, AttachPlan } from "../host/contract/types.gen";
@@ -35,7 +36,7 @@ export interface ContainerSystem extends SystemBase {
   readonly dockerNetworks: readonly string[];
   readonly attach: HostObject<AttachPlan>;
   /** What its container is beside a system's. */
-  readonly gateway?: GatewayPlan;
+  readonly addition?: SystemAddition;
 }
 
 /** A namespace, of a kind that has these for systems. */
@@ -77,7 +78,7 @@ const defaultProcesses = 4096;
 const familyOfText = (address: string): Family => (address.includes(":") ? "ipv6" : "ipv4");
 
 /** The image of a system's container: a name of images/, or an archive. */
-export const imageOf = ({ system, gateway }: ContainerSystem): string => system.image ?? gateway?.image ?? "tools";
+export const imageOf = ({ system, addition }: ContainerSystem): string => system.image ?? addition?.image ?? "tools";
 
 function attachPoint(context: NetworkContext, member: Member): AttachPoint {
   const point = kindOf(context.network).attach?.(context, member);
@@ -140,9 +141,9 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
   const settled = interfaces.map((one, i) => (i === asking && !hasDefault ? { ...one, dhcpRoute: true } : one));
   const container = systemContainer(system.name);
   const startedByAgent = points.some((point) => point.startedByAgent === true);
-  const gateway = gatewayOf(declaration, system);
+  const addition = additionOf(declaration, system);
   // The guard last: a file may begin with "flush ruleset", as those of distributions do.
-  const rules = [declaration.nftables[system.nftables ?? ""], gateway?.guard].filter((text) => text !== undefined);
+  const rules = [declaration.nftables[system.nftables ?? ""], addition?.guard].filter((text) => text !== undefined);
   const spec: AttachPlan = {
     system: system.name,
     container,
@@ -163,7 +164,7 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
     dockerNetworks: interfaces.flatMap(({ docker }) => docker?.network ?? []),
     interfaces,
     attach: declare(attachSpec, "attach", spec),
-    ...(gateway !== undefined && { gateway }),
+    ...(addition !== undefined && { addition }),
     members: joined.map(({ member }) => member),
   };
 }

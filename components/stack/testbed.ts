@@ -56,7 +56,7 @@ export class Testbed extends pulumi.ComponentResource {
     const attached = renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
     for (const { kind, shared } of plan.kinds)
       if (shared.parting !== undefined) renderObject(`${kind}_edge`, shared.parting, site, { parent: this, dependsOn: [attached] });
-    for (const { vpn } of systems) vpn?.establish([attached]);
+    for (const { addition } of systems) addition?.establish([attached]);
     generation.seal();
 
     this.systems = Object.fromEntries(plan.systems.map((s) => [s.system.name, s.interfaces.flatMap((i) => i.addresses)]));
@@ -78,8 +78,8 @@ export class Testbed extends pulumi.ComponentResource {
       if (shared.authority === undefined) continue;
       made.set(kind, new Nva(`${kind}_nva`, { ...shared.authority, site, after }, { parent: this }).ready);
     }
-    if (plan.vpn.authority !== undefined)
-      made.set("vpn", new Nva("vpn_nva", { ...plan.vpn.authority, site, after }, { parent: this }).ready);
+    for (const [name, { authority }] of plan.additions)
+      if (authority !== undefined) made.set(name, new Nva(`${name}_nva`, { ...authority, site, after }, { parent: this }).ready);
     return made;
   }
 

@@ -3,28 +3,17 @@
  * Report S4 compares such figures with those of virtual machines.
  */
 import { performance } from "node:perf_hooks";
-import { type Carried, carriedBy, insideOf, modeOf, tunnelsOf } from "../../components/capabilities/vpn/tunnels";
+import type { StartedWay } from "../../components/capabilities/capability";
+import { capabilities } from "../../components/capabilities/registry";
 import type { Declaration } from "../../components/config/declaration";
 import { sh } from "../../components/host/sh";
-import { formatAddress } from "../../components/net/cidr";
 import { systemContainer } from "../../components/net/names";
 import type { Cell } from "../cells";
 import type { Site } from "../site";
 import { usedKiB } from "./boot";
 import type { Measured, ServerMethod } from "./method";
 
-/** What each site starts: one tunnel a site. */
-function started(declaration: Declaration): Carried[] {
-  const all = tunnelsOf(declaration)
-    .filter((tunnel) => modeOf(tunnel) === "site-to-site")
-    .flatMap((tunnel) => carriedBy(declaration, tunnel));
-  const first = new Map<string, Carried>();
-  for (const one of all) {
-    const [end] = one.ends;
-    if (!first.has(end.gateway)) first.set(end.gateway, one);
-  }
-  return [...first.values()];
-}
+const started = (declaration: Declaration): StartedWay[] => capabilities.flatMap((capability) => capability.started?.(declaration) ?? []);
 
 interface Way {
   readonly server: string;
@@ -36,16 +25,12 @@ interface Way {
 const serverOf = (declaration: Declaration, system: string): string =>
   declaration.testbed.systems.find(({ name }) => name === system)?.server ?? "";
 
-function wayOf(declaration: Declaration, { ends: [end, other], family, name }: Carried): Way {
-  const [from, to] = [end, other].map((one) => insideOf(declaration, one)?.addresses[family]);
-  if (from === undefined || to === undefined) throw new Error(`tunnel ${name}: a gateway without an address inside its site`);
-  return {
-    server: serverOf(declaration, end.gateway),
-    container: systemContainer(end.gateway),
-    from: formatAddress(from),
-    to: formatAddress(to),
-  };
-}
+const wayOf = (declaration: Declaration, { system, from, to }: StartedWay): Way => ({
+  server: serverOf(declaration, system),
+  container: systemContainer(system),
+  from,
+  to,
+});
 
 /** Containers of each server, at once. */
 async function onContainers(site: Site, gateways: Iterable<string>, words: string): Promise<void> {
@@ -90,7 +75,7 @@ export const bootTunnels: ServerMethod = {
   unit: "s",
   better: "less",
   between: "none",
-  network: (declaration) => started(declaration)[0]?.ends[0].outside.network,
+  network: (declaration) => started(declaration)[0]?.network,
   impossible: (declaration, { sites = 1 }) => {
     const there = started(declaration).length;
     if (there === 0) return "the testbed has no tunnels between sites";
@@ -100,9 +85,7 @@ export const bootTunnels: ServerMethod = {
     const { declaration } = site;
     const all = started(declaration);
     const chosen = all.slice(0, sites);
-    const gatewaysOf = (carried: readonly Carried[]): string[] => [
-      ...new Set(carried.flatMap(({ ends }) => ends.map(({ gateway }) => gateway))),
-    ];
+    const gatewaysOf = (ways: readonly StartedWay[]): string[] => [...new Set(ways.flatMap(({ system, peer }) => [system, peer]))];
     const gateways = gatewaysOf(chosen);
     const servers = [...new Set(gateways.map((gateway) => serverOf(declaration, gateway)))];
     const memory = async (): Promise<number> =>
@@ -115,7 +98,7 @@ export const bootTunnels: ServerMethod = {
       const startedSeconds = (performance.now() - begin) / 1000;
       await carriesAll(
         site,
-        chosen.map((carried) => wayOf(declaration, carried)),
+        chosen.map((way) => wayOf(declaration, way)),
       );
       const value = (performance.now() - begin) / 1000;
       const memoryMiB = (await memory()) - before;
@@ -134,7 +117,7 @@ export const bootTunnels: ServerMethod = {
       await onContainers(site, gatewaysOf(all), "start");
       await carriesAll(
         site,
-        all.map((carried) => wayOf(declaration, carried)),
+        all.map((way) => wayOf(declaration, way)),
       );
     }
   },

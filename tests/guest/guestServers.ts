@@ -41,7 +41,7 @@ function objectsOf(declaration: Declaration, at: ServerDeclaration): HostObject[
     ...plan.kinds.flatMap(({ shared }) => [...(shared.agent?.parts ?? []), ...shared.edge]),
     ...plan.networks.flatMap(({ nve }) => nve),
     ...plan.systems.flatMap((system) =>
-      isBare(system) ? [] : [system.attach as HostObject, ...(system.gateway === undefined ? [] : [system.gateway.config])],
+      isBare(system) ? [] : [system.attach as HostObject, ...(system.addition === undefined ? [] : [system.addition.before])],
     ),
   ].flatMap((part, i) => (isContainer(part) ? [] : [{ ...part, name: `${i}-${part.name}` }])) as HostObject[];
 }

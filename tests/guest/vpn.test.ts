@@ -75,8 +75,8 @@ const addressOf = (system: string, network: string): string =>
 /** The container of a gateway as a mount namespace: what its files, folders and command would be there. */
 function gatewayLines(gateway: string): string[] {
   const plan = guestServers.flatMap((at) => planServer(declaration, at).systems).find((one) => one.system.name === gateway);
-  if (plan === undefined || isBare(plan) || plan.gateway === undefined) throw new Error(`${gateway} is no gateway`);
-  const { folder, files } = plan.gateway;
+  if (plan === undefined || isBare(plan) || plan.addition === undefined) throw new Error(`${gateway} is no gateway`);
+  const { folder, files } = plan.addition;
   const texts = files.map(({ path, content }) => {
     const text = content.map((piece) => (typeof piece === "string" ? piece : "a secret of both")).join("");
     return `cat >${path} <<'END'\n${text}\nEND`;
@@ -86,7 +86,7 @@ function gatewayLines(gateway: string): string[] {
     "mount -t tmpfs tmp /tmp; cp -r /etc /tmp/etc; mount --bind /tmp/etc /etc; mount -t tmpfs tmp /run; mkdir -p /var; ln -sfn /run /var/run",
     `mkdir -p ${folder.container}; mount --bind /var/lib/flipflap/${plan.system.server}/${folder.server} ${folder.container}`,
     ...texts,
-    `exec ${plan.gateway.command.join(" ")}`,
+    `exec ${plan.addition.command.join(" ")}`,
     "OUTER",
     `ip netns exec ${gateway} unshare -m sh /run/start-${gateway} >/run/${gateway}.log 2>&1 & eval "$(echo ${gateway} | tr - _)=$!"`,
   ];

@@ -3,6 +3,9 @@ import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
+import { capabilities } from "../../components/capabilities/registry";
+import { vpnGateway } from "../../components/capabilities/vpn/objects/gateway";
+import { vpnTunnels } from "../../components/capabilities/vpn/objects/tunnels";
 import { compare, declare, type HostObject } from "../../components/host/objectType";
 import { objectTypes } from "../../components/host/objects";
 import { objectScript, prelude } from "../../components/host/script";
@@ -210,8 +213,8 @@ function objects(name: string): HostObject[] {
       mtuBytes: 1500,
       addresses: [name],
     }),
-    declare(t.vpnGateway, name, { system: name, container: name, files: { start: name }, connections: { one: name } }),
-    declare(t.vpnTunnels, name, {
+    declare(vpnGateway, name, { system: name, container: name, files: { start: name }, connections: { one: name } }),
+    declare(vpnTunnels, name, {
       container: name,
       tunnels: [{ name, connection: name, local: [name], remote: [name], isAwaited: true }],
       planHash: name,
@@ -222,7 +225,8 @@ function objects(name: string): HostObject[] {
 describe("scripts of host objects", () => {
   it("cover every type", () => {
     const covered = new Set(objects("x").map((object) => object.type.type));
-    expect(Object.keys(objectTypes).filter((type) => !covered.has(type))).toEqual(["container", "generation", "image"]);
+    const all = [objectTypes, ...capabilities.map((capability) => capability.objectTypes)].flatMap((types) => Object.keys(types));
+    expect(all.filter((type) => !covered.has(type))).toEqual(["container", "generation", "image"]);
   });
 
   it.each(hostile)("are well-formed with %j", (name) => {

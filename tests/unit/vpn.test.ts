@@ -5,11 +5,10 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { readSas, reasonOf } from "../../components/capabilities/vpn/objects/sas";
-import type { VpnTunnelsSpec } from "../../components/capabilities/vpn/objects/tunnels";
+import { vpnTunnels, type VpnTunnelsSpec } from "../../components/capabilities/vpn/objects/tunnels";
 import { connectionsOf, connectionsOfGateway, hostTunnels } from "../../components/capabilities/vpn/tunnels";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
-import { objectTypes } from "../../components/host/objects";
 import { formatPrefix } from "../../components/net/cidr";
 import { ruleFaults } from "../../components/plan/check";
 import { planServer } from "../../components/plan/plan";
@@ -66,7 +65,9 @@ describe("tunnels", () => {
     if (hub === undefined) throw new Error("no hub");
     // No gateway's certificate opens the kinds' stores.
     expect(
-      planServer(certified, hub).vpn.authority?.parts.map((part) => "spec" in part && (part.spec as { folder: string }).folder),
+      planServer(certified, hub)
+        .additions.get("vpn")
+        ?.authority?.parts.map((part) => "spec" in part && (part.spec as { folder: string }).folder),
     ).toEqual(["vpn-ca"]);
   });
 
@@ -140,9 +141,7 @@ a_c: #2, CONNECTING, IKEv2, 01_i* 00_r
       planHash: "",
     };
     const ways = (plane: string, ...lines: string[]) =>
-      objectTypes.vpnTunnels.found(`=== plane\n${plane}\n=== sas\n${told}\n=== ways\n${lines.join("\n")}\n=== log\n`, spec)?.[
-        "t-ipv4.ways"
-      ];
+      vpnTunnels.found(`=== plane\n${plane}\n=== sas\n${told}\n=== ways\n${lines.join("\n")}\n=== log\n`, spec)?.["t-ipv4.ways"];
     const route = "10.4.2.0/24 via 10.40.1.1 dev ipsec0 proto static";
     const policies = ["10.4.1.0/24", "10.5.0.0/16"].flatMap((own) => [
       `src ${own} dst 10.4.2.0/24 dir out`,

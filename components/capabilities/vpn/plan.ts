@@ -6,12 +6,14 @@ import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { type Leaf, leafBundle } from "../../host/objects/certificates";
 import type { Observation } from "../../kinds/observation";
-import type { KindSecret, Part, SecretText } from "../../kinds/parts";
+import type { KindSecret } from "../../kinds/parts";
 import type { Requirement } from "../../kinds/requirement";
 import { formatAddress, formatPrefix } from "../../net/cidr";
 import { systemContainer } from "../../net/names";
+import type { ServerAddition, SystemAddition } from "../capability";
 import { guardText } from "./guard";
-import { gatewayFolder } from "./objects/gateway";
+import { gatewayFolder, vpnGateway } from "./objects/gateway";
+import { vpnTunnels } from "./objects/tunnels";
 import { vpnObservation } from "./observations";
 import {
   againText,
@@ -38,34 +40,12 @@ import {
   sitesOf,
 } from "./tunnels";
 
-const { certificates, vpnGateway, vpnTunnels } = objectTypes;
+const { certificates } = objectTypes;
 
 /** A folder of its own: who is let in by it is no client of the other authority's stores. */
 const authorityFolder = "vpn-ca";
 
-/** What makes a system's container a gateway. */
-export interface GatewayPlan {
-  readonly system: string;
-  /** Of its site, or where it is the gateway of none or of several its own. */
-  readonly name: string;
-  readonly config: HostObject;
-  /** After its container runs and is attached. */
-  readonly tunnels: HostObject;
-  readonly guard: string;
-  readonly image: string;
-  readonly command: readonly string[];
-  readonly capabilities: readonly string[];
-  readonly devices: readonly string[];
-  readonly folder: { readonly server: string; readonly container: string };
-  readonly files: readonly { readonly path: string; readonly content: SecretText }[];
-}
-
-export interface VpnPlan {
-  readonly authority?: { readonly component: string; readonly parts: readonly Part[] };
-  readonly requirements: readonly Requirement[];
-}
-
-function gatewayPlan(declaration: Declaration, system: System, connections: readonly OwnConnection[]): GatewayPlan {
+function gatewayPlan(declaration: Declaration, system: System, connections: readonly OwnConnection[]): SystemAddition {
   const { vpn } = declaration.testbed;
   const isCertified = authOf(vpn) === "certificates";
   // A site may have no tunnel yet.
@@ -84,10 +64,11 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
     connections: Object.fromEntries(connections.map((connection) => [connection.name, connectionText(connection, system.name, vpn)])),
   });
   return {
+    // Called as its site, or where it is the gateway of none or of several as itself.
+    component: { type: "flipflap:vpn:VpnSite", name: `${own.length === 1 && own[0] !== undefined ? own[0].name : system.name}-site` },
     system: system.name,
-    name: own.length === 1 && own[0] !== undefined ? own[0].name : system.name,
-    config: config as HostObject,
-    tunnels: tunnelsObject(declaration, system, connections),
+    before: config as HostObject,
+    after: tunnelsObject(declaration, system, connections),
     guard: guardText(connections),
     image: system.image ?? "strongswan",
     command: ["sh", `${configFolder}/start`],
@@ -102,7 +83,7 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
 }
 
 /** Undefined where a system is no gateway. */
-export function gatewayOf(declaration: Declaration, system: System): GatewayPlan | undefined {
+export function gatewayOf(declaration: Declaration, system: System): SystemAddition | undefined {
   if (!isGateway(declaration, system.name)) return undefined;
   return gatewayPlan(declaration, system, connectionsOfGateway(connectionsOf(declaration), system.name));
 }
@@ -125,7 +106,7 @@ function tunnelsObject(declaration: Declaration, system: System, connections: re
   }) as HostObject;
 }
 
-function authority(declaration: Declaration, gateways: readonly System[]): VpnPlan["authority"] {
+function authority(declaration: Declaration, gateways: readonly System[]): ServerAddition["authority"] {
   if (authOf(declaration.testbed.vpn) === "psk") return undefined;
   const leaves = gateways.map(({ name }): Leaf => ({ name, addresses: [], uses: ["serverAuth", "clientAuth"] }));
   return {
@@ -134,12 +115,13 @@ function authority(declaration: Declaration, gateways: readonly System[]): VpnPl
   };
 }
 
-export function vpnPlan(declaration: Declaration, server: ServerDeclaration): VpnPlan {
+export function serverAddition(declaration: Declaration, server: ServerDeclaration): ServerAddition {
   const gateways = gatewaysOf(declaration);
   const here = gateways.filter((gateway) => gateway.server === server.name);
   const made = firstHub(declaration) === server ? authority(declaration, gateways) : undefined;
   const needsKernel = declaration.testbed.vpn?.dataPlane === "kernel";
   return {
+    settings: [],
     ...(made !== undefined && { authority: made }),
     requirements: [
       ...(here.length === 0 ? [] : vpnRequirements),

@@ -1,7 +1,4 @@
 /** All types of host objects, by the name that a stack's outputs give them. */
-import { vpnGateway } from "../../capabilities/vpn/objects/gateway";
-import { vpnTunnels } from "../../capabilities/vpn/objects/tunnels";
-import type { CheckableType } from "../objectType";
 import { addresses } from "./addresses";
 import { agentFolders } from "./agentFolders";
 import { attachSpec } from "./attachSpec";
@@ -95,13 +92,5 @@ export const objectTypes = {
   tenantRouter,
   tenantVrf,
   unreachable,
-  vpnGateway,
-  vpnTunnels,
   vxlan,
 } as const;
-
-export function objectType(name: string): CheckableType<unknown> {
-  const found = (objectTypes as Readonly<Record<string, unknown>>)[name];
-  if (found === undefined) throw new Error(`no type of host object is called "${name}"`);
-  return found as CheckableType<unknown>;
-}

@@ -1,1 +1,1 @@
-export { VpnSite } from "./systemAddition";
+export { Addition } from "./systemAddition";

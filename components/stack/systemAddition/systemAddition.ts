@@ -1,32 +1,33 @@
-/** A VPN site as Pulumi's resources: what its gateway is told, before its container is there, and its tunnels, after. */
+/** What a capability makes of a system, as Pulumi's resources: what comes before its container is there, and what after. */
 import * as pulumi from "@pulumi/pulumi";
-import type { GatewayPlan } from "../../capabilities/vpn/plan";
+import type { SystemAddition } from "../../capabilities/capability";
+import type { HostObject } from "../../host/objectType";
 import { renderObject, type Site } from "../../host/resources/hostObject";
 
-export interface VpnSiteArgs {
-  readonly plan: GatewayPlan;
+export interface AdditionArgs {
+  readonly plan: SystemAddition;
   readonly site: Site;
   readonly after: readonly pulumi.Resource[];
 }
 
-export class VpnSite extends pulumi.ComponentResource {
+export class Addition extends pulumi.ComponentResource {
   readonly ready: pulumi.Resource[];
 
   constructor(
-    private readonly args: VpnSiteArgs,
+    private readonly args: AdditionArgs,
     options?: pulumi.ComponentResourceOptions,
   ) {
-    super("flipflap:vpn:VpnSite", `${args.plan.name}-site`, {}, options);
-    this.ready = [this.render(args.plan.config, args.after)];
-    this.registerOutputs({ gateway: args.plan.system });
+    super(args.plan.component.type, args.plan.component.name, {}, options);
+    this.ready = [this.render(args.plan.before, args.after)];
+    this.registerOutputs({ system: args.plan.system });
   }
 
-  /** Once all gateways of the server can speak. */
+  /** Once all systems of the server can speak. */
   establish(after: readonly pulumi.Resource[]): void {
-    this.render(this.args.plan.tunnels, after);
+    this.render(this.args.plan.after, after);
   }
 
-  private render(object: GatewayPlan["config"], after: readonly pulumi.Resource[]): pulumi.Resource {
+  private render(object: HostObject, after: readonly pulumi.Resource[]): pulumi.Resource {
     return renderObject(this.args.plan.system, object, this.args.site, { parent: this, dependsOn: [...after] });
   }
 }

@@ -7,7 +7,7 @@ import { renderObject } from "../../host/resources/hostObject";
 import { type ContainerSystem, imageOf, isBare, type SystemPlan } from "../../plan/systems";
 import { fileOf, type PartsSite } from "../parts";
 import type { Server } from "../server";
-import { VpnSite } from "../systemAddition";
+import { Addition } from "../systemAddition";
 
 export interface TenantSystemArgs {
   readonly plan: SystemPlan;
@@ -20,14 +20,14 @@ export interface TenantSystemArgs {
 
 export class TenantSystem extends pulumi.ComponentResource {
   readonly ready: pulumi.Resource[];
-  /** Where it is a gateway. */
-  readonly vpn: VpnSite | undefined;
+  /** Of a capability, where it has a part in one. */
+  readonly addition: Addition | undefined;
 
   constructor(name: string, args: TenantSystemArgs, options?: pulumi.ComponentResourceOptions) {
     super("flipflap:tenantSystem:TenantSystem", name, {}, options);
     const { plan, site, after } = args;
-    const gateway = isBare(plan) ? undefined : plan.gateway;
-    this.vpn = gateway && new VpnSite({ plan: gateway, site, after }, { parent: this });
+    const addition = isBare(plan) ? undefined : plan.addition;
+    this.addition = addition && new Addition({ plan: addition, site, after }, { parent: this });
     if (isBare(plan)) {
       this.ready = [renderObject(name, plan.namespace, site, { parent: this, dependsOn: [...args.after] })];
       this.registerOutputs({});
@@ -38,7 +38,7 @@ export class TenantSystem extends pulumi.ComponentResource {
   }
 
   private container(name: string, plan: ContainerSystem, { server, site, after, secret }: TenantSystemArgs): pulumi.Resource {
-    const { system, gateway } = plan;
+    const { system, addition } = plan;
     // The agent limits processes.
     const { processes: _, ...limits } = system.limits ?? {};
     // The plan comes first: the agent attaches the container the moment it starts.
@@ -51,7 +51,7 @@ export class TenantSystem extends pulumi.ComponentResource {
         content: content(file),
         mode: file.mode ?? fileMode(file.secret !== undefined),
       })),
-      ...(gateway?.files ?? []).map((file) => fileOf(file, site)),
+      ...(addition?.files ?? []).map((file) => fileOf(file, site)),
     ];
     return renderContainer(
       `${name}-container`,
@@ -61,7 +61,7 @@ export class TenantSystem extends pulumi.ComponentResource {
         networkMode: "none",
         isStartedElsewhere: plan.startedByAgent,
         hostname: system.name,
-        capabilities: [...new Set([...(system.capabilities ?? ["NET_ADMIN", "NET_RAW"]), ...(gateway?.capabilities ?? [])])],
+        capabilities: [...new Set([...(system.capabilities ?? ["NET_ADMIN", "NET_RAW"]), ...(addition?.capabilities ?? [])])],
         labels: {
           ...system.labels,
           "flipflap.system": system.name,
@@ -73,15 +73,15 @@ export class TenantSystem extends pulumi.ComponentResource {
         ...(system.env && { environment: system.env as Record<string, string> }),
         ...limits,
         ...(files.length > 0 && { files }),
-        ...(gateway !== undefined && {
-          command: gateway.command,
-          devices: gateway.devices,
-          folders: [{ ...gateway.folder, server: `${ownerFolder(site.owner)}/${gateway.folder.server}`, readOnly: true }],
+        ...(addition !== undefined && {
+          command: addition.command,
+          devices: addition.devices,
+          folders: [{ ...addition.folder, server: `${ownerFolder(site.owner)}/${addition.folder.server}`, readOnly: true }],
         }),
       },
       server.docker,
       site,
-      { parent: this, dependsOn: [attach, resource, ...(this.vpn?.ready ?? [])] },
+      { parent: this, dependsOn: [attach, resource, ...(this.addition?.ready ?? [])] },
     );
   }
 }

@@ -1,0 +1,26 @@
+/** The capabilities that there are. Adding one adds a line here. */
+import type { Declaration } from "../config/declaration";
+import type { System } from "../config/types.gen";
+import type { CheckableType } from "../host/objectType";
+import { objectTypes } from "../host/objects";
+import type { Capability, SystemAddition } from "./capability";
+import { guardCapability } from "./guard";
+import { vpnCapability } from "./vpn";
+
+export const capabilities: readonly Capability[] = [guardCapability, vpnCapability];
+
+/** A system is one thing at a time. */
+export function additionOf(declaration: Declaration, system: System): SystemAddition | undefined {
+  return capabilities.flatMap((capability) => capability.system?.(declaration, system) ?? [])[0];
+}
+
+const allTypes: Readonly<Record<string, unknown>> = Object.assign({}, objectTypes, ...capabilities.map((one) => one.objectTypes)) as Record<
+  string,
+  unknown
+>;
+
+export function objectType(name: string): CheckableType<unknown> {
+  const found = allTypes[name];
+  if (found === undefined) throw new Error(`no type of host object is called "${name}"`);
+  return found as CheckableType<unknown>;
+}
