@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "238cc3eff8e2"
+const Version = "d1f712c26e0f"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -83,7 +83,7 @@ type AttachHook struct {
 	Type string `json:"type"`
 	// What that part reads.
 	Args json.RawMessage `json:"args"`
-	// What a look is to find.
+	// What a look is to find; `@addresses` stands for the interface's own.
 	Wanted map[string]Property `json:"wanted"`
 }
 

@@ -1,7 +1,7 @@
 /** What a kind knows when it plans: a network on a server, its members, and what its networks share. */
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Network } from "../config/types.gen";
-import { type Address, formatAddress, type Prefix } from "../net/cidr";
+import type { Address, Prefix } from "../net/cidr";
 import type { ResolvedPolicy } from "../net/policy/resolve";
 
 export interface Prefixes {
@@ -30,10 +30,6 @@ export interface Member {
   /** Its network's members are no neighbours: its addresses stand alone. */
   readonly standsAlone?: boolean;
 }
-
-/** Of a member, without lengths, in the order of their texts. */
-export const addressesOf = ({ addresses }: Member): string[] =>
-  [addresses.ipv4, addresses.ipv6].flatMap((address) => (address === undefined ? [] : [formatAddress(address)])).sort();
 
 /** What a kind knows when it plans a network on a server. */
 export interface NetworkContext<N extends Network = Network> {

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "238cc3eff8e2";
+export const contractVersion = "d1f712c26e0f";
 
 
 /**
@@ -124,7 +124,7 @@ readonly args: {
 readonly [k: string]: unknown
 }
 /**
- * What a look is to find.
+ * What a look is to find; `@addresses` stands for the interface's own.
  */
 readonly wanted: {
 readonly [k: string]: Property

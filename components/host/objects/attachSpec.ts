@@ -23,9 +23,15 @@ function offloadState(states: Readonly<Record<string, boolean>>, name: OffloadNa
 /** What a server cannot have, which `flipflap doctor` tells, is no fault: whatever was wanted. */
 const impossible = "impossible";
 
+/** What a part is to find: the interface's own addresses, without their lengths. */
+export const ownAddresses = "@addresses";
+
 /** What the parts of the agent are to find of an interface; plans of before say nothing of it. */
-const wantedOfHooks = (iface: AttachInterface): Readonly<Record<string, Property>> =>
-  Object.assign({}, ...iface.hooks.map(({ wanted }) => (wanted as typeof wanted | undefined) ?? {})) as Record<string, Property>;
+function wantedOfHooks({ addresses, hooks }: AttachInterface): Readonly<Record<string, Property>> {
+  const own = addresses.map((address) => address.split("/")[0] ?? "").sort();
+  const wanted = hooks.flatMap((hook) => Object.entries((hook.wanted as typeof hook.wanted | undefined) ?? {}));
+  return Object.fromEntries(wanted.map(([key, value]) => [key, value === ownAddresses ? own : value]));
+}
 
 /** The agent that runs may be of another version than this program, until an `up` replaces it. */
 export function mustSpeak(contract: unknown): void {

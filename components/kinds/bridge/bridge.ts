@@ -4,11 +4,12 @@ import { linksOf, serversOf } from "../../config/declaration";
 import type { BridgeNetwork } from "../../config/types.gen";
 import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
+import { ownAddresses } from "../../host/objects/attachSpec";
 import { transitRouterAddress, transitServerAddress } from "../../host/objects/router";
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
 import { deviceName, macFor, portName } from "../../net/names";
 import { announce } from "../announce";
-import { addressesOf, type Member, type NetworkContext } from "../contexts";
+import { type Member, type NetworkContext } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
 import { filtersBesideIptables, type Requirement } from "../requirement";
@@ -221,7 +222,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
   shared: () => nothingShared,
   observations: () => [],
   moved: ({ network }, member, moment) => (modeOf(network) === "l2" && moment === "alone" ? announce(member) : undefined),
-  attach: ({ network, server }, member) => {
+  attach: ({ network, server }) => {
     const gateways = bridgeGateways(network, server.name);
     return {
       bridge: bridgeDevice(network),
@@ -234,7 +235,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
       // The server, where it is the gateway, need not ask for its systems.
       hooks:
         modeOf(network) === "routed" || modeOf(network) === "nat"
-          ? [{ type: "neighbour", args: { device: bridgeDevice(network) }, wanted: { neighbours: addressesOf(member) } }]
+          ? [{ type: "neighbour", args: { device: bridgeDevice(network) }, wanted: { neighbours: ownAddresses } }]
           : [],
     };
   },

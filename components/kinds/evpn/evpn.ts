@@ -2,10 +2,11 @@
 import type { EvpnNetwork } from "../../config/types.gen";
 import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
+import { ownAddresses } from "../../host/objects/attachSpec";
 import type { RouterLeg } from "../../host/objects/tenantRouter";
 import { formatAddress, hostAddress, parsePrefix } from "../../net/cidr";
 import { deviceName, macFor, ownContainers } from "../../net/names";
-import { type Addresses, addressesOf, type KindContext, type NetworkContext, type Prefixes } from "../contexts";
+import type { Addresses, KindContext, NetworkContext, Prefixes } from "../contexts";
 import type { NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
 import { noRoutesOf, type Requirement } from "../requirement";
@@ -168,7 +169,7 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   },
   nve,
   shared,
-  attach: ({ network }, member) => {
+  attach: ({ network }) => {
     const shortcut = network.shortcut ?? true;
     const { ipv4, ipv6 } = gateways(network);
     return {
@@ -182,7 +183,7 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
         {
           type: "advertised",
           args: { device: bridgeDevice(network), tunnel: tunnelDevice(network), shortcut },
-          wanted: { neighbours: addressesOf(member), forwarding: "told", shortcut: shortcut ? "on" : "off" },
+          wanted: { neighbours: ownAddresses, forwarding: "told", shortcut: shortcut ? "on" : "off" },
         },
       ],
     };

@@ -5,11 +5,12 @@ import type { IlaSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { leafBundle } from "../../host/objects/certificates";
+import { ownAddresses } from "../../host/objects/attachSpec";
 import { bpffs } from "../../host/objects/ilaSite";
 import { parsePrefix } from "../../net/cidr";
 import { isHalf, networkPrefix } from "../../net/ila";
 import { byHandPorts, portName } from "../../net/names";
-import { addressesOf, type KindContext, type NetworkContext, type Prefixes } from "../contexts";
+import type { KindContext, NetworkContext, Prefixes } from "../contexts";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
 import type { NetworkGuard, NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
@@ -167,12 +168,12 @@ export const ilaKind: NetworkKind<IlaNetwork> = {
   sysctls: {},
   nve,
   shared,
-  attach: ({ network, server }, member) => ({
+  attach: ({ network, server }) => ({
     learns: false,
     nextHops: [nextHop],
     // No default route: a network leads to its own systems only.
     routes: [{ to: network.sir, via: nextHop }],
-    hooks: [{ type: "ila", args: {}, wanted: { neighbours: addressesOf(member), ila: "on" } }],
+    hooks: [{ type: "ila", args: {}, wanted: { neighbours: ownAddresses, ila: "on" } }],
     offloads: offloadsOn(network, server.name),
   }),
   reaches: () => true,
