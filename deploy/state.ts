@@ -40,6 +40,8 @@ export interface DeployedStack {
   readonly isLab: boolean;
   /** What `declarationHash` said of the declaration. */
   readonly declaration: string | undefined;
+  /** The declaration itself, as JSON; undefined of a stack that was brought up before states had it. */
+  readonly deployed: string | undefined;
 }
 
 /** What Pulumi keeps in a file of the project's own backend; `pulumi stack export` gives the same, and takes half a second. */
@@ -105,5 +107,6 @@ export function deployedStack(stack: string, state: ExportedStack): DeployedStac
     testbed: own?.testbed as string | undefined,
     isLab: own?.isLab === true,
     declaration: own?.declaration as string | undefined,
+    deployed: own?.deployed as string | undefined,
   };
 }

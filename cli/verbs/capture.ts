@@ -1,5 +1,6 @@
 import { interfaceName } from "../../components/kinds/members";
-import { findSystem, intoNamespace, openContext } from "../../deploy/context";
+import { findSystem, intoNamespace } from "../../deploy/context";
+import { openDeployed, sayChanged } from "../../deploy/deployed";
 import { onOwnServer, sshCommand } from "../../deploy/ssh";
 import { findImage } from "../../images/find";
 import { runInForeground, tryRun } from "../../support/process";
@@ -21,7 +22,8 @@ Ends with Ctrl-C, after --count packets or --seconds. The filter is tcpdump's.`,
     seconds: { type: "string", value: "N", help: "end after N seconds" },
   },
   run: async ({ words, flags, rest }) => {
-    const context = openContext();
+    const context = await openDeployed();
+    sayChanged(context);
     const [name, network] = (words[0] ?? "").split(":");
     const found = findSystem(context, name || undefined);
     const { server, system, container, isBare } = found;

@@ -1,5 +1,5 @@
 import { checkServers } from "../../deploy/checks";
-import { openContext } from "../../deploy/context";
+import { openDeployed, sayChanged } from "../../deploy/deployed";
 import { driftText } from "../driftText";
 import { planProbes, runProbes } from "../probes";
 import { jsonOption, type Verb } from "../verb";
@@ -14,7 +14,8 @@ What flipflap drift does, and full-size packets from system to system with "don'
 Exit code 0: all is as declared; 3: something is not.`,
   options: jsonOption,
   run: async ({ flags }) => {
-    const context = openContext();
+    const context = await openDeployed();
+    sayChanged(context);
     const [checks, probes] = await Promise.all([checkServers(context), runProbes(context, planProbes(context.declaration))]);
     const wrong = checks.filter((checked) => checked.result !== "ok");
     const unreached = probes.filter((probe) => !probe.reached);

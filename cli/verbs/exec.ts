@@ -1,4 +1,5 @@
-import { type Context, findSystem, intoNamespace, openContext } from "../../deploy/context";
+import { type Context, findSystem, intoNamespace } from "../../deploy/context";
+import { openDeployed, sayChanged } from "../../deploy/deployed";
 import { onOwnServer, sshCommand } from "../../deploy/ssh";
 import { runInForeground } from "../../support/process";
 import { UsageError } from "../../support/usageError";
@@ -25,7 +26,8 @@ In a system of kind netns it is the server's own programs that run.
 Input, output and the exit code are the command's own.`,
   options: {},
   run: async ({ words, rest }) => {
-    const context = openContext();
+    const context = await openDeployed();
+    sayChanged(context);
     findSystem(context, words[0]);
     if (rest.length === 0) throw new UsageError("name the command after --");
     const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;

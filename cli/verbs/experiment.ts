@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { declarationHash } from "../../components/config/declaration";
-import { type Context, openContext } from "../../deploy/context";
+import type { Context } from "../../deploy/context";
+import { type DeployedContext, openDeployed, sayChanged } from "../../deploy/deployed";
 import { readStack } from "../../deploy/state";
 import { leaseServers } from "../../deploy/turn";
 import { isBaseline, type ProfileName } from "../../experiments/cells";
@@ -31,20 +32,17 @@ export function resultText(run: Run): string {
   return [table(["CELL", `${unit}, ${medianTitle.toUpperCase()}`, "RATIO TO SERVER TO SERVER", "ROUNDS", ""], rows), ...left].join("\n");
 }
 
-/** Measuring needs what is declared to be deployed, by the testbed that is named now. */
-async function checkDeployed({ root, declaration }: Context): Promise<void> {
+/** Measuring needs one testbed on all servers. */
+async function mustBeUp(context: DeployedContext): Promise<void> {
+  const { root, declaration } = context;
   const stacks = await Promise.all(declaration.servers.map((server) => readStack(root, server.name)));
   const missing = declaration.servers.filter((_, i) => stacks[i]?.testbed !== declaration.name).map(({ name }) => name);
   if (missing.length > 0)
     throw new Error(
       `testbed ${declaration.name} is not up on ${missing.join(", ")}: flipflap up (or npm run up -- --testbed ${declaration.name}), then this again`,
     );
-  const declared = declarationHash(declaration);
-  const other = declaration.servers.filter((_, i) => stacks[i]?.declaration !== declared).map(({ name }) => name);
-  if (other.length > 0)
-    throw new Error(
-      `what is declared has changed since it was deployed on ${other.join(", ")}: flipflap up (or undo the change), then this again`,
-    );
+  if (context.isMixed) throw new Error(`the servers were brought up from different files: flipflap up, then this again`);
+  sayChanged(context);
 }
 
 function control(): RunControl & { end: () => void } {
@@ -115,9 +113,9 @@ async function start(name: string | undefined, flags: Parameters<Verb["run"]>[0]
   const profile = profileNamed(flags.profile);
   const seed = flags.seed === undefined ? Date.now() % 100_000 : Number(flags.seed);
   if (!Number.isInteger(seed)) throw new UsageError("--seed takes a whole number");
-  const context = openContext();
+  const context = await openDeployed();
   await leaseServers(context, context.declaration.servers);
-  await checkDeployed(context);
+  await mustBeUp(context);
   const site = new Site(context.root, context.declaration);
   const { cells, left } = plannedCells(site, experiment, profile);
   if (cells.length === 0)
@@ -136,11 +134,11 @@ async function resume(name: string | undefined, json: boolean): Promise<number> 
   if (!existsSync(join(resultsFolder(root), run))) throw new UsageError(`there is no run ${run}; open ones: ${open.join(", ") || "none"}`);
   const { header, isEnded } = readRun(root, run);
   if (isEnded) throw new UsageError(`${run} is at its end; flipflap experiment run ${header.experiment} measures anew`);
-  const context = openContext();
+  const context = await openDeployed();
   if (context.declaration.name !== header.testbed)
-    throw new UsageError(`${run} was begun on testbed ${header.testbed}, and ${context.declaration.name} is declared now`);
+    throw new UsageError(`${run} was begun on testbed ${header.testbed}, and ${context.declaration.name} is deployed now`);
   await leaseServers(context, context.declaration.servers);
-  await checkDeployed(context);
+  await mustBeUp(context);
   if (header.declaration !== undefined && header.declaration !== declarationHash(context.declaration))
     throw new Error(
       `${run} was measured on another declaration of testbed ${header.testbed}: put that back and flipflap up, or flipflap experiment run ${header.experiment}`,

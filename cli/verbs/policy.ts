@@ -6,7 +6,8 @@ import { selectorText } from "../../components/net/policy/selector";
 import { checkedDeclaration } from "../../components/plan/check";
 import { networkContext, networkContexts } from "../../components/plan/contexts";
 import { policyWarnings } from "../../components/plan/rules/policies";
-import { type Context, openContext } from "../../deploy/context";
+import type { Context } from "../../deploy/context";
+import { openDeployed, sayChanged } from "../../deploy/deployed";
 import { runScript } from "../../deploy/ssh";
 import { readLabState } from "../../lab/state";
 import { projectRoot } from "../../support/project";
@@ -91,7 +92,8 @@ function show({ flags }: Arguments): Promise<number> {
 }
 
 async function test({ flags }: Arguments): Promise<number> {
-  const context = openContext();
+  const context = await openDeployed();
+  sayChanged(context);
   const probes = planPolicyProbes(context.declaration);
   const results = await runPolicyProbes(context, probes);
   const wrong = results.filter(({ expected, arrived }) => expected !== arrived);
@@ -122,7 +124,8 @@ async function test({ flags }: Arguments): Promise<number> {
 }
 
 async function hits({ flags }: Arguments): Promise<number> {
-  const context = openContext();
+  const context = await openDeployed();
+  sayChanged(context);
   const all = await Promise.all(
     context.declaration.servers.flatMap((server) =>
       filteredOn(context, server).map(async (network) => {

@@ -1,7 +1,7 @@
 import { evpnNetworks } from "../../components/kinds/evpn/identifiers";
 import { ribCommand } from "../../components/kinds/evpn/routeServer";
 import { readRoutes } from "../../components/kinds/evpn/routes";
-import { openContext } from "../../deploy/context";
+import { openDeployed, sayChanged } from "../../deploy/deployed";
 import { runScript } from "../../deploy/ssh";
 import { UsageError } from "../../support/usageError";
 import { table } from "../table";
@@ -19,7 +19,8 @@ Two route servers are asked one after the other and should tell the same.
 Exit code 0: every route server answered; 3: one did not.`,
   options: { ...jsonOption, network: { type: "string", value: "NAME", help: "of this network only" } },
   run: async ({ flags }) => {
-    const context = openContext();
+    const context = await openDeployed();
+    sayChanged(context);
     const networks = evpnNetworks(context.declaration);
     const wanted = networks.find((network) => network.name === flags.network);
     if (flags.network !== undefined && wanted === undefined)

@@ -8,7 +8,8 @@ import { kindOf } from "../../components/kinds/registry";
 import { ownContainers, systemContainer } from "../../components/net/names";
 import { networkMtuBytes } from "../../components/plan/mtu";
 import { planServer, type ServerPlan } from "../../components/plan/plan";
-import { type Context, openContext } from "../../deploy/context";
+import type { Context } from "../../deploy/context";
+import { type DeployedContext, openDeployed, sayChanged } from "../../deploy/deployed";
 import { knownHash } from "../../deploy/generation";
 import { runScript } from "../../deploy/ssh";
 import { exportStack } from "../../deploy/state";
@@ -33,6 +34,8 @@ interface ServerStatus {
 
 export interface Status {
   readonly testbed: string;
+  /** Servers on which something else is deployed than the files declare now; all of this is of what is deployed. */
+  readonly changed: readonly string[];
   readonly servers: readonly ServerStatus[];
   readonly networks: readonly { name: string; tenant: string; kind: string; variant: string; mtuBytes: number; servers: string[] }[];
   readonly systems: readonly {
@@ -121,8 +124,8 @@ async function serverFacts(
   return { servers, containers, told, troubles };
 }
 
-export async function readStatus(context: Context): Promise<Status> {
-  const { declaration } = context;
+export async function readStatus(context: DeployedContext): Promise<Status> {
+  const { declaration, changed } = context;
   const plans = new Map(declaration.servers.map((server) => [server.name, planServer(declaration, server)]));
   const [{ servers, containers, told, troubles }, probes, observed] = await Promise.all([
     serverFacts(context, plans),
@@ -157,7 +160,7 @@ export async function readStatus(context: Context): Promise<Status> {
       };
     });
   });
-  return { testbed: declaration.name, servers, networks, systems, probes, observed };
+  return { testbed: declaration.name, changed, servers, networks, systems, probes, observed };
 }
 
 export function statusText(status: Status): string {
@@ -217,7 +220,9 @@ Kinds add what is theirs: BGP sessions with the reason where one is down, and th
 Exit code 0: every server answers, every session stands, every system runs and is reached; 3: not so.`,
   options: jsonOption,
   run: async ({ flags }) => {
-    const now = await readStatus(openContext());
+    const context = await openDeployed();
+    const now = await readStatus(context);
+    sayChanged(context);
     console.log(flags.json === true ? JSON.stringify(now, null, 2) : `${statusText(now)}\n`);
     return isHealthy(now) ? 0 : 3;
   },

@@ -79,11 +79,17 @@ export function linksOf(declaration: Declaration, servers: readonly ServerDeclar
   return declaration.testbed.links.filter((link) => link.between.filter((name) => names.includes(name)).length >= 2);
 }
 
+/** Where a key is on this machine is nothing of the testbed's. */
+export const withoutKeys = (
+  declaration: Declaration,
+): Omit<Declaration, "servers"> & {
+  readonly servers: readonly Omit<ServerDeclaration, "privateKeyFile">[];
+} => ({ ...declaration, servers: declaration.servers.map(({ privateKeyFile: _, ...server }) => server) });
+
 /** Tells whether two declarations are the same, whatever their files look like. */
-export function declarationHash({ servers, testbed, policies, nftables }: Declaration): string {
-  // Where a key is on this machine is nothing of the testbed's.
-  const known = servers.map(({ privateKeyFile: _, ...server }) => server);
-  const text = JSON.stringify([known, testbed, policies, nftables]);
+export function declarationHash(declaration: Declaration): string {
+  const { servers, testbed, policies, nftables } = withoutKeys(declaration);
+  const text = JSON.stringify([servers, testbed, policies, nftables]);
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 

@@ -1,6 +1,6 @@
 /** This stack's part of a testbed: one server with all that it holds. */
 import * as pulumi from "@pulumi/pulumi";
-import { type Declaration, declarationHash, findServer, firstHub } from "../config/declaration";
+import { type Declaration, declarationHash, findServer, firstHub, withoutKeys } from "../config/declaration";
 import { Generation } from "../host/resources/generation";
 import { renderObject, type Site } from "../host/resources/hostObject";
 import { planServer, type ServerPlan } from "../plan/plan";
@@ -67,6 +67,8 @@ export class Testbed extends pulumi.ComponentResource {
       objects: generation.objects,
       testbed: declaration.name,
       declaration: declarationHash(declaration),
+      // A text: a state does not keep the order of keys.
+      deployed: JSON.stringify(withoutKeys(declaration)),
       isLab: declared.isLab,
     });
   }

@@ -242,6 +242,26 @@ describe("the shipped testbed", () => {
     expect(await wrong()).toEqual([]);
   });
 
+  it("shows and enters what is deployed where the files have changed since, and says so", async () => {
+    const file = "testbeds/bridge.yaml";
+    const text = project.read(file);
+    const deployed = JSON.parse(succeeded(await project.flipflap("status", "--json"))) as Status;
+    expect(deployed.changed).toEqual([]);
+    project.edit(file, "10.0.192.10", "10.0.192.11");
+    project.edit(file, "name: blue-web", "name: blue-new");
+    const now = await project.flipflap("status", "--json");
+    expect(now.code).toBe(0);
+    expect(now.stderr).toContain("The files have changed since testbed bridge was brought up on flap, flip. This is what is deployed");
+    const { changed, systems } = JSON.parse(now.stdout) as Status;
+    expect(changed).toEqual(["flap", "flip"]);
+    expect(systems).toEqual(deployed.systems);
+    const entered = await project.flipflap("exec", "blue-web", "--", "cat", "/etc/hostname");
+    expect([entered.code, entered.stdout.trim()]).toEqual([0, "blue-web"]);
+    expect((await project.flipflap("exec", "blue-new", "--", "true")).stderr).toContain('there is no system "blue-new"');
+    project.write(file, text);
+    expect((await project.flipflap("exec", "blue-web", "--", "true")).stderr).toBe("");
+  });
+
   it("previews a change of the MTU as updates of what carries it, and makes several one after the other", async () => {
     const file = "testbeds/bridge.yaml";
     const text = project.read(file);
