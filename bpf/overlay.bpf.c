@@ -3,11 +3,9 @@
  * straight to where the bridge would have brought it. Whatever is not known here goes by the bridge: broadcast, multicast,
  * unknown stations, the gateways. Nothing depends on these programs: without them the same frames take the longer way.
  */
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
-#include <bpf/bpf_helpers.h>
-#include "abi.h"
+#include "abi/overlay.h"
+#include "lib/eth.h"
 
 /* Where stations are, as the kernel's forwarding entries say; kept by the agent. Gateways are in none of them. */
 struct {
@@ -30,10 +28,10 @@ struct {
 /* The station that a frame is for; none where that is a group, is not known, or the frame is no Ethernet frame. */
 static __always_inline struct station *station_find(struct __sk_buff *skb, __u32 network)
 {
-	struct ethhdr *eth = (void *)(long)skb->data;
+	struct ethhdr *eth = eth_of(skb);
 	struct station_key key = { .network = network };
 
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end || (eth->h_dest[0] & 1))
+	if (!eth || eth_is_group(eth->h_dest))
 		return 0;
 	__builtin_memcpy(key.mac, eth->h_dest, ETH_ALEN);
 	return bpf_map_lookup_elem(&stations, &key);

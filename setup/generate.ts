@@ -1,9 +1,10 @@
 /**
- * Writes what follows from the schemas: types and docs of testbeds, policies and experiments, and both sides' types of the agent's
- * contract. `--check` only compares.
+ * Writes what follows from the schemas: types and docs of testbeds, policies and experiments, both sides' types of the agent's
+ * contract, and from the BTF of bpf/ what the agent shares with it. `--check` only compares.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { compile, type JSONSchema } from "json-schema-to-typescript";
 import contract from "../agent/contract/schema.json";
@@ -161,8 +162,47 @@ async function contractFiles(): Promise<{ path: string; text: string }[]> {
   ];
 }
 
+/** What each object of bpf/ shares with the agent's part that loads it: C's types by the names that Go gives them (agent/bpf/abigen). */
+const abis = [
+  {
+    object: "ila",
+    part: "ila",
+    types: [
+      "ila_address:=Address",
+      "ila_mode=Mode",
+      "ila_port_flag=portFlag/flag",
+      "ila_place=place/place",
+      "ila_prefix=prefixKind/prefix",
+      "ila_port=portValue",
+      "ila_mapping=mappingValue",
+      "ila_arrival=arrivalValue",
+      "ila_server=serverValue",
+    ],
+  },
+  { object: "overlay", part: "evpn", types: ["station_place=place/station", "station_key=stationKey", "station=station"] },
+] as const;
+
+async function abiFiles(): Promise<{ path: string; text: string }[]> {
+  const folder = mkdtempSync(join(tmpdir(), "flipflap-abi-"));
+  try {
+    await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${folder}`]);
+    const go = await goCommand();
+    return await Promise.all(
+      abis.map(async ({ object, part, types: own }) => ({
+        path: join(codeRoot, "agent/parts", part, "abi.gen.go"),
+        text: await run([...go, "run", "./bpf/abigen", join(folder, `${object}.bpf.o`), part, ...own], {
+          cwd: join(codeRoot, "agent"),
+          env: { ...process.env, GOFLAGS: "-mod=readonly -buildvcs=false" },
+        }),
+      })),
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 async function main(): Promise<void> {
-  const files = await contractFiles();
+  const files = [...(await contractFiles()), ...(await abiFiles())];
   for (const source of sources) {
     files.push({ path: join(codeRoot, source.typesFile), text: await types(source) });
     files.push({ path: join(codeRoot, source.docsFile), text: docs(source) });
@@ -170,7 +210,7 @@ async function main(): Promise<void> {
   const stale = files.filter(({ path, text }) => !existsSync(path) || readFileSync(path, "utf8") !== text);
   if (!process.argv.includes("--check")) for (const { path, text } of stale) writeFileSync(path, text);
   else if (stale.length > 0) {
-    console.error(`${stale.map(({ path }) => path).join(", ")}: not what the schemas give; run npm run generate`);
+    console.error(`${stale.map(({ path }) => path).join(", ")}: not what the schemas and bpf/ give; run npm run generate`);
     process.exitCode = 1;
   }
 }

@@ -326,7 +326,7 @@ describe("kind evpn", () => {
     };
     const link = `$(sed -n 's/^link_id:[[:space:]]*//p' $(grep -lE "^ifindex:[[:space:]]+$(cat /sys/class/net/${await portOf("gold-left")}/ifindex)$" ${agent}/*))`;
     await onServer("flip", `bpftool link detach id ${link}`);
-    // struct station_key of bpf/include/abi.h: the tunnel's index, the MAC, zeroes.
+    // struct station_key of bpf/abi/overlay.h: the tunnel's index, the MAC, zeroes.
     const index = Number(await onServer("flip", "cat /sys/class/net/vx-red-l2/ifindex"));
     const key = [index & 255, (index >> 8) & 255, 0, 0, ...mac.split(":").map((byte) => Number.parseInt(byte, 16)), 0, 0].join(" ");
     const maps = `$(sed -n 's/^map_id:[[:space:]]*//p' ${agent}/*)`;

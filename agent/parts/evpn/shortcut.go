@@ -34,23 +34,6 @@ type overlayObjects struct {
 	Ports     *ebpf.Map     `ebpf:"ports"`
 }
 
-// stationKey, station and the places are those of bpf/include/abi.h; the sizes are checked when the maps are loaded.
-type stationKey struct {
-	Network uint32
-	MAC     [6]byte
-	Zero    [2]byte
-}
-
-type station struct {
-	Device uint32
-	Place  uint32
-}
-
-const (
-	stationHere      = 1
-	stationElsewhere = 2
-)
-
 type port struct {
 	link    link.Link
 	station stationKey

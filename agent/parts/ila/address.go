@@ -7,22 +7,13 @@ import (
 	"net/netip"
 )
 
-// Address is an IPv6 address in ILA's two halves, as on the wire; bpf/include/ila.h has the same.
+// Address is an IPv6 address in ILA's two halves, as on the wire; bpf/abi/ila.h has the same.
 type Address struct {
 	Locator    [8]byte // or the network's SIR prefix
 	Identifier [8]byte
 }
 
-// Mode says what becomes of checksums when an address is translated.
-type Mode uint32
-
-const (
-	neutral         Mode = 0
-	neutralAuto     Mode = 1
-	adjustTransport Mode = 2
-	noAction        Mode = 3
-)
-
+// modes say what becomes of checksums when an address is translated.
 var modes = map[string]Mode{"neutral": neutral, "neutral-auto": neutralAuto, "adjust-transport": adjustTransport, "no-action": noAction}
 
 // checksumFlag is the C bit of an identifier: its low bits make up for the locator.

@@ -250,7 +250,7 @@ func (e *Engine) tellSite() error {
 	if err != nil {
 		return fmt.Errorf("uplink %s: %w", s.Uplink, err)
 	}
-	wanted := map[[8]byte]uint32{}
+	wanted := map[[8]byte]prefixKind{}
 	for _, one := range s.servers {
 		wanted[one.locator] = prefixLocator
 	}
@@ -262,7 +262,7 @@ func (e *Engine) tellSite() error {
 		}
 	}
 	var key [8]byte
-	var value uint32
+	var value prefixKind
 	var gone [][8]byte
 	for entries := e.plane.Prefixes.Iterate(); entries.Next(&key, &value); {
 		if wanted[key] != value {
@@ -422,7 +422,7 @@ func (e *Engine) Attach(p Port, fresh bool) error {
 			return fmt.Errorf("route of %s: %w (CONFIG_IPV6_ILA?)", one.wire, err)
 		}
 	} else {
-		arrival := arrivalValue{Self: sir, Difference: difference(one.wire, sir), Mode: uint32(one.mode), Device: uint32(index)}
+		arrival := arrivalValue{Self: sir, CsumDiff: difference(one.wire, sir), Mode: one.mode, Device: uint32(index)}
 		if err := e.plane.Arrivals.Put(one.wire, arrival); err != nil {
 			return fmt.Errorf("arrival: %w", err)
 		}
@@ -570,11 +570,11 @@ func (e *Engine) give(sir Address, n *network, here *port, at *server, text stri
 		return routeOut(sir, at, n.mode, n.Translate, uplink.Attrs().Index)
 	}
 	if isHere {
-		return e.plane.Mappings.Put(sir, mappingValue{Wire: sir, Mode: uint32(n.mode), Place: placeHere, Device: uint32(here.Device.Attrs().Index)})
+		return e.plane.Mappings.Put(sir, mappingValue{Wire: sir, Mode: n.mode, Place: placeHere, Device: uint32(here.Device.Attrs().Index)})
 	}
 	wire, mode := e.site.wire(n, sir, at)
 	return e.plane.Mappings.Put(sir, mappingValue{
-		Wire: wire, Difference: difference(sir, wire), Mode: uint32(mode), Place: placeElsewhere, Server: at.index,
+		Wire: wire, CsumDiff: difference(sir, wire), Mode: mode, Place: placeElsewhere, Server: at.index,
 	})
 }
 

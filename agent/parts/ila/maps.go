@@ -11,55 +11,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// The structures of bpf/include/ila.h.
-type portValue struct {
-	Self  Address
-	Flags uint32
-	Zero  uint32
-}
-
-const flagByStack = 1
-
-type mappingValue struct {
-	Wire       Address
-	Difference uint32
-	Mode       uint32
-	Place      uint32
-	Device     uint32
-	Server     uint32
-	Zero       uint32
-}
-
-const (
-	placeHere      = 0
-	placeElsewhere = 1
-)
-
-type arrivalValue struct {
-	Self       Address
-	Difference uint32
-	Mode       uint32
-	Device     uint32
-	Zero       uint32
-}
-
-type serverValue struct {
-	NextHop  [16]byte
-	NextMAC  [6]byte
-	OwnMAC   [6]byte
-	Device   uint32
-	MTUBytes uint32
-	HasMAC   uint32
-}
-
 // serversMost is the size of the map of servers.
 const serversMost = 4096
-
-const (
-	prefixLocator uint32 = 1
-	prefixSIR     uint32 = 2
-	prefixByStack uint32 = 256
-)
 
 type objects struct {
 	PortOut   *ebpf.Program `ebpf:"ila_port_out"`

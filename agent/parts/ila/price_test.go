@@ -33,12 +33,12 @@ func TestPrice(t *testing.T) {
 			sir := randomSIR(random)
 			sir.Locator = w.own.Locator
 			sirs[i], wires[i] = sir, onWire(sir, w.ownLocator, neutral)
-			put(t, b.Mappings, sir, mappingValue{Wire: onWire(sir, w.farServer, neutral), Mode: uint32(neutral), Place: placeElsewhere, Server: 1})
+			put(t, b.Mappings, sir, mappingValue{Wire: onWire(sir, w.farServer, neutral), Mode: neutral, Place: placeElsewhere, Server: 1})
 		}
 		// A server has far fewer systems of its own than there are: no more than its map holds.
 		here := min(count, 60_000)
 		for i := range here {
-			put(t, b.Arrivals, wires[i], arrivalValue{Self: sirs[i], Mode: uint32(neutral), Device: loopback})
+			put(t, b.Arrivals, wires[i], arrivalValue{Self: sirs[i], Mode: neutral, Device: loopback})
 		}
 		for _, keys := range []string{"one", "random"} {
 			// One batch to warm up, then the middle of five.

@@ -29,7 +29,7 @@ const bundlePath = "/etc/flipflap/ila.pem";
 /** Systems route by it; their server's end answers. */
 const nextHop = "fe80::1";
 
-/** bpf/include/ila.h: what the server's own stack sends to SIR addresses is known by this MAC. */
+/** bpf/abi/ila.h: what the server's own stack sends to SIR addresses is known by this MAC. */
 const exit = { address: "fe80::f1:1a", mac: "02:ff:11:a0:00:01" };
 
 const defaultLeaseSeconds = 4;

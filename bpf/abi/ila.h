@@ -1,4 +1,4 @@
-/* What the ILA programs and the agent share (agent/parts/ila/maps.go mirrors it; sizes and names are compared by BTF at load). */
+/* What the ILA programs and the agent share: agent/parts/ila/abi.gen.go is made from it. Maps' keys hold no padding. */
 #pragma once
 #include <linux/types.h>
 
@@ -22,7 +22,7 @@ enum ila_port_flag {
 /* A system's port, by the interface index of the server's end. */
 struct ila_port {
 	struct ila_address self;	/* the only source it may have */
-	__u32 flags;			/* enum ila_port_flag */
+	enum ila_port_flag flags;
 	__u32 zero;
 };
 
@@ -35,8 +35,8 @@ enum ila_place {
 struct ila_mapping {
 	struct ila_address wire;	/* the address that packets to it have between servers */
 	__u32 csum_diff;		/* what a checksum over the address changes by; for ILA_ADJUST_TRANSPORT */
-	__u32 mode;			/* enum ila_mode */
-	__u32 place;			/* enum ila_place */
+	enum ila_mode mode;
+	enum ila_place place;
 	__u32 device;
 	__u32 server;			/* index of `servers` */
 	__u32 zero;
@@ -46,7 +46,7 @@ struct ila_mapping {
 struct ila_arrival {
 	struct ila_address self;
 	__u32 csum_diff;
-	__u32 mode;
+	enum ila_mode mode;
 	__u32 device;
 	__u32 zero;
 };

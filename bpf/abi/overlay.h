@@ -1,4 +1,5 @@
-/* What programs and user space share. Maps' keys hold no padding but what is named: the kernel compares all bytes. */
+/* What the short cut and the agent share: agent/parts/evpn/abi.gen.go is made from it. Maps' keys hold no padding but what is
+ * named: the kernel compares all bytes. */
 #pragma once
 #include <linux/types.h>
 
@@ -8,7 +9,7 @@ struct station_key {
 	__u8 mac[6];
 	__u8 zero[2];
 };
-_Static_assert(sizeof(struct station_key) == 12, "station_key is 12 bytes in the agent too");
+_Static_assert(sizeof(struct station_key) == 12, "station_key holds no padding");
 
 enum station_place {
 	STATION_HERE = 1,	/* device is the server's end of its interface */
@@ -17,6 +18,5 @@ enum station_place {
 
 struct station {
 	__u32 device;		/* interface index */
-	__u32 place;		/* enum station_place */
+	enum station_place place;
 };
-_Static_assert(sizeof(struct station) == 8, "station is 8 bytes in the agent too");
