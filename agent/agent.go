@@ -68,7 +68,6 @@ func (a *agent) run(ctx context.Context) error {
 	for _, p := range a.parts {
 		p.Start(ctx)
 	}
-	a.converge(ctx)
 	go func() {
 		for ctx.Err() == nil {
 			err := a.docker.Follow(ctx, "flipflap.stack="+a.files.Stack, func() {
@@ -81,6 +80,8 @@ func (a *agent) run(ctx context.Context) error {
 			time.Sleep(time.Second)
 		}
 	}()
+	// Beside the events: a part may have to wait for others.
+	a.converge(ctx)
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	log.Printf("stack %s: following", a.files.Stack)

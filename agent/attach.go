@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"flipflap.local/agent/docker"
@@ -41,7 +42,7 @@ func (a *agent) attach(ctx context.Context, s *spec, c *docker.Container, fresh 
 			return err
 		}
 		var waiting error
-		for _, iface := range s.Interfaces {
+		for _, iface := range dockersFirst(s.Interfaces) {
 			var err error
 			at := attachment(s, iface, c)
 			at.Fresh = fresh
@@ -67,6 +68,21 @@ func (a *agent) attach(ctx context.Context, s *spec, c *docker.Container, fresh 
 		}
 		return waiting
 	})
+}
+
+// dockersFirst: what docker has made is there already, and waits for no device of the server.
+func dockersFirst(all []ifaceSpec) []ifaceSpec {
+	ordered := slices.Clone(all)
+	slices.SortStableFunc(ordered, func(a, b ifaceSpec) int {
+		switch {
+		case (a.Docker != nil) == (b.Docker != nil):
+			return 0
+		case a.Docker != nil:
+			return -1
+		}
+		return 1
+	})
+	return ordered
 }
 
 // detachOthers takes away interfaces that were ours for this system and are not declared any more, or

@@ -12,7 +12,6 @@ import (
 	"flipflap.local/agent/docker"
 )
 
-// dockerSpec is of an interface that docker itself makes: the container is joined to one of docker's networks.
 // joinDocker joins a running container to the docker networks of its plan, and to no other. Docker does so by itself at later starts.
 func (a *agent) joinDocker(ctx context.Context, s *spec, c *docker.Container) error {
 	wanted := map[string]string{}

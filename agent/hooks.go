@@ -79,9 +79,7 @@ func (a *agent) runDetached(s *spec) error {
 	var failed []error
 	for _, iface := range s.Interfaces {
 		at := attachment(s, iface, nil)
-		if link, err := netlink.LinkByName(iface.HostName); err == nil {
-			at.HostLink = link
-		}
+		at.HostLink, _ = hostLink(iface) // it may be gone
 		for _, want := range iface.Hooks {
 			p, err := a.partOf(want.Type)
 			if err == nil {

@@ -1,8 +1,6 @@
 package main
 
-import (
-	"sync"
-)
+import "sync"
 
 // queues run the work on each system in the order in which it came, and beside the work on all others: a system that takes long,
 // or fails for ever, makes nobody wait.

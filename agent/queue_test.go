@@ -117,6 +117,17 @@ func TestOnlyRetriesThatWereDueCount(t *testing.T) {
 	}
 }
 
+func TestPartsLetGoOfWhatChangedForThemAlone(t *testing.T) {
+	one := ifaceSpec{MAC: "02:00:00:00:00:01", Addresses: []string{"10.0.0.1/24"}, Hooks: []contract.AttachHook{{Type: "ila", Args: []byte("{}")}}}
+	same, other := one, one
+	same.MTUBytes = 9000
+	same.Hooks = []contract.AttachHook{{Type: "ila", Args: []byte("{}"), Wanted: map[string]contract.Property{"ila": "on"}}}
+	other.Hooks = []contract.AttachHook{{Type: "ila", Args: []byte(`{"x":1}`)}}
+	if identity(one) != identity(same) || identity(one) == identity(other) {
+		t.Error("what a look is to find, or the MTU, is none of the parts' business")
+	}
+}
+
 func TestOnlySignalsThatEndAContainerAreSomebodysWillToStopIt(t *testing.T) {
 	a := newAgent()
 	a.specsDir = t.TempDir()

@@ -31,9 +31,13 @@ type (
 	attachStatus  = contract.AttachStatus
 )
 
-// identity is what parts tell of an interface; the rest changes without them.
+// identity is what parts tell of an interface; the rest changes without them, and so does what a look is to find.
 func identity(i ifaceSpec) string {
-	text, _ := json.Marshal([]any{i.MAC, i.Addresses, i.Hooks})
+	hooks := make([][2]string, len(i.Hooks))
+	for at, hook := range i.Hooks {
+		hooks[at] = [2]string{hook.Type, string(hook.Args)}
+	}
+	text, _ := json.Marshal([]any{i.MAC, i.Addresses, hooks})
 	return string(text)
 }
 

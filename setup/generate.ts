@@ -147,7 +147,9 @@ const asReadonly = (text: string): string =>
 
 /** Of the program and of the agent, with a version that changes with the schema. */
 async function contractFiles(): Promise<{ path: string; text: string }[]> {
-  const version = createHash("sha256").update(JSON.stringify(contract)).digest("hex").slice(0, 12);
+  // Words for people are no part of it.
+  const shape = JSON.stringify(contract, (key, value: unknown) => (key === "description" && typeof value === "string" ? undefined : value));
+  const version = createHash("sha256").update(shape).digest("hex").slice(0, 12);
   const typescript = await compile(structuredClone(contract) as unknown as JSONSchema, "Contract", {
     bannerComment: `/** Made from agent/contract/schema.json by \`npm run generate\`; do not edit by hand. */\nexport const contractVersion = "${version}";\n`,
     unreachableDefinitions: true,

@@ -31,10 +31,13 @@ function goType(node: SchemaNode): string {
   if (node.type === "array" && node.items !== undefined) return `[]${goType(node.items)}`;
   if (node.type === "object" && typeof node.additionalProperties === "object") return `map[string]${goType(node.additionalProperties)}`;
   const scalar = typeof node.type === "string" ? scalars[node.type] : undefined;
-  return scalar === undefined ? "json.RawMessage" : node.type === "integer" ? (node.format ?? scalar) : scalar;
+  if (scalar !== undefined) return node.type === "integer" ? (node.format ?? scalar) : scalar;
+  if (Object.keys(node).every((key) => key === "description")) return "json.RawMessage";
+  throw new Error(`no type of Go is known for ${JSON.stringify(node)}`);
 }
 
-const comment = (indent: string, text: string | undefined): string[] => (text === undefined ? [] : [`${indent}// ${text}`]);
+const comment = (indent: string, text: string | undefined): string[] =>
+  text === undefined ? [] : text.split("\n").map((line) => `${indent}// ${line}`);
 
 function struct(name: string, node: SchemaNode): string[] {
   const fields = Object.entries(node.properties ?? {}).flatMap(([key, property]) => {
@@ -49,7 +52,9 @@ function struct(name: string, node: SchemaNode): string[] {
 
 export function goTypes(packageName: string, version: string, definitions: Readonly<Record<string, SchemaNode>>): string {
   const types = Object.entries(definitions).flatMap(([name, node]) =>
-    node.properties === undefined ? [...comment("", node.description), `type ${name} = any`, ""] : [...struct(name, node), ""],
+    node.properties !== undefined
+      ? [...struct(name, node), ""]
+      : [...comment("", node.description), `type ${name} = ${node.oneOf === undefined ? goType(node) : "any"}`, ""],
   );
   return [
     "// Code generated from schema.json by `npm run generate`; DO NOT EDIT.",

@@ -78,17 +78,11 @@ func (c Chain) Attach(h Hook, device netlink.Link) error {
 		return attachFilter(h, at.Index)
 	}
 	pin := c.pin(h, at.Name)
-	if old, err := link.LoadPinnedLink(pin, nil); err == nil {
-		isThere := isAt(old, at.Index)
-		if isThere {
-			err = old.Update(h.Program)
-		}
-		old.Close()
-		if isThere {
-			return err
-		}
-		if err := os.Remove(pin); err != nil {
-			return err
+	old, err := link.LoadPinnedLink(pin, nil)
+	if err == nil {
+		defer old.Close() // once the fresh one stands
+		if isAt(old, at.Index) && isFirst(h, at.Index) {
+			return old.Update(h.Program)
 		}
 	}
 	fresh, err := AttachForNow(h, at.Index)
@@ -96,6 +90,9 @@ func (c Chain) Attach(h Hook, device netlink.Link) error {
 		return err
 	}
 	defer fresh.Close()
+	if err := os.Remove(pin); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	if err := fresh.Pin(pin); err != nil {
 		return fmt.Errorf("pin of %s at %s: %w", h.Name, at.Name, err)
 	}
@@ -134,7 +131,11 @@ func AttachForNow(h Hook, device int) (link.Link, error) {
 func anchorOf(h Hook, present []link.AttachedProgram) link.Anchor {
 	var after link.Anchor = link.Head()
 	for _, one := range present {
-		place := places[nameOf(one.ID)]
+		name := nameOf(one.ID)
+		place := places[name]
+		if name == h.Name {
+			continue // the one that it comes for, wherever that stands
+		}
 		if place > places[h.Name] {
 			return link.BeforeProgramByID(one.ID)
 		}
@@ -143,6 +144,23 @@ func anchorOf(h Hook, present []link.AttachedProgram) link.Anchor {
 		}
 	}
 	return after
+}
+
+// isFirst: programs of agents before came where they came. Nobody else's program stands before ours.
+func isFirst(h Hook, device int) bool {
+	present, err := link.QueryPrograms(link.QueryOptions{Target: device, Attach: h.Direction.tcx()})
+	if err != nil {
+		return false
+	}
+	for _, one := range present.Programs {
+		switch name := nameOf(one.ID); {
+		case name == h.Name:
+			return true
+		case places[name] == 0:
+			return false
+		}
+	}
+	return false
 }
 
 // nameOf gives a program's name; empty where it is gone.

@@ -3,13 +3,14 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// firstPriority, with ten for each place, tells our filters of clsact from others'; components/host/objects/ilaSite.ts knows the
-// range.
+// firstPriority, with ten for each place, tells our filters of clsact from others'; components/host/objects/ilaSite.ts takes those away
+// that are left at an uplink.
 const firstPriority = 49200
 
 func priority(h Hook) uint16 { return uint16(firstPriority + 10*places[h.Name]) }
@@ -42,7 +43,7 @@ func hasFilter(h Hook, device netlink.Link) bool {
 		return false
 	}
 	for _, f := range filters {
-		if b, is := f.(*netlink.BpfFilter); is && b.Attrs().Priority == priority(h) {
+		if b, is := f.(*netlink.BpfFilter); is && b.Attrs().Priority == priority(h) && strings.HasPrefix(b.Name, "flipflap-"+h.Name) {
 			return true
 		}
 	}

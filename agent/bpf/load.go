@@ -19,6 +19,7 @@ type Object struct {
 	Pins string
 	// Our structures of the maps' values, by the maps' names: their sizes are compared with those that the programs were built with.
 	Values map[string]any
+	Keys   map[string]any // of those of their keys that we know
 	// Of maps whose size is not the one that is written in C.
 	MaxEntries map[string]uint32
 }
@@ -36,7 +37,7 @@ func (o Object) Spec() (*ebpf.CollectionSpec, error) {
 	}
 	for name, value := range o.Values {
 		m := spec.Maps[name]
-		if m == nil || int(m.ValueSize) != binary.Size(value) {
+		if key := o.Keys[name]; m == nil || int(m.ValueSize) != binary.Size(value) || key != nil && int(m.KeySize) != binary.Size(key) {
 			return nil, fmt.Errorf("%s: map %s is not the one that this agent knows (%s)", o.Path, name, reflect.TypeOf(value).Name())
 		}
 	}

@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "d1f712c26e0f"
+const Version = "2da0f6115c48"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {

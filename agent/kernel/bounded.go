@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tenant can fill its network with as much as it likes, and what is read of it is held in memory. So it is counted before:
-// the kernel sends a list in parts, and we stop reading above these numbers.
-// LimitedList is what the kernel is asked to list of a network, and how much of it we read.
+// LimitedList is what the kernel is asked to list of a network, and how much of it we read. A tenant can fill its network with as
+// much as it likes, and what is read of it is held in memory. So it is counted before: the kernel sends a list in parts, and we stop
+// reading above these numbers.
 type LimitedList struct {
 	what    string
 	request int

@@ -24,6 +24,14 @@ type Attachment struct {
 	Fresh    bool // the container has not been attached since it started
 }
 
+// Port gives the server's end to a part that can do nothing without.
+func (at Attachment) Port() (netlink.Link, error) {
+	if at.HostLink == nil {
+		return nil, errors.New("the interface has no end on the server")
+	}
+	return at.HostLink, nil
+}
+
 // Part is what a plan's hooks of one name are done by. Methods may be called at once for several systems.
 type Part interface {
 	// Name is what a plan's hooks call it.

@@ -41,7 +41,11 @@ async function mustBeUp(context: DeployedContext): Promise<void> {
     throw new Error(
       `testbed ${declaration.name} is not up on ${missing.join(", ")}: flipflap up (or npm run up -- --testbed ${declaration.name}), then this again`,
     );
-  if (context.isMixed) throw new Error(`the servers were brought up from different files: flipflap up, then this again`);
+  if (!context.isKnown)
+    throw new Error(
+      `what is declared has changed since it was deployed on ${context.changed.join(", ")}: flipflap up (or undo the change), then this again`,
+    );
+  if (context.isMixed) throw new Error("the servers were brought up from different files: flipflap up, then this again");
   sayChanged(context);
 }
 

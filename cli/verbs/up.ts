@@ -65,7 +65,7 @@ function nextSteps(declaration: Declaration, status: Status): string {
 async function settledStatus(context: Context): Promise<Status> {
   const end = Date.now() + 20000;
   for (;;) {
-    const now = await readStatus({ ...context, changed: [], isMixed: false });
+    const now = await readStatus({ ...context, changed: [], isKnown: true, isMixed: false });
     if (isHealthy(now) || Date.now() > end) return now;
     await sleep(500);
   }

@@ -28,7 +28,7 @@ export const portName = ({ network, system }: { readonly network: string; readon
 /** The group of all devices of a stack on its server, by which the guard knows those that nobody told it of. The first bit says that it is no small number of somebody's. */
 export const deviceGroup = (stack: string): number => (hash32(`flipflap ${stack}`) | 0x40000000) & 0x7fffffff;
 
-/** Of containers that somebody started by hand: agent/byHand.go says the same. */
+/** Of containers that somebody started by hand: agent/parts/ila/byhand.go says the same. */
 export const byHandPorts = "ffh-*";
 
 /** The container of a tenant system; names of one character are not docker's. */

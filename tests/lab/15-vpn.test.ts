@@ -54,7 +54,7 @@ describe("sites and tunnels", () => {
     return seen;
   }
 
-  const reaches = (from: string, to: string): Promise<boolean> => lab.reaches(from, to, 2);
+  const reaches = (from: string, to: string): Promise<boolean> => lab.reaches(from, to, { count: 2 });
 
   /** Packets for the other side all the time, by every way that a tunnel is for. */
   const insisting = (seconds: number): Promise<unknown> =>

@@ -64,7 +64,7 @@ describe("a third server", () => {
     join();
     await up();
     await expectWhole();
-    expect(await reaches("one", "10.1.2.13", 2)).toBe(true);
+    expect(await reaches("one", "10.1.2.13", { count: 2 })).toBe(true);
   });
 
   it("leaves, and joins again, and the first two notice nothing", async () => {

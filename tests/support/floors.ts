@@ -10,13 +10,18 @@ export interface Floor {
   readonly mayUse: (typeof uses)[number];
 }
 
-/** The rows of the table, from the top. */
+/** The rows of the first table, from the top. */
 export function readFloors(markdown: string): Floor[] {
-  return [...markdown.matchAll(/^\| `([^`]+)` \|.*\| (\w+) \|$/gm)].map(([, path = "", word]) => {
-    const mayUse = uses.find((use) => use === word);
-    if (mayUse === undefined) throw new Error(`${path} may use "${word}"; known are ${uses.join(", ")}`);
-    return { path, mayUse };
-  });
+  const [, rows = ""] = /^\| folder \| holds \| may use \|\n\|[-|]+\|\n((?:\|.*\n?)+)/m.exec(markdown) ?? [];
+  return rows
+    .trimEnd()
+    .split("\n")
+    .map((row) => {
+      const [, path, word] = /^\| `([^`]+)` \|.*\| ([^|]*) \|\s*$/.exec(row) ?? [];
+      const mayUse = uses.find((use) => use === word);
+      if (path === undefined || mayUse === undefined) throw new Error(`no row of the table of floors (${uses.join(", ")}): ${row}`);
+      return { path, mayUse };
+    });
 }
 
 interface Place extends Floor {
@@ -36,7 +41,31 @@ function placeOf(file: string, floors: readonly Floor[]): Place | undefined {
 
 function targetOf(file: string, specifier: string, files: ReadonlyMap<string, string>): string {
   const base = join(dirname(file), specifier);
-  return [base, `${base}.ts`, `${base}/index.ts`].find((path) => files.has(path)) ?? base;
+  const stem = base.replace(/\.js$/, "");
+  return [base, ...endings.flatMap((ending) => [`${stem}${ending}`, `${stem}/index${ending}`])].find((path) => files.has(path)) ?? base;
+}
+
+/** Of programs. */
+export const endings = [".ts", ".tsx", ".mts", ".cts", ".cjs", ".mjs"];
+
+/** What a file names in import, export, import(), require() and import = require(); types too. */
+function specifiers(file: string, text: string): string[] {
+  const found: string[] = [];
+  const take = (node: ts.Node | undefined): void => {
+    if (node !== undefined && ts.isStringLiteralLike(node)) found.push(node.text);
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) take(node.moduleSpecifier);
+    else if (ts.isExternalModuleReference(node)) take(node.expression);
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) take(node.argument.literal);
+    else if (ts.isCallExpression(node)) {
+      const callee = node.expression;
+      if (callee.kind === ts.SyntaxKind.ImportKeyword || (ts.isIdentifier(callee) && callee.text === "require")) take(node.arguments[0]);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, false));
+  return found;
 }
 
 /** What is random or hashed by no state of the machine is no use of Node. */
@@ -77,12 +106,12 @@ export function wrongImports(files: ReadonlyMap<string, string>, floors: readonl
       continue;
     }
     const own: string[] = [];
-    for (const { fileName } of ts.preProcessFile(text).importedFiles) {
-      if (!fileName.startsWith(".")) {
-        wrong.push(...wrongPackage(file, place, fileName));
+    for (const specifier of specifiers(file, text)) {
+      if (!specifier.startsWith(".")) {
+        wrong.push(...wrongPackage(file, place, specifier));
         continue;
       }
-      const target = targetOf(file, fileName, files);
+      const target = targetOf(file, specifier, files);
       const other = placeOf(target, floors);
       if (other === undefined) wrong.push(`${file} imports ${target}, which is on no floor`);
       else if (other.row < place.row || (other.row === place.row && other.room !== place.room))

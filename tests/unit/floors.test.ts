@@ -3,16 +3,18 @@ import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { codeRoot } from "../../support/project";
-import { readFloors, wrongImports } from "../support/floors";
+import { endings, readFloors, wrongImports } from "../support/floors";
 
 const notOurs = new Set(["node_modules", "results", "build"]);
 
-/** The TypeScript files below a folder, by their paths from the root. */
+/** The programs below a folder, by their paths from the root; what lies there itself are settings of tools, but for the program. */
 function sources(folder = ""): [string, string][] {
   return readdirSync(join(codeRoot, folder), { withFileTypes: true }).flatMap((entry): [string, string][] => {
     const path = `${folder}${entry.name}`;
     if (entry.isDirectory()) return notOurs.has(entry.name) || entry.name.startsWith(".") ? [] : sources(`${path}/`);
-    return path.endsWith(".ts") ? [[path, readFileSync(join(codeRoot, path), "utf8")]] : [];
+    return endings.some((ending) => path.endsWith(ending)) && (path.includes("/") || path === "index.ts")
+      ? [[path, readFileSync(join(codeRoot, path), "utf8")]]
+      : [];
   });
 }
 
@@ -33,8 +35,10 @@ describe("the floors of docs/architecture.md", () => {
 });
 
 describe("the test of floors", () => {
+  const table = (...rows: string[]): string =>
+    ["| folder | holds | may use |", "|---|---|---|", ...rows, "", "| `other` | table |"].join("\n");
   const small = readFloors(
-    ["| `top/` | x | Pulumi |", "| `kinds/*/` | x | nothing |", "| `kinds/` | x | nothing |", "| `low/` | x | Node |"].join("\n"),
+    table("| `top/` | x | Pulumi |", "| `kinds/*/` | x | nothing |", "| `kinds/` | x | nothing |", "| `low/` | x | Node |"),
   );
   const wrong = (files: Record<string, string>): string[] => wrongImports(new Map(Object.entries(files)), small);
 
@@ -55,12 +59,20 @@ describe("the test of floors", () => {
     ]);
     expect(wrong({ "low/a.ts": 'void import("../top/b");', "top/b.ts": "" })).toHaveLength(1);
     expect(wrong({ "low/a.ts": 'export { b } from "../top/b";', "top/b.ts": "" })).toHaveLength(1);
+    expect(wrong({ "low/a.cjs": 'const b = require("../top/b");', "top/b.ts": "" })).toHaveLength(1);
+    expect(wrong({ "low/a.ts": 'const quote = /"`/;\nimport type { B } from "../top/b";', "top/b.ts": "" })).toHaveLength(1);
+    expect(wrong({ "low/a.ts": 'type B = import("../top/b").B;', "top/b.ts": "" })).toHaveLength(1);
   });
 
   it("finds a kind that knows another", () => {
     expect(wrong({ "kinds/red/a.ts": 'import { b } from "../blue/b";', "kinds/blue/b.ts": "" })).toEqual([
       "kinds/red/a.ts imports kinds/blue/b.ts: kinds/red/ stands below or beside kinds/blue/",
     ]);
+  });
+
+  it("takes no table for one that it cannot read whole", () => {
+    expect(() => readFloors(table("| `low/` | x | Pulumi, Node |"))).toThrow("no row of the table of floors");
+    expect(readFloors(table("| `low/` | x | Node |  "))).toEqual([{ path: "low/", mayUse: "Node" }]);
   });
 
   it("finds a circle within a folder", () => {

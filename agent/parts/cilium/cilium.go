@@ -32,6 +32,9 @@ func New(host part.Host) part.Part {
 func (*labeller) Name() string { return "cilium" }
 
 func (l *labeller) Attached(at part.Attachment, _ json.RawMessage) error {
+	if at.Interface.Docker == nil || at.Container == nil {
+		return errors.New("the interface is none of docker's")
+	}
 	ctx, network := context.Background(), at.Interface.Docker.Network
 	err := l.label(ctx, at.Container, at.Container.NetworkSettings.Networks[network].EndpointID)
 	if err != nil && strings.Contains(err.Error(), "404 Not Found") {

@@ -146,7 +146,11 @@ func (a *advertiser) Attached(at part.Attachment, args json.RawMessage) error {
 			return err
 		}
 	}
-	port := at.HostLink.Attrs().Index
+	link, err := at.Port()
+	if err != nil {
+		return err
+	}
+	port := link.Attrs().Index
 	// In one step: zebra (8.4) puts an entry of its own back where it is taken away first.
 	if err := onceForwarding(func() error { return netlink.NeighSet(forwardingEntry(port, t.mac)) }); err != nil {
 		return fmt.Errorf("forwarding entry of %s: %w", t.mac, err)

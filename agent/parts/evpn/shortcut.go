@@ -54,8 +54,16 @@ func newShortcut(path string) (*shortcut, error) {
 		return nil, errors.New("tcx (Linux 6.6) is not there")
 	}
 	s := &shortcut{tunnels: map[int]link.Link{}, ports: map[int]port{}}
-	o := bpf.Object{Path: path, Values: map[string]any{"stations": station{}}}
-	return s, o.Load(&s.objects)
+	o := bpf.Object{Path: path, Keys: map[string]any{"stations": stationKey{}}, Values: map[string]any{"stations": station{}}}
+	if err := o.Load(&s.objects); err != nil {
+		return nil, err
+	}
+	// What can be attached to the loopback device can be to any.
+	probe, err := bpf.AttachForNow(s.objects.systemOut(), 1)
+	if err != nil {
+		return nil, err
+	}
+	return s, probe.Close()
 }
 
 // systemOut is at a system's port, tunnelIn at the tunnel to the other servers.

@@ -35,7 +35,7 @@ type plane struct {
 
 // object is what the programs and maps are built as, with our structures of the maps' values.
 func object(path, pins string) bpf.Object {
-	return bpf.Object{Path: path, Pins: pins, Values: map[string]any{
+	return bpf.Object{Path: path, Pins: pins, Keys: map[string]any{"mappings": Address{}, "arrivals": Address{}}, Values: map[string]any{
 		"mappings": mappingValue{}, "arrivals": arrivalValue{}, "ports": portValue{}, "servers": serverValue{},
 	}}
 }
@@ -53,22 +53,40 @@ func openPlane(path, pins string, capacity int) (*plane, error) {
 	return p, o.Load(&p.objects)
 }
 
-// moveFlatPins takes over what agents before pins had a folder for each object: maps and attachments lay a folder higher.
+// flatPins are the beginnings of attachments' names in agents before pins had a folder for each object, and what they are now.
+var flatPins = [][2]string{{"port-out-", "ila_port_out-"}, {"port-in-", "ila_port_in-"}, {"uplink-in-", "ila_uplink_in-"}, {"uplink-out-", "ila_uplink_out-"}}
+
+// fromFlat gives a pin's name now; none where it is nothing of ours.
+func fromFlat(name string) (string, bool) {
+	for _, m := range []string{"mappings", "arrivals", "ports", "servers", "prefixes", "drops"} {
+		if name == m {
+			return name, true
+		}
+	}
+	for _, pair := range flatPins {
+		if device, is := strings.CutPrefix(name, pair[0]); is {
+			return pair[1] + device, true
+		}
+	}
+	return "", false
+}
+
+// moveFlatPins takes over what such an agent has left: maps and attachments lay a folder higher.
 func moveFlatPins(pins string) error {
 	flat := filepath.Dir(pins)
 	entries, err := os.ReadDir(flat)
 	if err != nil {
 		return kernel.IgnoreGone(err)
 	}
-	attached := strings.NewReplacer("port-out-", "ila_port_out-", "port-in-", "ila_port_in-", "uplink-in-", "ila_uplink_in-", "uplink-out-", "ila_uplink_out-")
 	for _, e := range entries {
-		if e.IsDir() {
+		name, is := fromFlat(e.Name())
+		if !is || e.IsDir() {
 			continue
 		}
 		if err := os.MkdirAll(pins, 0o700); err != nil {
 			return err
 		}
-		if err := os.Rename(filepath.Join(flat, e.Name()), filepath.Join(pins, attached.Replace(e.Name()))); err != nil {
+		if err := os.Rename(filepath.Join(flat, e.Name()), filepath.Join(pins, name)); err != nil {
 			return err
 		}
 	}

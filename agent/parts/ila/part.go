@@ -82,7 +82,11 @@ func ipv6Of(i contract.AttachInterface) (string, error) {
 }
 
 func (s *systems) Guarded(at part.Attachment, _ json.RawMessage) error {
-	device, err := netlink.LinkByIndex(at.HostLink.Attrs().Index)
+	port, err := at.Port()
+	if err != nil {
+		return err
+	}
+	device, err := netlink.LinkByIndex(port.Attrs().Index)
 	if err != nil {
 		return err
 	}
@@ -98,8 +102,12 @@ func (s *systems) Attached(at part.Attachment, _ json.RawMessage) error {
 	if err != nil {
 		return err
 	}
+	port, err := at.Port()
+	if err != nil {
+		return err
+	}
 	// The link as it is now: its name was given before it was known.
-	device, err := netlink.LinkByIndex(at.HostLink.Attrs().Index)
+	device, err := netlink.LinkByIndex(port.Attrs().Index)
 	if err != nil {
 		return err
 	}

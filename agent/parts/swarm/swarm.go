@@ -23,11 +23,6 @@ func New(host part.Host) part.Part { return &node{host: host} }
 
 func (*node) Name() string { return "swarm" }
 
-func (n *node) Converge(ctx context.Context) error {
-	n.host.Tell("swarm", n.join(ctx))
-	return nil
-}
-
 func (n *node) Tick(ctx context.Context) { n.host.Tell("swarm", n.join(ctx)) }
 
 // readSite gives nil where there is none.
@@ -44,6 +39,9 @@ func readSite(path string) (*contract.SwarmSite, error) {
 }
 
 func (n *node) join(ctx context.Context) error {
+	if n.host.Docker() == nil {
+		return nil
+	}
 	site, err := readSite(filepath.Join(n.host.Files().Kinds, "swarm.json"))
 	if site == nil || err != nil || time.Since(n.inSwarmAt) < 5*time.Second {
 		return err

@@ -23,17 +23,12 @@ const started: Capability["started"] = (declaration): StartedWay[] => {
   for (const tunnel of tunnelsOf(declaration).filter((one) => modeOf(one) === "site-to-site"))
     for (const carried of carriedBy(declaration, tunnel))
       if (!first.has(carried.ends[0].gateway)) first.set(carried.ends[0].gateway, carried);
-  return [...first.values()].map(({ name, family, ends: [end, other] }) => {
+  return [...first.values()].flatMap(({ name, family, ends: [end, other] }) => {
     const [from, to] = [end, other].map((one) => insideOf(declaration, one)?.addresses[family]);
-    if (from === undefined || to === undefined) throw new Error(`tunnel ${name}: a gateway without an address inside its site`);
-    return {
-      name,
-      system: end.gateway,
-      peer: other.gateway,
-      from: formatAddress(from),
-      to: formatAddress(to),
-      network: end.outside.network,
-    };
+    // Without an address inside its site a gateway has nothing to ask from.
+    if (from === undefined || to === undefined) return [];
+    const ends = { from: formatAddress(from), to: formatAddress(to) };
+    return [{ name, system: end.gateway, peer: other.gateway, ...ends, network: end.outside.network }];
   });
 };
 

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "d1f712c26e0f";
+export const contractVersion = "2da0f6115c48";
 
 
 /**

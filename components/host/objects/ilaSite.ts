@@ -12,7 +12,7 @@ const leaf = "ila.json";
 const pins = ({ stack }: Owner): string => `${bpffs}/flipflap-${stack}`;
 
 /** The agent's filters where the kernel has no tcx (agent/bpf/clsact.go): by their priority. */
-const filterPriority = 49240;
+const filterPriorities = [49210, 49220, 49230, 49240, 49250];
 
 /** A state does not keep the order of keys. */
 const inOrder = (_: string, value: unknown): unknown =>
@@ -54,7 +54,9 @@ export const ilaSite: ObjectType<IlaSite> = {
       ])}
     if [ -d ${pins(owner)} ]; then rm -rf ${pins(owner)}; fi
     for hook in ingress egress; do
-      if has_link ${uplink} && tc filter show dev ${uplink} $hook 2>/dev/null | grep -q flipflap-; then tc filter del dev ${uplink} $hook pref ${filterPriority}; fi
+      for pref in ${filterPriorities}; do
+        if has_link ${uplink} && tc filter show dev ${uplink} $hook pref $pref 2>/dev/null | grep -q flipflap-; then tc filter del dev ${uplink} $hook pref $pref; fi
+      done
     done
     drop_clsact() { if has_link "$1"; then tc qdisc del dev "$1" clsact; fi; }
     restore ila.clsact drop_clsact
