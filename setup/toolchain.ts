@@ -1,6 +1,18 @@
 /** Pulumi's CLI, language host and plugins: those on PATH where they are new enough, else built from package registries. */
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { delimiter, join } from "node:path";
 import { pulumiHome } from "../deploy/pulumi";
 import { run, tryRun } from "../support/process";
@@ -44,11 +56,14 @@ function keyOf(files: readonly string[]): string {
   return hash.digest("hex").slice(0, 12);
 }
 
+/** One that is there stays, and another takes its place at once: an `up` beside this one may be about to start it. */
 function link(target: string, name: string): void {
   mkdirSync(binFolder, { recursive: true });
   const path = join(binFolder, name);
-  rmSync(path, { force: true });
-  symlinkSync(target, path);
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true && readlinkSync(path) === target) return;
+  const part = `${path}.${process.pid}`;
+  symlinkSync(target, part);
+  renameSync(part, path);
 }
 
 interface Built {
@@ -170,16 +185,23 @@ async function ensureCli(): Promise<void> {
   await useOwnToolchain();
 }
 
-/** The offline plugins. */
+/** The offline plugins. What is there stays as it is: an `up` beside this one may be about to start it. */
 function ensurePlugins(): void {
   const start = join(codeRoot, "toolchain", "plugins", "start.cjs");
   for (const [name, version] of Object.entries(pluginVersions)) {
     // Installed as Pulumi itself installs plugins: found without a look at PATH, and without a warning.
     const folder = join(pulumiHome, "plugins", `resource-${name}-v${version}`);
-    rmSync(folder, { recursive: true, force: true });
-    if (onPath(`pulumi-resource-${name}`) !== undefined) continue;
+    if (onPath(`pulumi-resource-${name}`) !== undefined) {
+      rmSync(folder, { recursive: true, force: true });
+      continue;
+    }
+    const program = join(folder, `pulumi-resource-${name}`);
+    const text = `#!/bin/sh\nexec node "${start}" ${name} "$@"\n`;
+    if (existsSync(program) && readFileSync(program, "utf8") === text) continue;
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, `pulumi-resource-${name}`), `#!/bin/sh\nexec node "${start}" ${name} "$@"\n`, { mode: 0o755 });
+    const part = `${program}.${process.pid}`;
+    writeFileSync(part, text, { mode: 0o755 });
+    renameSync(part, program);
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -10,7 +10,8 @@ import { readFromTar } from "../../images/archive";
 import { imageKey } from "../../images/cache";
 import { images, type ImageName } from "../../images/images";
 import { parseAptSources, sourcesList } from "../../images/sources";
-import { newEnough, useVendorToolchain } from "../../setup/toolchain";
+import { ensureToolchain, newEnough, useVendorToolchain } from "../../setup/toolchain";
+import { codeRoot } from "../../support/project";
 import { isNewEnough } from "../../toolchain/go";
 
 describe("versions", () => {
@@ -108,6 +109,23 @@ describe("the vendor's installer", () => {
       restore();
     }
     expect(lines.length).toBe(1);
+  });
+});
+
+describe("the toolchain that is set up", () => {
+  it("stays as it is when it is looked for again: another up may be about to start a part of it", async () => {
+    const there = (): string[] =>
+      ["bin", "pulumi/plugins"].flatMap((folder) => {
+        const root = join(codeRoot, ".flipflap", folder);
+        return readdirSync(root, { recursive: true, encoding: "utf8" }).map(
+          (path) => `${path} ${lstatSync(join(root, path), { bigint: true }).ctimeNs}`,
+        );
+      });
+    await ensureToolchain();
+    const before = there();
+    expect(before.join("\n")).toContain("pulumi-resource-random");
+    await ensureToolchain();
+    expect(there()).toEqual(before);
   });
 });
 
