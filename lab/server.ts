@@ -161,10 +161,23 @@ export async function killServer(names: Names, server: string): Promise<void> {
   });
 }
 
+const cgroups = "/sys/fs/cgroup";
+
+/** Cgroups that stacks have made on it, by the names that they saved: a real server loses them with its power. */
+async function stacksCgroups(names: Names, server: string): Promise<string[]> {
+  const saved = join(serverFolder(names, server), "layers", "var-lib", "upper", "flipflap");
+  if (!existsSync(saved)) return [];
+  const files = (await run(["find", saved, "-path", "*/saved/*.cgroup", "-type", "f"])).split("\n").filter((line) => line !== "");
+  return files.flatMap((file) => {
+    const name = readFileSync(file, "utf8").trim();
+    return name === "" || name.includes("..") ? [] : [join(cgroups, name)];
+  });
+}
+
 /** Folders of a server's cgroups, deepest first; dockerd leaves its own behind when it is killed. */
 export async function removeCgroups(names: Names, server: string): Promise<void> {
-  const base = "/sys/fs/cgroup";
-  const roots = ["", ...readdirSync(base)].map((controller) => join(base, controller, names.cgroup(server)));
+  const own = ["", ...readdirSync(cgroups)].map((controller) => join(cgroups, controller, names.cgroup(server)));
+  const roots = [...own, ...(await stacksCgroups(names, server))];
   for (const root of roots) {
     if (!existsSync(root)) continue;
     const folders = (await run(["find", root, "-depth", "-type", "d"])).trim().split("\n");
