@@ -176,6 +176,12 @@ func (a *agent) attachPort(s *spec, at part.Attachment, ns netns.NsHandle, insid
 	if err != nil {
 		return err
 	}
+	return a.settle(at, ns, inside, link, mac)
+}
+
+// settle is the end of an attach that made the interface itself: the container's end, then the parts, also while an address is
+// still to be told.
+func (a *agent) settle(at part.Attachment, ns netns.NsHandle, inside *netlink.Handle, link netlink.Link, mac net.HardwareAddr) error {
 	settled := a.settleInside(at, ns, inside, link, mac)
 	if settled != nil && !part.IsWaiting(settled) {
 		return settled

@@ -75,14 +75,7 @@ func (a *agent) attachToParent(s *spec, at part.Attachment, ns netns.NsHandle, i
 	if err != nil {
 		return err
 	}
-	settled := a.settleInside(at, ns, inside, link, mac)
-	if settled != nil && !part.IsWaiting(settled) {
-		return settled
-	}
-	if err := a.runHooks(at); err != nil {
-		return err
-	}
-	return settled
+	return a.settle(at, ns, inside, link, mac)
 }
 
 // onParent gives the interface; one of ours that sits elsewhere, or otherwise, is made anew.

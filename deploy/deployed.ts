@@ -41,17 +41,14 @@ function byName<T extends { readonly name: string }>(lists: readonly (readonly T
 }
 
 /** Of stacks that were brought up from different declarations: each server and its systems as its own stack has them, networks as one has. */
-function mixed(deployed: readonly OwnDeployed[], servers: readonly ServerDeclaration[]): Declaration | undefined {
-  const all = deployed.map(({ declaration }) => declaration);
-  const [first] = all;
-  if (first === undefined) return undefined;
+function mixed(first: Declaration, deployed: readonly OwnDeployed[]): Declaration {
   // The last of equal names stays: the first stack's.
-  const testbeds = [...all].reverse().map(({ testbed }) => testbed);
+  const others = deployed.map(({ declaration }) => declaration).reverse();
+  const testbeds = others.map(({ testbed }) => testbed);
   const systems = deployed.flatMap(({ server, declaration }) => declaration.testbed.systems.filter((system) => system.server === server));
   return {
     ...first,
-    servers,
-    nftables: Object.assign({}, ...[...all].reverse().map(({ nftables }) => nftables)) as Record<string, string>,
+    nftables: Object.assign({}, ...others.map(({ nftables }) => nftables)) as Record<string, string>,
     testbed: {
       ...first.testbed,
       tenants: byName(testbeds.map(({ tenants }) => tenants)),
@@ -64,16 +61,16 @@ function mixed(deployed: readonly OwnDeployed[], servers: readonly ServerDeclara
 
 /** What the stacks have, the first of them with the word on what they share. */
 export function joinDeployed(declared: Declaration, deployed: readonly OwnDeployed[], isMixed: boolean): Declaration {
+  const [first] = deployed;
+  if (first === undefined) return declared;
   const servers = declared.servers.map((server) => {
-    const own = deployed.find((one) => one.server === server.name) ?? deployed[0];
+    const own = deployed.find((one) => one.server === server.name) ?? first;
     return reached(
-      own?.declaration.servers.find(({ name }) => name === server.name),
+      own.declaration.servers.find(({ name }) => name === server.name),
       server,
     );
   });
-  const [first] = deployed;
-  if (first === undefined) return declared;
-  return isMixed ? (mixed(deployed, servers) ?? declared) : { ...first.declaration, servers };
+  return { ...(isMixed ? mixed(first.declaration, deployed) : first.declaration), servers };
 }
 
 function parsed(text: string | undefined): Declaration | undefined {
@@ -115,7 +112,7 @@ export function changedText({ changed, isKnown, isMixed, declaration }: Deployed
   if (changed.length === 0) return undefined;
   const on = changed.join(", ");
   if (!isKnown)
-    return `What was deployed on ${on} is not known: another version of flipflap brought it up, or its state cannot be read. These are the files; flipflap up, or flipflap repair, makes them true.`;
+    return `What was deployed on ${on} is not known: another version of flipflap brought it up, or its state cannot be read. These are the files; flipflap up makes them true.`;
   const mixture = isMixed ? "; the servers were brought up from different files" : "";
   return `The files have changed since testbed ${declaration.name} was brought up on ${on}${mixture}. This is what is deployed; flipflap up brings the change.`;
 }

@@ -176,6 +176,19 @@ func (c Chain) clear(t *testing.T) {
 	}
 }
 
+// orderAt names the programs at a device's ingress, the first first.
+func orderAt(t *testing.T, device netlink.Link) string {
+	present, err := link.QueryPrograms(link.QueryOptions{Target: device.Attrs().Index, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, one := range present.Programs {
+		order = append(order, nameOf(one.ID))
+	}
+	return strings.Join(order, " ")
+}
+
 func TestWhatIsOthersStaysWhereItIs(t *testing.T) {
 	names := testPlaces(t)
 	if !HasTCX() {
@@ -194,15 +207,7 @@ func TestWhatIsOthersStaysWhereItIs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	present, err := link.QueryPrograms(link.QueryOptions{Target: here.Attrs().Index, Attach: ebpf.AttachTCXIngress})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var order []string
-	for _, one := range present.Programs {
-		order = append(order, nameOf(one.ID))
-	}
-	if got := strings.Join(order, " "); got != "t_trace t_forward cil_from_netdev" {
+	if got := orderAt(t, here); got != "t_trace t_forward cil_from_netdev" {
 		t.Error(got)
 	}
 }
@@ -232,15 +237,7 @@ func TestAProgramThatCameLastComesForwardWhenItIsReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	present, err := link.QueryPrograms(link.QueryOptions{Target: here.Attrs().Index, Attach: ebpf.AttachTCXIngress})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var order []string
-	for _, one := range present.Programs {
-		order = append(order, nameOf(one.ID))
-	}
-	if got := strings.Join(order, " "); got != "t_forward cil_from_netdev" {
+	if got := orderAt(t, here); got != "t_forward cil_from_netdev" {
 		t.Error(got)
 	}
 }

@@ -81,12 +81,17 @@ func ipv6Of(i contract.AttachInterface) (string, error) {
 	return "", errors.New("it has no IPv6 address")
 }
 
-func (s *systems) Guarded(at part.Attachment, _ json.RawMessage) error {
+// portNow gives the server's end as it is now: its name was given before it was known.
+func portNow(at part.Attachment) (netlink.Link, error) {
 	port, err := at.Port()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	device, err := netlink.LinkByIndex(port.Attrs().Index)
+	return netlink.LinkByIndex(port.Attrs().Index)
+}
+
+func (s *systems) Guarded(at part.Attachment, _ json.RawMessage) error {
+	device, err := portNow(at)
 	if err != nil {
 		return err
 	}
@@ -102,12 +107,7 @@ func (s *systems) Attached(at part.Attachment, _ json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	port, err := at.Port()
-	if err != nil {
-		return err
-	}
-	// The link as it is now: its name was given before it was known.
-	device, err := netlink.LinkByIndex(port.Attrs().Index)
+	device, err := portNow(at)
 	if err != nil {
 		return err
 	}
