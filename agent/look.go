@@ -79,7 +79,7 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 			return err
 		}
 		for _, want := range s.Interfaces {
-			iface, err := a.lookAtInterface(attachment(s, want, c), inside)
+			iface, err := a.lookAtInterface(ctx, attachment(s, want, c), inside)
 			if err != nil {
 				return fmt.Errorf("interface %s: %w", want.Name, err)
 			}
@@ -113,7 +113,7 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 }
 
 // lookAtInterface gives nil where the container has no such interface.
-func (a *agent) lookAtInterface(at part.Attachment, inside *netlink.Handle) (*lookedIface, error) {
+func (a *agent) lookAtInterface(ctx context.Context, at part.Attachment, inside *netlink.Handle) (*lookedIface, error) {
 	want := at.Interface
 	device, err := inside.LinkByName(want.Name)
 	if kernel.HasNoLink(err) {
@@ -160,6 +160,9 @@ func (a *agent) lookAtInterface(at part.Attachment, inside *netlink.Handle) (*lo
 		if found.Port, err = lookAtPort(at.HostLink); err != nil {
 			return nil, err
 		}
+	}
+	if found.Tap, err = a.Tap(ctx, at, inside); err != nil {
+		return nil, err
 	}
 	err = a.eachHook(at, func(p part.Part, args json.RawMessage) error {
 		properties, err := p.Look(at, args)

@@ -21,6 +21,7 @@ import (
 	"flipflap.local/agent/parts/cilium"
 	"flipflap.local/agent/parts/dhcp"
 	"flipflap.local/agent/parts/evpn"
+	portGuard "flipflap.local/agent/parts/guard"
 	"flipflap.local/agent/parts/ila"
 	"flipflap.local/agent/parts/neighbour"
 	"flipflap.local/agent/parts/swarm"
@@ -33,6 +34,7 @@ agent static attach what -pids and -registry name, without docker and etcd
 agent ila    print what this server's ILA holds, as JSON; changes nothing
 agent load   what benches do to the registry: -network NAME with -fill N, -register N or -watch SECONDS
 agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
+agent guard  print what this server's guard has dropped at ports, by reason, as JSON; changes nothing
 agent probe  send packets between systems and tell which arrive; the plan is the input's first line
 agent look   print what is there of every system, a JSON object a line; changes nothing
 options: -stack NAME -device-group NUMBER -specs DIR -status DIR -proc DIR -bpf DIR -bpffs DIR -docker SOCKET
@@ -78,7 +80,7 @@ func main() {
 	if os.Args[1] == "static" {
 		a.pids, open = map[string]int{}, ila.OpenStatic(*registry)
 	}
-	a.parts = []part.Part{evpn.New(a), ila.New(a, open), neighbour.New(), dhcp.New(a), swarm.New(a), cilium.New(a)}
+	a.parts = []part.Part{portGuard.New(a), evpn.New(a), ila.New(a, open), neighbour.New(), dhcp.New(a), swarm.New(a), cilium.New(a)}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	switch os.Args[1] {
@@ -120,6 +122,13 @@ func main() {
 			log.Fatal(err)
 		}
 		line, _ := json.Marshal(facts)
+		fmt.Println(string(line))
+	case "guard":
+		counted, err := portGuard.Counted(a.files)
+		if err != nil {
+			log.Fatal(err)
+		}
+		line, _ := json.Marshal(counted)
 		fmt.Println(string(line))
 	case "probe":
 		if err := a.probe(ctx, os.Stdin, os.Stdout); err != nil {

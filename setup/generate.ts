@@ -182,6 +182,7 @@ const abis = [
     ],
   },
   { object: "overlay", part: "evpn", types: ["station_place=place/station", "station_key=stationKey", "station=station"] },
+  { object: "guard", part: "guard", types: ["guard_flag=flag/flag", "guard_source=source", "guard_rule=rule"] },
 ] as const;
 
 async function abiFiles(): Promise<{ path: string; text: string }[]> {

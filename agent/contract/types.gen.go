@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "2da0f6115c48"
+const Version = "7de0a7334d04"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -147,8 +147,23 @@ type LookedInterface struct {
 	Parent   *LookedParent   `json:"parent,omitempty"`
 	// None where the server's end is gone.
 	Port *LookedPort `json:"port,omitempty"`
+	// None where the device is gone.
+	Tap *Tap `json:"tap,omitempty"`
 	// What parts of the agent found.
 	Parts map[string]Property `json:"parts"`
+}
+
+// Where programs see an interface's packets before anything else does.
+type Tap struct {
+	Device string `json:"device"`
+	// The file of the device's network namespace on the server; empty: the server's own.
+	Namespace string `json:"namespace"`
+	// The direction of the device by which the system's own packets come.
+	Sends string `json:"sends"`
+	// What tells the system's packets from others' on the device; empty: all are its own, or its addresses tell them.
+	MAC string `json:"mac,omitempty"`
+	// The same, where interfaces have no MAC of their own.
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 type LookedParent struct {

@@ -19,3 +19,11 @@ static __always_inline int eth_is_group(const __u8 *mac)
 {
 	return mac[0] & 1;
 }
+
+/* Both at an even address. */
+static __always_inline int eth_is_same(const __u8 *a, const __u8 *b)
+{
+	const __u16 *x = (const void *)a, *y = (const void *)b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
+}

@@ -1,13 +1,15 @@
 import { type ServerDeclaration, systemsOn } from "../../components/config/declaration";
-import type { AttachStatus } from "../../components/host/contract/types.gen";
+import type { AttachStatus, Tap } from "../../components/host/contract/types.gen";
 import { ownerFolder, stackLabel } from "../../components/host/objectType";
 import { statusFolder } from "../../components/host/objects/agentFolders";
+import { askAgent, lookedSystems } from "../../components/host/objects/attachSpec";
 import { generation } from "../../components/host/objects/generation";
 import { sh } from "../../components/host/sh";
 import { kindOf } from "../../components/kinds/registry";
-import { ownContainers, systemContainer } from "../../components/net/names";
+import { ownContainers, portName, systemContainer } from "../../components/net/names";
 import { networkMtuBytes } from "../../components/plan/mtu";
 import { planServer, type ServerPlan } from "../../components/plan/plan";
+import { type BareSystem, isBare } from "../../components/plan/systems";
 import type { Context } from "../../deploy/context";
 import { type DeployedContext, openDeployed, sayChanged } from "../../deploy/deployed";
 import { knownHash } from "../../deploy/generation";
@@ -43,7 +45,14 @@ export interface Status {
     tenant: string;
     server: string;
     state: string;
-    interfaces: { network: string; name: string; mac: string; addresses: readonly string[] }[];
+    interfaces: {
+      network: string;
+      name: string;
+      mac: string;
+      addresses: readonly string[];
+      /** Where programs see its packets before anything else does; null where its device is not there. */
+      tap: Tap | null;
+    }[];
     /** Whether every probe to it arrived; null where none is due. */
     reachable: boolean | null;
     /** Why the agent has not attached it, or not with every address. */
@@ -85,11 +94,28 @@ function toldScript(plan: ServerPlan): string {
     .join("\n");
 }
 
-async function serverFacts(
-  context: Context,
-  plans: ReadonlyMap<string, ServerPlan>,
-): Promise<{ servers: ServerStatus[]; containers: Map<string, string>; told: Map<string, string>; troubles: Map<string, string> }> {
+/** A namespace's, which no agent knows of. */
+const tapOfBare = ({ system }: BareSystem, network: string): Tap => ({
+  device: portName({ system: system.name, network }),
+  namespace: "",
+  sends: "ingress",
+});
+
+interface Facts {
+  readonly servers: ServerStatus[];
+  /** States, by the containers' names. */
+  readonly containers: Map<string, string>;
+  /** Addresses, by "SYSTEM INTERFACE". */
+  readonly told: Map<string, string>;
+  /** What the agent says is wrong, by system. */
+  readonly troubles: Map<string, string>;
+  /** By "SYSTEM INTERFACE". */
+  readonly taps: Map<string, Tap>;
+}
+
+async function serverFacts(context: Context, plans: ReadonlyMap<string, ServerPlan>): Promise<Facts> {
   const [containers, told, troubles] = [new Map<string, string>(), new Map<string, string>(), new Map<string, string>()];
+  const taps = new Map<string, Tap>();
   const servers = await Promise.all(
     context.declaration.servers.map(async (server): Promise<ServerStatus> => {
       const plan = plans.get(server.name);
@@ -97,7 +123,8 @@ async function serverFacts(
       const owner = { stack: server.name };
       const claimed = sh`[ "$(cat ${`${ownerFolder(owner)}/project`} 2>/dev/null)" = ${projectName(context.root)} ]`;
       const noted = sh`if ${claimed}; then printf 'noted %s\n' "$(${generation.check({ hash: "" }, owner, "")})"; fi`.text;
-      const script = `${factsScript}${attachScript(server)}\n${own}\n${noted}\n`;
+      const looks = sh`( ${askAgent(owner, "look")} ) 2>/dev/null || :`.text;
+      const script = `${factsScript}${attachScript(server)}\n${own}\n${noted}\n${looks}\n`;
       const [finished, state] = await Promise.all([
         runScript(context, server, script, 20),
         exportStack(context.root, server.name).catch(() => null),
@@ -113,6 +140,8 @@ async function serverFacts(
         const trouble = error ?? waiting;
         if (trouble !== undefined) troubles.set(system, trouble);
       }
+      for (const [system, { interfaces }] of lookedSystems(finished.stdout))
+        for (const [name, { tap }] of Object.entries(interfaces)) if (tap !== undefined) taps.set(`${system} ${name}`, tap);
       const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
       const hash = value("noted");
       const isUnfinished = hash !== "" && state !== null && hash !== knownHash(state, server.name);
@@ -121,13 +150,13 @@ async function serverFacts(
       return { ...base, state: "up", kernel: value("kernel"), docker: value("docker"), agent };
     }),
   );
-  return { servers, containers, told, troubles };
+  return { servers, containers, told, troubles, taps };
 }
 
 export async function readStatus(context: DeployedContext): Promise<Status> {
   const { declaration, changed } = context;
   const plans = new Map(declaration.servers.map((server) => [server.name, planServer(declaration, server)]));
-  const [{ servers, containers, told, troubles }, probes, observed] = await Promise.all([
+  const [{ servers, containers, told, troubles, taps }, probes, observed] = await Promise.all([
     serverFacts(context, plans),
     runProbes(context, planProbes(declaration)),
     observe(context),
@@ -153,7 +182,13 @@ export async function readStatus(context: DeployedContext): Promise<Status> {
         state: containers.get(systemContainer(system.name)) ?? "absent",
         interfaces: (own?.interfaces ?? []).map(({ network, name, mac, addresses }) => {
           const address = told.get(`${system.name} ${name}`);
-          return { network, name, mac, addresses: address === undefined ? addresses : [address, ...addresses] };
+          return {
+            network,
+            name,
+            mac,
+            addresses: address === undefined ? addresses : [address, ...addresses],
+            tap: own !== undefined && isBare(own) ? tapOfBare(own, network) : (taps.get(`${system.name} ${name}`) ?? null),
+          };
         }),
         reachable: to.length === 0 ? null : to.every((probe) => probe.reached),
         ...(troubles.has(system.name) && { error: troubles.get(system.name) as string }),

@@ -5,11 +5,13 @@
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
 import type { System } from "../config/types.gen";
+import type { AttachHook } from "../host/contract/types.gen";
 import type { CheckableType, HostObject } from "../host/objectType";
 import type { Member, NetworkContext } from "../kinds/contexts";
 import type { Observation } from "../kinds/observation";
 import type { KindSecret, Part, SecretText } from "../kinds/parts";
 import type { Requirement } from "../kinds/requirement";
+import type { Tap } from "../kinds/tap";
 import type { Family } from "../net/cidr";
 
 /** What a server can do for a testbed, and what is lost where it cannot. */
@@ -74,6 +76,8 @@ export interface Capability {
   /** Of the whole testbed; a file's arises on the hub. */
   secrets?(declaration: Declaration): readonly KindSecret[];
   server(declaration: Declaration, server: ServerDeclaration, networks: ReadonlyMap<string, NetworkContext>): ServerAddition;
+  /** What parts of the agent do at a system's interface, before those of its kind. */
+  hooks?(context: NetworkContext, member: Member, tap: Tap): readonly AttachHook[];
   /** Undefined where the system has no part in it. */
   system?(declaration: Declaration, system: System): SystemAddition | undefined;
   /** What `flipflap status` shows of a server. */

@@ -1,8 +1,12 @@
 /** The capabilities that there are. Adding one adds a line here. */
 import type { Declaration } from "../config/declaration";
 import type { System } from "../config/types.gen";
+import type { AttachHook } from "../host/contract/types.gen";
 import type { CheckableType } from "../host/objectType";
 import { objectTypes } from "../host/objects";
+import type { Member, NetworkContext } from "../kinds/contexts";
+import { kindOf } from "../kinds/registry";
+import { tapOf } from "../kinds/tap";
 import type { Capability, SystemAddition } from "./capability";
 import { guardCapability } from "./guard";
 import { vpnCapability } from "./vpn";
@@ -12,6 +16,11 @@ export const capabilities: readonly Capability[] = [guardCapability, vpnCapabili
 /** A system is one thing at a time. */
 export function additionOf(declaration: Declaration, system: System): SystemAddition | undefined {
   return capabilities.flatMap((capability) => capability.system?.(declaration, system) ?? [])[0];
+}
+
+export function hooksOf(context: NetworkContext, member: Member): AttachHook[] {
+  const tap = tapOf(kindOf(context.network), context, member);
+  return capabilities.flatMap((capability) => capability.hooks?.(context, member, tap) ?? []);
 }
 
 const allTypes: Readonly<Record<string, unknown>> = Object.assign({}, objectTypes, ...capabilities.map((one) => one.objectTypes)) as Record<

@@ -53,8 +53,10 @@ export interface NoRulesPlace {
 
 export interface NetworkGuard {
   readonly guarded: readonly GuardedDevices[];
-  /** Ports of systems whose frames a filter looks into. */
-  readonly untagged?: readonly string[];
+  /** A filter looks into its frames, and sees no further than a VLAN tag. */
+  readonly untagged?: boolean;
+  /** Devices by which frames come into it that no system here has sent. */
+  readonly wires?: readonly string[];
 }
 
 export type MoveMoment = "both" | "alone";
@@ -119,6 +121,8 @@ export interface NetworkKind<N extends Network = Network> {
    * they may do there. What a kind does not say is closed at those devices.
    */
   guard?(context: NetworkContext<N>): NetworkGuard;
+  /** Its own programs see to what a system sends at its port. */
+  readonly guardsPorts?: true;
   /** A bare baseline: its systems reach all that their server does. */
   readonly isOpen?: true;
   /** On the new server of a system that `flipflap move` moves: when it runs there too, and when it runs there alone. */

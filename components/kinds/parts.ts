@@ -44,7 +44,6 @@ export interface SharedParts {
   readonly agent?: {
     readonly parts: readonly HostObject[];
     readonly files: readonly { readonly path: string; readonly content: SecretText }[];
-    readonly folders: readonly { readonly server: string; readonly container: string }[];
   };
   /** Before the networks. */
   readonly edge: readonly Part[];

@@ -67,6 +67,8 @@ export const commonRequirements: readonly Requirement[] = [
   { tool: "ping", why: "testing reachability (package iputils-ping)" },
   { tool: "nsenter", why: "looking into containers (package util-linux)" },
   { kernelOption: "CONFIG_VETH", why: "the systems' interfaces" },
+  { kernelOption: "CONFIG_BPF_SYSCALL", why: "programs at the systems' interfaces" },
+  { kernelOption: "CONFIG_NET_CLS_ACT", why: "programs at the systems' interfaces" },
 ];
 
 function fileSecrets(files: readonly { readonly content: SecretText }[]): string[] {

@@ -6,7 +6,7 @@ import { objectTypes } from "../host/objects";
 import { kindOf } from "../kinds/registry";
 import type { Requirement } from "../kinds/requirement";
 
-const { addresses, impairment, neighbours, nic, offloads, services, sysctls } = objectTypes;
+const { addresses, impairment, neighbours, nic, offloads, programs, services, sysctls } = objectTypes;
 
 /** The reports' settings: physical TSO off, the rest on. */
 const uplinkOffloadDefaults: Offloads = { tso: false, gso: true, gro: true, txChecksum: true, rxChecksum: true };
@@ -50,6 +50,7 @@ export function serverSettings(declaration: Declaration, server: ServerDeclarati
   });
   const ofKinds = kindSysctls(declaration, server);
   const objects: unknown[] = [
+    declare(programs, "programs", {}),
     declare(services, "services", { stopped: testbed.tuning?.stopServices ?? ["irqbalance", "NetworkManager"] }),
     declare(sysctls, "sysctls", {
       values: serverSysctls(declaration),

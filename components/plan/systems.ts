@@ -1,6 +1,6 @@
 /** Systems of a server as data: containers with their interfaces, or namespaces. Pure. */
 import type { SystemAddition } from "../capabilities/capability";
-import { additionOf } from "../capabilities/registry";
+import { additionOf, hooksOf } from "../capabilities/registry";
 import type { Declaration } from "../config/declaration";
 import type { System } from "../config/types.gen";
 import type { AttachInterface, AttachPlan } from "../host/contract/types.gen";
@@ -105,7 +105,7 @@ function attachInterface(declaration: Declaration, context: NetworkContext, memb
     bridge: point.bridge ?? "",
     learns: point.learns,
     ...(point.floods === false && { floods: false as const }),
-    hooks: point.hooks,
+    hooks: [...hooksOf(context, member), ...point.hooks],
     ...(point.docker !== undefined && { docker: point.docker }),
     ...(point.parent !== undefined && { parent: point.parent }),
     ...(point.parentIdentity !== undefined && { parentIdentity: point.parentIdentity }),

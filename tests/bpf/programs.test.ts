@@ -32,6 +32,18 @@ const all: readonly Programs[] = [
     says: /1000000 packets/,
   },
   { object: "overlay", part: "evpn", tests: ["TestShortcutOfASystem", "TestShortcutOfATunnel"], skips: [] },
+  {
+    object: "guard",
+    part: "guard",
+    tests: [
+      "TestSources",
+      "TestRoutersTagsAreDroppedToo",
+      "TestWhatIsNotAllowedAnyMoreIsForgotten",
+      "TestDropsAreCountedByReason",
+      "TestHostileFrames",
+    ],
+    skips: [],
+  },
 ];
 
 describe.each(all)("bpf/$object.bpf.c", ({ object, part, tests, skips, says }) => {

@@ -143,6 +143,7 @@ function objects(name: string): HostObject[] {
       uplink: name,
       inside: ["10.0.0.0/8"],
     }),
+    declare(t.programs, name, {}),
     declare(t.ilaRegistered, name, { endpoints: [name] }),
     declare(t.ilaSite, name, {
       server: name,

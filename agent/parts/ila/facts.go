@@ -162,7 +162,7 @@ func ReadFacts(o Options) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := reasonNames(spec)
+	names, err := bpf.Reasons(spec, "ila_reason")
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func ReadFacts(o Options) (*Facts, error) {
 		return nil, fmt.Errorf("drops: %w", err)
 	}
 	defer drops.Close()
-	if facts.Drops, err = readDrops(drops, names); err != nil {
+	if facts.Drops, err = bpf.Drops(drops, names); err != nil {
 		return nil, err
 	}
 	mappings, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "mappings"), &ebpf.LoadPinOptions{ReadOnly: true})

@@ -8,7 +8,6 @@ import (
 	"flipflap.local/agent/bpf"
 	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 )
 
 // serversMost is the size of the map of servers.
@@ -105,32 +104,4 @@ func (p *plane) uplinkHooks() []bpf.Hook {
 		{Name: "ila_uplink_in", Direction: bpf.Ingress, Program: p.UplinkIn},
 		{Name: "ila_uplink_out", Direction: bpf.Egress, Program: p.UplinkOut},
 	}
-}
-
-// reasonNames reads the reasons of drops from the programs' own BTF, in the form `no mapping`.
-func reasonNames(spec *ebpf.CollectionSpec) ([]string, error) {
-	var reasons *btf.Enum
-	if err := spec.Types.TypeByName("ila_reason", &reasons); err != nil {
-		return nil, err
-	}
-	names := make([]string, len(reasons.Values))
-	for _, v := range reasons.Values {
-		names[v.Value] = strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(v.Name, "ILA_"), "_", " "))
-	}
-	return names[:len(names)-1], nil
-}
-
-// readDrops sums each reason's counter over all CPUs.
-func readDrops(drops *ebpf.Map, names []string) (map[string]uint64, error) {
-	found := map[string]uint64{}
-	for i, name := range names {
-		var each []uint64
-		if err := drops.Lookup(uint32(i), &each); err != nil {
-			return nil, err
-		}
-		for _, n := range each {
-			found[name] += n
-		}
-	}
-	return found, nil
 }

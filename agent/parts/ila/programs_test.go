@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"flipflap.local/agent/bpf"
 	"github.com/cilium/ebpf"
 )
 
@@ -35,7 +36,7 @@ func load(t testing.TB, capacity int) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := reasonNames(spec)
+	names, err := bpf.Reasons(spec, "ila_reason")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func (b *bed) run(p *ebpf.Program, packet []byte) (uint32, []byte) {
 }
 
 func (b *bed) drops() map[string]uint64 {
-	found, err := readDrops(b.Drops, b.names)
+	found, err := bpf.Drops(b.Drops, b.names)
 	if err != nil {
 		b.t.Fatal(err)
 	}

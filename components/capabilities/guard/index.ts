@@ -3,7 +3,7 @@ import { isGuarded } from "../../config/declaration";
 import { guardCounters, readGuardCounters } from "../../host/objects/guard";
 import { type DropReason, dropReasons } from "../../host/objects/guardRules";
 import type { Capability } from "../capability";
-import { guardObjects, guardRequirements } from "./plan";
+import { guardObjects, guardRequirements, portHooks } from "./plan";
 
 export const guardCapability: Capability = {
   name: "guard",
@@ -12,6 +12,7 @@ export const guardCapability: Capability = {
     requirements: guardRequirements(declaration),
     settings: guardObjects(declaration, server, networks),
   }),
+  hooks: portHooks,
   observations: (declaration, { name: stack }) =>
     isGuarded(declaration)
       ? [

@@ -1,10 +1,12 @@
 /** A server's guard: what the networks on it need opened. Pure. */
 import { type Declaration, isGuarded, type ServerDeclaration } from "../../config/declaration";
+import type { AttachHook } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
-import type { NetworkContext } from "../../kinds/contexts";
+import type { Member, NetworkContext } from "../../kinds/contexts";
 import { kindOf } from "../../kinds/registry";
 import type { Requirement } from "../../kinds/requirement";
+import type { Tap } from "../../kinds/tap";
 import { formatPrefix, hostPrefix, overlaps, parseAddress, parseInterfaceAddress, type Prefix } from "../../net/cidr";
 
 /** Prefixes of all networks on all servers, and the servers' own addresses; none that holds another. */
@@ -29,6 +31,20 @@ const needsGuard = (declaration: Declaration): boolean => {
   return isGuarded(declaration) && (tenants.size > 1 || networks.some((network) => kindOf(network).isOpen !== true));
 };
 
+/**
+ * What a system may send at its port: from its own MAC and addresses, unless it forwards for others; and without VLAN tags where a
+ * filter looks into its packets.
+ */
+export function portHooks(context: NetworkContext, member: Member, tap: Tap): AttachHook[] {
+  const { declaration, network } = context;
+  const kind = kindOf(network);
+  if (!needsGuard(declaration) || tap.by !== "port" || kind.isOpen === true || kind.guardsPorts === true) return [];
+  const anySource = declaration.testbed.systems.some(({ name, router }) => name === member.system && router === true);
+  const untagged = kind.guard?.(context).untagged === true;
+  if (anySource && !untagged) return [];
+  return [{ type: "guard", args: { anySource, untagged }, wanted: { guard: "on" } }];
+}
+
 const addressOf = (text: string | undefined): string[] => (text === undefined || text === "" ? [] : [text.split("/")[0] ?? ""]);
 
 export function guardObjects(
@@ -45,7 +61,7 @@ export function guardObjects(
   return [
     declare(objectTypes.guard, "guard", {
       guarded: [...guarded].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one),
-      untagged: [...new Set(parts.flatMap(({ untagged = [] }) => untagged))].sort(),
+      untagged: [...new Set(parts.flatMap(({ untagged, wires = [] }) => (untagged === true ? wires : [])))].sort(),
       tunnels: {
         // Of all servers: what is open here must not forge what is taken there.
         ports: [...new Set(declaration.testbed.networks.flatMap((network) => kindOf(network).tunnelPorts?.(network) ?? []))].sort(

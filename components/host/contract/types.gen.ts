@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "2da0f6115c48";
+export const contractVersion = "7de0a7334d04";
 
 
 /**
@@ -222,6 +222,7 @@ readonly [k: string]: boolean
 }
 readonly parent?: LookedParent
 readonly port?: LookedPort
+readonly tap?: Tap
 /**
  * What parts of the agent found.
  */
@@ -247,6 +248,50 @@ readonly floods: boolean
 readonly offloads: {
 readonly [k: string]: boolean
 }
+}
+/**
+ * None where the device is gone.
+ */
+export interface Tap {
+readonly device: string
+/**
+ * The file of the device's network namespace on the server; empty: the server's own.
+ */
+readonly namespace: string
+/**
+ * The direction of the device by which the system's own packets come.
+ */
+readonly sends: ("ingress" | "egress")
+/**
+ * What tells the system's packets from others' on the device; empty: all are its own, or its addresses tell them.
+ */
+readonly mac?: string
+/**
+ * The same, where interfaces have no MAC of their own.
+ */
+readonly addresses?: readonly string[]
+}
+/**
+ * Where programs see an interface's packets before anything else does.
+ */
+export interface Tap1 {
+readonly device: string
+/**
+ * The file of the device's network namespace on the server; empty: the server's own.
+ */
+readonly namespace: string
+/**
+ * The direction of the device by which the system's own packets come.
+ */
+readonly sends: ("ingress" | "egress")
+/**
+ * What tells the system's packets from others' on the device; empty: all are its own, or its addresses tell them.
+ */
+readonly mac?: string
+/**
+ * The same, where interfaces have no MAC of their own.
+ */
+readonly addresses?: readonly string[]
 }
 export interface LookedPort1 {
 readonly mac: string

@@ -6,7 +6,7 @@ import { ownContainers } from "../../net/names";
 import { addressesOf, type IpAddresses, jsonList, sections } from "../json";
 import { type ObjectType, ownerMark } from "../objectType";
 import { sh } from "../sh";
-import { bpffs } from "./ilaSite";
+import { bpffs } from "./programs";
 
 export interface CiliumSiteSpec {
   readonly uplink: string;
@@ -38,7 +38,6 @@ export const ciliumSite: ObjectType<CiliumSiteSpec> = {
     done
     [ -e ${ciliumRun} ] || save cilium.run made
     [ -e ${pluginSockets} ] || save cilium.plugins made
-    if ! grep -q ${` ${bpffs} bpf `} /proc/mounts; then mount -t bpf bpf ${bpffs}; save cilium.bpffs mounted; fi
     save cilium made
     mkdir -p ${ciliumRun} ${pluginSockets}
     cgroup=flipflap-cilium-$$-$(date +%s)
@@ -82,8 +81,6 @@ export const ciliumSite: ObjectType<CiliumSiteSpec> = {
         restore ${`cilium.${key}`} put_back
       `,
       )}
-      drop_bpffs() { umount ${bpffs}; }
-      restore cilium.bpffs drop_bpffs
       forget cilium
     fi
     prune

@@ -4,6 +4,7 @@ import { deviceGroup } from "../../net/names";
 import { sections } from "../json";
 import { type ObjectType, type Owner, ownerMark } from "../objectType";
 import { type Script, sh } from "../sh";
+import { askAgent } from "./attachSpec";
 import { familiesOf, guardFamilies, type GuardSpec, tableText } from "./guardRules";
 
 const tableOf = ({ stack }: Owner): string => `flipflap-${stack}`;
@@ -88,8 +89,9 @@ export const guard: ObjectType<GuardSpec> = {
   },
 };
 
-/** Prints what was dropped, by reason. */
+/** Prints what was dropped, by reason: by nft, and at systems' ports. */
 export const guardCounters = (owner: Owner): Script => sh`
+  ( ${askAgent(owner, "guard")} ) 2>/dev/null || :
   for family in ${[...guardFamilies]}; do nft list counters table "$family" ${tableOf(owner)} 2>/dev/null || :; done
 `;
 
@@ -98,5 +100,8 @@ export function readGuardCounters(output: string): Map<string, number> {
   const found = new Map<string, number>();
   for (const [, reason = "", packets = "0"] of output.matchAll(/counter (\S+) \{\s*packets (\d+)/g))
     if (packets !== "0") found.set(reason, Number(packets));
+  for (const [, text = ""] of output.matchAll(/^(\{".*\})$/gm))
+    for (const [reason, packets] of Object.entries(JSON.parse(text) as Record<string, number>))
+      if (packets > 0) found.set(reason, (found.get(reason) ?? 0) + packets);
   return found;
 }

@@ -29,7 +29,7 @@ export interface GuardedDevices {
 
 export interface GuardSpec {
   readonly guarded: readonly GuardedDevices[];
-  /** Ports of systems whose frames a filter looks into, which sees no further than a VLAN tag. */
+  /** Devices into networks whose frames a filter looks into, which sees no further than a VLAN tag; at systems' ports a program does it. */
   readonly untagged: readonly string[];
   /** UDP ports by which tunnels come: to these addresses, over the uplink, from these others, and from nowhere else. */
   readonly tunnels: {
@@ -50,6 +50,8 @@ export const dropReasons = {
   service: "to the server itself",
   forwarded: "to where the network does not lead",
   inside: "by nat to a server or network of the testbed",
+  mac: "from a MAC that is not the system's",
+  address: "from an address that is not the system's",
   asked: "ARP for an address that is not the gateway's",
   tagged: "VLAN tags past a filter",
 } as const;

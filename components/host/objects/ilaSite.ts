@@ -1,16 +1,12 @@
-/** What a server's agent needs to take part in ILA: the file that tells it all, and a folder for programs that outlive it. */
+/** What a server's agent needs to take part in ILA: the file that tells it all. */
 import type { IlaSite } from "../contract/types.gen";
-import type { ObjectType, Owner, Properties } from "../objectType";
+import type { ObjectType, Properties } from "../objectType";
 import { sh } from "../sh";
 import { dropKindFile, kindFile, putKindFile } from "./kindFile";
+import { pinsOf } from "./programs";
 import { routeProtocol } from "./route";
 
-export const bpffs = "/sys/fs/bpf";
-
 const leaf = "ila.json";
-/** The agent says the same; bpffs takes no dots. */
-const pins = ({ stack }: Owner): string => `${bpffs}/flipflap-${stack}`;
-
 /** The agent's filters where the kernel has no tcx (agent/bpf/clsact.go): by their priority. */
 const filterPriorities = [49210, 49220, 49230, 49240, 49250];
 
@@ -27,7 +23,6 @@ export const ilaSite: ObjectType<IlaSite> = {
   type: "ilaSite",
   identity: () => [],
   ensure: (spec, owner) => sh`
-    if ! grep -q ${` ${bpffs} bpf `} /proc/mounts; then mount -t bpf bpf ${bpffs}; save bpffs mounted; fi
     # Kernels before 6.6 have no tcx: the programs hang on a qdisc of the uplink then.
     case $(uname -r) in
       [0-5].* | 6.[0-5].*)
@@ -52,7 +47,7 @@ export const ilaSite: ObjectType<IlaSite> = {
           ? [sh`ip ila del loc_match ${locator.replace(/::\/64$/, "")} 2>/dev/null || :`]
           : []),
       ])}
-    if [ -d ${pins(owner)} ]; then rm -rf ${pins(owner)}; fi
+    if [ -d ${pinsOf(owner)}/ila ]; then rm -rf ${pinsOf(owner)}/ila; fi
     for hook in ingress egress; do
       for pref in ${filterPriorities}; do
         if has_link ${uplink} && tc filter show dev ${uplink} $hook pref $pref 2>/dev/null | grep -q flipflap-; then tc filter del dev ${uplink} $hook pref $pref; fi
@@ -60,8 +55,6 @@ export const ilaSite: ObjectType<IlaSite> = {
     done
     drop_clsact() { if has_link "$1"; then tc qdisc del dev "$1" clsact; fi; }
     restore ila.clsact drop_clsact
-    drop_bpffs() { umount ${bpffs}; }
-    restore bpffs drop_bpffs
     prune
   `,
   check: (_, owner) => sh`cat ${kindFile(owner, leaf)} 2>/dev/null || :`,

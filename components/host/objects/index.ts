@@ -28,6 +28,7 @@ import { nic } from "./nic";
 import { offloads } from "./offloads";
 import { overlay } from "./overlay";
 import { overlayHolder } from "./overlayHolder";
+import { programs } from "./programs";
 import { route } from "./route";
 import { router } from "./router";
 import { secretFile } from "./secretFile";
@@ -76,6 +77,7 @@ export const objectTypes = {
   offloads,
   overlay,
   overlayHolder,
+  programs,
   route,
   router,
   secretFile,

@@ -7,7 +7,7 @@ import { objectTypes } from "../../host/objects";
 import { ownAddresses } from "../../host/objects/attachSpec";
 import { transitRouterAddress, transitServerAddress } from "../../host/objects/router";
 import { formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
-import { deviceName, macFor, portName } from "../../net/names";
+import { deviceName, macFor } from "../../net/names";
 import { announce } from "../announce";
 import { type Member, type NetworkContext } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
@@ -108,16 +108,14 @@ function siblings({ declaration, network, server }: Context): BridgeNetwork[] {
 }
 
 function guard(context: Context): NetworkGuard {
-  const { network, server, members } = context;
+  const { network, server } = context;
   const device = bridgeDevice(network);
-  const own = members.filter((member) => member.server === server.name);
-  // Also what comes over a segment's wire.
-  const untagged = policyOf(context) === undefined ? [] : [...own.map(portName), ...(network.port === undefined ? [] : [network.port])];
+  const untagged = policyOf(context) !== undefined;
   const prefixes = Object.values(bridgePrefixes(network, server.name)).map(formatPrefix);
   const gateways = gatewayTexts(network, server.name).map((text) => text.split("/")[0] ?? "");
   switch (modeOf(network)) {
     case "l2":
-      return { guarded: [{ devices: [device] }], untagged };
+      return { guarded: [{ devices: [device] }], untagged, wires: network.port === undefined ? [] : [network.port] };
     case "routed":
       return { guarded: [{ devices: [device], prefixes, gateways, forwards: waysOf(context) }], untagged };
     case "nat":

@@ -6,7 +6,7 @@ import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { leafBundle } from "../../host/objects/certificates";
 import { cgroupFile, ciliumHost, ciliumRun, pluginSockets } from "../../host/objects/ciliumSite";
-import { bpffs } from "../../host/objects/ilaSite";
+import { bpffs } from "../../host/objects/programs";
 import { formatAddress, formatPrefix } from "../../net/cidr";
 import { dockerNetwork, ownContainers } from "../../net/names";
 import type { KindContext, NetworkContext } from "../contexts";

@@ -6,7 +6,6 @@ import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { leafBundle } from "../../host/objects/certificates";
 import { ownAddresses } from "../../host/objects/attachSpec";
-import { bpffs } from "../../host/objects/ilaSite";
 import { parsePrefix } from "../../net/cidr";
 import { isHalf, networkPrefix } from "../../net/ila";
 import { byHandPorts, portName } from "../../net/names";
@@ -106,7 +105,6 @@ function shared(context: KindContext<IlaNetwork>): SharedParts {
     agent: {
       parts: [declare(ilaSite, "ila", siteOf(context)) as HostObject],
       files: [{ path: bundlePath, content: [{ secret: client }] }],
-      folders: [{ server: bpffs, container: bpffs }],
     },
     edge: edge(context),
     joints: [],
@@ -176,6 +174,7 @@ export const ilaKind: NetworkKind<IlaNetwork> = {
     hooks: [{ type: "ila", args: {}, wanted: { neighbours: ownAddresses, ila: "on" } }],
     offloads: offloadsOn(network, server.name),
   }),
+  guardsPorts: true,
   reaches: () => true,
   observations,
 };

@@ -103,7 +103,7 @@ function shared(context: KindContext<SwarmNetwork>): SharedParts {
   }) as HostObject;
   return {
     ...both,
-    ...(isHub ? {} : { agent: { parts: [node], files: [{ path: joinPath, content: [{ secret: joinSecret }] }], folders: [] } }),
+    ...(isHub ? {} : { agent: { parts: [node], files: [{ path: joinPath, content: [{ secret: joinSecret }] }] } }),
     edge: [declare(swarmJoined, "joined", {}) as HostObject],
     joints: [],
     settled: [],

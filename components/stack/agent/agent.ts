@@ -1,6 +1,7 @@
 /** The attach agent of a server (agent/): a container that joins containers to networks, now and after each restart. */
 import * as pulumi from "@pulumi/pulumi";
 import { specsFolder, statusFolder } from "../../host/objects/agentFolders";
+import { bpffs } from "../../host/objects/programs";
 import { renderContainer } from "../../host/resources/container";
 import { renderObject } from "../../host/resources/hostObject";
 import { deviceGroup, ownContainers } from "../../net/names";
@@ -45,7 +46,7 @@ export class Agent extends pulumi.ComponentResource {
           // The container's own /proc is read-only where sysctls are.
           { server: "/proc", container: "/host/proc" },
           { server: "/var/run/docker.sock", container: "/var/run/docker.sock" },
-          ...needed.flatMap((need) => need.folders),
+          { server: bpffs, container: bpffs },
         ],
         ...(files.length > 0 && { files }),
       },

@@ -1,0 +1,260 @@
+// Package guard lets a system send from its own MAC and addresses alone, by a program at the server's end of its interface that
+// outlives the agent.
+package guard
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"flipflap.local/agent/bpf"
+	"flipflap.local/agent/contract"
+	"flipflap.local/agent/kernel"
+	"flipflap.local/agent/part"
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+)
+
+type guard struct {
+	part.Base
+	host part.Host
+
+	mu     sync.Mutex
+	loaded *plane // nil until a system needs it
+}
+
+// plane is the program and its maps, which are pinned: they go on while no agent runs.
+type plane struct {
+	Out     *ebpf.Program `ebpf:"guard_out"`
+	Sources *ebpf.Map     `ebpf:"sources"`
+	Drops   *ebpf.Map     `ebpf:"drops"`
+
+	chain   bpf.Chain
+	allowed map[uint32]map[source]rule // what the map holds, by ports
+	ports   map[string]uint32          // by their names
+}
+
+func New(host part.Host) part.Part { return &guard{host: host} }
+
+func (*guard) Name() string { return "guard" }
+
+type arguments struct {
+	// It forwards for others: from any MAC and address.
+	AnySource bool `json:"anySource"`
+	// No VLAN tags: a filter sees no further.
+	Untagged bool `json:"untagged"`
+}
+
+func object(files part.Files) bpf.Object {
+	return bpf.Object{
+		Path:   filepath.Join(files.Programs, "guard.bpf.o"),
+		Pins:   bpf.PinsOf(files.Bpffs, files.Stack, "guard"),
+		Keys:   map[string]any{"sources": source{}},
+		Values: map[string]any{"sources": rule{}},
+	}
+}
+
+// plane loads it once; the caller holds the lock.
+func (g *guard) plane() (*plane, error) {
+	if g.loaded != nil {
+		return g.loaded, nil
+	}
+	o := object(g.host.Files())
+	p := &plane{chain: bpf.NewChain(o.Pins), allowed: map[uint32]map[source]rule{}, ports: map[string]uint32{}}
+	if err := o.Load(p); err != nil {
+		return nil, err
+	}
+	// Of an agent before this one.
+	var key source
+	var value rule
+	entries := p.Sources.Iterate()
+	for entries.Next(&key, &value) {
+		p.note(key, value)
+	}
+	if err := entries.Err(); err != nil {
+		return nil, err
+	}
+	for port := range p.allowed {
+		if _, err := netlink.LinkByIndex(int(port)); kernel.HasNoLink(err) {
+			if err := p.keepOnly(port, nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	g.loaded = p
+	return p, nil
+}
+
+func (p *plane) note(key source, value rule) {
+	if p.allowed[key.Port] == nil {
+		p.allowed[key.Port] = map[source]rule{}
+	}
+	p.allowed[key.Port][key] = value
+}
+
+func (p *plane) hook() bpf.Hook {
+	return bpf.Hook{Name: "guard_out", Direction: bpf.Ingress, Program: p.Out}
+}
+
+// rulesOf is what the program is to know of an interface, by source.
+func rulesOf(iface contract.AttachInterface, args json.RawMessage, port uint32) (map[source]rule, error) {
+	var a arguments
+	if err := json.Unmarshal(args, &a); err != nil {
+		return nil, err
+	}
+	mac, err := net.ParseMAC(iface.MAC)
+	if err != nil {
+		return nil, err
+	}
+	r := rule{}
+	copy(r.MAC[:], mac)
+	for _, one := range []struct {
+		is   bool
+		flag flag
+	}{{a.Untagged, flagUntagged}, {a.AnySource, flagAnySource}, {iface.DHCP, flagAnyIpv4}} {
+		if one.is {
+			r.Flags |= one.flag
+		}
+	}
+	rules := map[source]rule{{Port: port}: r}
+	for _, text := range iface.Addresses {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		// IPv4 as IPv6 maps it.
+		rules[source{port, prefix.Addr().As16()}] = r
+	}
+	return rules, nil
+}
+
+// allow makes a port's rules what is wanted; no packet that both allow is dropped meanwhile.
+func (p *plane) allow(port uint32, wanted map[source]rule) error {
+	for key, value := range wanted {
+		if p.allowed[port][key] == value {
+			continue
+		}
+		if err := p.Sources.Put(key, value); err != nil {
+			return err
+		}
+		p.note(key, value)
+	}
+	return p.keepOnly(port, wanted)
+}
+
+func (p *plane) keepOnly(port uint32, wanted map[source]rule) error {
+	for key := range p.allowed[port] {
+		if _, is := wanted[key]; is {
+			continue
+		}
+		if err := p.Sources.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		delete(p.allowed[port], key)
+	}
+	if len(p.allowed[port]) == 0 {
+		delete(p.allowed, port)
+	}
+	return nil
+}
+
+// Guarded: the rules stand before the program, and both before the port is up.
+func (g *guard) Guarded(at part.Attachment, args json.RawMessage) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p, err := g.plane()
+	if err != nil {
+		return err
+	}
+	port, err := at.Port()
+	if err != nil {
+		return err
+	}
+	index := uint32(port.Attrs().Index)
+	wanted, err := rulesOf(at.Interface, args, index)
+	if err != nil {
+		return err
+	}
+	if err := p.allow(index, wanted); err != nil {
+		return err
+	}
+	p.ports[at.Interface.HostName] = index
+	return p.chain.Attach(p.hook(), port)
+}
+
+// Detached: the program goes with its device, or where the interface is not to be guarded any more.
+func (g *guard) Detached(at part.Attachment, _ json.RawMessage) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p, err := g.plane()
+	if err != nil {
+		return err
+	}
+	name := at.Interface.HostName
+	p.chain.Forget(p.hook(), name)
+	port, is := p.ports[name]
+	if at.HostLink != nil {
+		port, is = uint32(at.HostLink.Attrs().Index), true
+	}
+	delete(p.ports, name)
+	if !is {
+		return nil
+	}
+	return p.keepOnly(port, nil)
+}
+
+// Look asks the kernel, without what the agent that runs has in memory.
+func (g *guard) Look(at part.Attachment, args json.RawMessage) (map[string]contract.Property, error) {
+	said := func(words string) (map[string]contract.Property, error) {
+		return map[string]contract.Property{"guard": words}, nil
+	}
+	if at.HostLink == nil {
+		return said("no port")
+	}
+	o := object(g.host.Files())
+	if !bpf.NewChain(o.Pins).Has((&plane{}).hook(), at.HostLink) {
+		return said("off: its program is not at the port")
+	}
+	sources, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "sources"), &ebpf.LoadPinOptions{ReadOnly: true})
+	if err != nil {
+		return said("off: its map is gone")
+	}
+	defer sources.Close()
+	wanted, err := rulesOf(at.Interface, args, uint32(at.HostLink.Attrs().Index))
+	if err != nil {
+		return nil, err
+	}
+	for key, value := range wanted {
+		var now rule
+		if err := sources.Lookup(key, &now); err != nil || now != value {
+			return said("not as declared")
+		}
+	}
+	return said("on")
+}
+
+// Counted gives what was dropped, by reason; nothing where no system was ever guarded here.
+func Counted(files part.Files) (map[string]uint64, error) {
+	o := object(files)
+	counters, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "drops"), &ebpf.LoadPinOptions{ReadOnly: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return map[string]uint64{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer counters.Close()
+	spec, err := o.Spec()
+	if err != nil {
+		return nil, err
+	}
+	reasons, err := bpf.Reasons(spec, "guard_reason")
+	if err != nil {
+		return nil, err
+	}
+	return bpf.Drops(counters, reasons)
+}
