@@ -1,5 +1,7 @@
-/** What the guard costs: each kind with it and without, in pairs. */
-import { sh } from "../components/host/sh";
+/** What the guard costs: each kind with it, with its programs at systems' ports alone, and without, in pairs. */
+import { specsFolder } from "../components/host/objects/agentFolders";
+import { pinsOf } from "../components/host/objects/programs";
+import { type Script, sh } from "../components/host/sh";
 import { throughput } from "../experiments/methods/iperf";
 import { requestResponse } from "../experiments/methods/netperf";
 import { resultsTable, runBench } from "../experiments/runner/runner";
@@ -28,6 +30,15 @@ async function tablesOf(site: Site, server: string): Promise<string> {
   return site.exec(site.itself(server), sh`for family in ${families}; do nft list table "$family" ${table} 2>/dev/null || :; done`, 20);
 }
 
+/** As when a plan comes: the agent puts the programs where they belong. */
+const attachAgain = (server: string): Script => sh`
+  cd ${specsFolder({ stack: server })}
+  for plan in *.json; do cp "$plan" ".$plan.new" && mv ".$plan.new" "$plan"; done
+  ports=$(grep -l '"type": "guard"' *.json | wc -l)
+  for _ in $(seq 100); do [ "$(ls ${pinsOf({ stack: server })}/guard | grep -c ^guard_out-)" -ge "$ports" ] && exit 0; sleep 0.1; done
+  echo "the agent has not put the guard's programs at $ports ports" >&2; exit 1
+`;
+
 export async function benchGuard(options: BenchOptions): Promise<void> {
   await withTestbed(
     "guard",
@@ -39,12 +50,16 @@ export async function benchGuard(options: BenchOptions): Promise<void> {
         for (const server of servers)
           await site.exec(
             site.itself(server),
-            sh`for family in ${families}; do if nft list table "$family" ${`flipflap-${server}`} >/dev/null 2>&1; then nft delete table "$family" ${`flipflap-${server}`}; fi; done`,
+            sh`for family in ${families}; do if nft list table "$family" ${`flipflap-${server}`} >/dev/null 2>&1; then nft delete table "$family" ${`flipflap-${server}`}; fi; done; rm -f ${pinsOf({ stack: server })}/guard/guard_out-*`,
             20,
           );
       };
-      const on = async (): Promise<void> => {
+      const programs = async (): Promise<void> => {
         await off();
+        for (const server of servers) await site.exec(site.itself(server), attachAgain(server), 20);
+      };
+      const on = async (): Promise<void> => {
+        await programs();
         for (const server of servers) await site.exec(site.itself(server), sh`printf '%s\n' ${tables.get(server) ?? ""} | nft -f -`, 20);
       };
       const conditions = await conditionsOf(site);
@@ -74,7 +89,10 @@ export async function benchGuard(options: BenchOptions): Promise<void> {
             name: `${kind}: ${what}`,
             unit,
             baseline: { name: "guard off", measure: measure(off) },
-            variants: [{ name: "guard on", measure: measure(on) }],
+            variants: [
+              { name: "ports' programs alone", measure: measure(programs) },
+              { name: "guard on", measure: measure(on) },
+            ],
             warmUp: true,
             conditions,
           };

@@ -119,11 +119,11 @@ async function buildGo(go: NonNullable<ImageDefinition["go"]>, to: string): Prom
   });
 }
 
-async function buildBpf(programs: readonly string[], to: string): Promise<void> {
+async function buildBpf(to: string): Promise<void> {
   await inWorkFolder(async (work) => {
     const out = join(imagesFolder(), `bpf-${process.pid}`);
     try {
-      await run(["make", "-C", join(codeRoot, "bpf"), `OUT=${out}`, ...programs.map((name) => join(out, `${name}.bpf.o`))]);
+      await run(["make", "-C", join(codeRoot, "bpf"), `OUT=${out}`]);
       await run(asRoot(["mkdir", "-p", join(work, "tree")]));
       await run(asRoot(["cp", "-r", "--no-preserve=ownership", out, join(work, "tree", "bpf")]));
       await packLayer(join(work, "tree"), to);
@@ -186,9 +186,9 @@ export async function buildImage(name: ImageName): Promise<BuiltImage> {
     own.push(join(imagesFolder(), `${name}-go-${process.pid}.layer.tar`));
     await buildGo(definition.go, own.at(-1) as string);
   }
-  if (definition.bpf !== undefined) {
+  if (definition.bpf === true) {
     own.push(join(imagesFolder(), `${name}-bpf-${process.pid}.layer.tar`));
-    await buildBpf(definition.bpf, own.at(-1) as string);
+    await buildBpf(own.at(-1) as string);
   }
   const image = await packImage(name, [...layers, ...own]);
   for (const layer of own) rmSync(layer);

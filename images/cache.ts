@@ -31,7 +31,7 @@ export function imageKey(name: ImageName): string {
   const hash = createHash("sha256");
   hash.update(JSON.stringify({ recipeVersion, suite, basePackages, definition, architecture: debianArchitecture() }));
   if (definition.go !== undefined) hashSources(hash, join(codeRoot, definition.go.module));
-  if (definition.bpf !== undefined) hashSources(hash, join(codeRoot, "bpf"));
+  if (definition.bpf === true) hashSources(hash, join(codeRoot, "bpf"));
   return hash.digest("hex").slice(0, 12);
 }
 

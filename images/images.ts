@@ -14,8 +14,8 @@ export interface ImageDefinition {
     /** What comes along from the sources of a module that it requires: folder in the image -> the module's own paths. */
     readonly sources?: Readonly<Record<string, { readonly module: string; readonly folder: string; readonly paths: readonly string[] }>>;
   };
-  /** Programs of bpf/ that go to /bpf. */
-  readonly bpf?: readonly string[];
+  /** All programs of bpf/ go to /bpf. */
+  readonly bpf?: true;
   /** No Debian below: the image holds its Go programs only. */
   readonly scratch?: boolean;
   /** What a container runs when nothing else is declared. */
@@ -42,7 +42,7 @@ export const images = {
     purpose: "the attach agent of a server",
     scratch: true,
     go: { module: "agent", binaries: { "/agent": "." } },
-    bpf: ["overlay", "ila"],
+    bpf: true,
     command: ["/agent", "run"],
   },
   gobgp: {

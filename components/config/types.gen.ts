@@ -445,7 +445,7 @@ files?: File[]
 capabilities?: string[]
 limits?: Limits
 /**
- * Whether it forwards what is not for itself, IPv4 and IPv6.
+ * Whether it forwards what is not for itself, IPv4 and IPv6. It may then send from any address and MAC, a system that does not from its own alone.
  */
 router?: boolean
 /**

@@ -82,6 +82,8 @@ export interface NetworkKind<N extends Network = Network> {
   gateways(network: N, server: string): Addresses;
   /** Frames to all reach every member: a DHCP server among them is heard. */
   isSegment?(network: N): boolean;
+  /** Its systems on a server are ports of one bridge there. */
+  readonly bridges?: true;
   /** Interfaces have no MAC of their own. */
   hasParentsMac?(network: N): boolean;
   /** Addresses that are the server's own in the network without being anybody's gateway. */

@@ -36,8 +36,34 @@ function nameWarnings({ testbed, servers }: Declaration): Fault[] {
       }));
 }
 
+/** The kernel's own, in packets a CPU (net.core.netdev_max_backlog). */
+const defaultBacklog = 1000;
+
+/**
+ * A broadcast to a bridge is a packet for each of its ports at once, in the queue of one CPU that all devices of the machine share,
+ * its loopback among them. What does not fit is lost, whosever it is: at 1,000 ports Pulumi's own connections break (6.18).
+ */
+function floodWarnings({ testbed, servers }: Declaration): Fault[] {
+  return testbed.networks.flatMap((network) =>
+    servers.flatMap(({ name }) => {
+      const ports = testbed.systems.filter((system) => system.server === name && system.networks.some((one) => one.name === network.name));
+      return kindOf(network).bridges !== true || ports.length < defaultBacklog / 2
+        ? []
+        : [
+            {
+              rule: "flood",
+              path: `networks.${network.name}`,
+              what: `${ports.length} systems are in one segment on ${name}, and each broadcast is as many packets at once, where a kernel keeps ${defaultBacklog} by default and loses others, of whatever program`,
+              fix: `sysctl -w net.core.netdev_max_backlog=${ports.length * 20} on the server (for a lab: on this machine), or several networks`,
+            },
+          ];
+    }),
+  );
+}
+
 export const warningsOf = (declaration: Declaration): Fault[] => [
   ...policyWarnings(declaration),
   ...openWarnings(declaration),
   ...nameWarnings(declaration),
+  ...floodWarnings(declaration),
 ];

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { Status } from "../../cli/verbs/status";
 import { deviceGroup, deviceName } from "../../components/net/names";
-import { arpRequest, routerAdvertisement, sendWords } from "../support/frames";
+import { arpRequest, ethernet, ipv4, routerAdvertisement, sendWords, udp } from "../support/frames";
 import { type Cell, cellsOf } from "../support/leaks/cells";
 import { matrixTestbed, sampleNetworks, servers, shutPolicy } from "../support/leaks/samples";
 import { openWire, tryCells, type Wire } from "../support/leaks/wire";
@@ -56,6 +56,27 @@ const attacks: readonly (readonly [string, (wire: Wire) => Promise<boolean>])[] 
   ],
 ];
 
+/** Another system's address of its own segment, by kinds that give systems a port. */
+const impersonations = ["red-l2-flip", "red-evpn-flip"].flatMap((system) =>
+  (["address", "MAC"] as const).map((what): readonly [string, (wire: Wire) => Promise<boolean>] => [
+    `another's ${what}, from ${system}`,
+    async ({ lab }) => {
+      const from = lab.stations.find(({ name }) => name === system);
+      const tag = Buffer.from(`ff!${what}!${system}`);
+      const [mac, address] = what === "MAC" ? ["02:66:66:66:66:66", from?.addresses[0]] : [from?.mac, "10.66.0.66"];
+      const frame = ethernet("ff:ff:ff:ff:ff:ff", mac ?? "", 0x0800, ipv4(address ?? "", "255.255.255.255", 17, udp(5555, 7777, tag)));
+      return passes("flip", deviceName("br-", from?.network.network ?? ""), tag, () => inSystem(system, ...sendWords("eth0", frame)));
+    },
+  ]),
+);
+
+const closed = [...attacks, ...impersonations];
+
+/** All of a server's guard: its tables, and the programs at systems' ports. */
+const withoutGuard = (server: string): string =>
+  `for family in inet arp bridge; do if nft list table $family ${tables(server)} >/dev/null 2>&1; then nft delete table $family ${tables(server)}; fi; done
+rm -f /sys/fs/bpf/flipflap-${server}/guard/guard_out-*`;
+
 describe("the guard", () => {
   const before = new Map<string, string>();
   let wire: Wire;
@@ -92,24 +113,23 @@ describe("the guard", () => {
   });
 
   it("is needed: without it much gets through", async () => {
-    for (const server of servers) {
-      await onServer(
-        server,
-        `for family in inet arp bridge; do if nft list table $family ${tables(server)} >/dev/null 2>&1; then nft delete table $family ${tables(server)}; fi; done`,
-      );
-    }
+    for (const server of servers) await onServer(server, withoutGuard(server));
     const { leaks, lost, unsent } = await matrix(({ way }) => way !== "router advertisement");
     expect([lost, unsent]).toEqual([[], []]);
     expect(leaks.length).toBeGreaterThan(1000);
     for (const what of ["another tenant", "an address of a server", "a server's underlay address", "a tunnel's port"])
       expect([what, leaks.some((text) => text.includes(`(${what};`))]).toEqual([what, true]);
-    for (const [what, attack] of attacks) expect([what, await attack(wire)]).toEqual([what, true]);
+    for (const [what, attack] of closed) expect([what, await attack(wire)]).toEqual([what, true]);
     // What they believe of the way between them.
     for (const server of servers) await onServer(server, "ip route flush cache; ip -6 route flush cache");
   });
 
   it("is known to drift and mended by repair", async () => {
-    expect((await project.flipflap("drift")).stdout).toMatch(/flap-guard \(guard\): missing/);
+    const { stdout } = await project.flipflap("drift");
+    expect(stdout).toMatch(/flap-guard \(guard\): missing/);
+    expect(stdout).toMatch(
+      /red-l2-flip-attach \(attach\): different\n +eth0.guard: wanted "on", found "off: its program is not at the port"/,
+    );
     succeeded(await project.flipflap("repair"));
     expect(succeeded(await project.flipflap("check"))).toMatch(/ 0 not as declared; \d+ ways probed, 0 closed/);
   });
@@ -118,7 +138,7 @@ describe("the guard", () => {
     expect(await matrix(() => true)).toEqual({ leaks: [], lost: [], unsent: [] });
   });
 
-  it.each(attacks)("closes %s", async (_, attack) => {
+  it.each(closed)("closes %s", async (_, attack) => {
     expect(await attack(wire)).toBe(false);
   });
 
@@ -150,6 +170,8 @@ ip netns exec untold ping -c 2 -i 0.3 -W 1 10.99.0.1 >/dev/null && echo answered
       "router advertisements and redirects",
       "tunnel packets that no server has sent",
       "VLAN tags past a filter",
+      "from an address that is not the system's",
+      "from a MAC that is not the system's",
     ])
       expect(dropped).toContain(reason);
   });

@@ -11,6 +11,7 @@ import { isContainer } from "../../components/kinds/parts";
 import { mtuSums, networkMtuBytes } from "../../components/plan/mtu";
 import { planServer } from "../../components/plan/plan";
 import { isBare } from "../../components/plan/systems";
+import { warningsOf } from "../../components/plan/warnings";
 import { goodTestbed, runningLab } from "../errors/harness";
 
 function declaration(text = goodTestbed): Declaration {
@@ -98,5 +99,22 @@ describe("probes", () => {
     const probes = planProbes(declaration());
     expect(new Set(probes.filter((p) => p.network === "red-net").map((p) => p.to))).toEqual(new Set(["web", "db"]));
     expect(probes.every((p) => p.mtuBytes === 9000)).toBe(true);
+  });
+});
+
+describe("what is no fault, but hardly meant", () => {
+  it("is a segment whose broadcasts are more packets than a kernel keeps", () => {
+    const told = (count: number): string[] => {
+      const one = declaration();
+      const systems = Array.from({ length: count }, (_, i) => ({
+        name: `s${i}`,
+        tenant: "red",
+        server: "flip",
+        networks: [{ name: "red-net" }],
+      }));
+      return warningsOf({ ...one, testbed: { ...one.testbed, systems } }).flatMap(({ rule, fix }) => (rule === "flood" ? [fix] : []));
+    };
+    expect(told(499)).toEqual([]);
+    expect(told(1000)).toEqual([expect.stringContaining("sysctl -w net.core.netdev_max_backlog=20000")]);
   });
 });

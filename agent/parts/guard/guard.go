@@ -27,12 +27,15 @@ type guard struct {
 	loaded *plane // nil until a system needs it
 }
 
-// plane is the program and its maps, which are pinned: they go on while no agent runs.
-type plane struct {
+type objects struct {
 	Out     *ebpf.Program `ebpf:"guard_out"`
 	Sources *ebpf.Map     `ebpf:"sources"`
 	Drops   *ebpf.Map     `ebpf:"drops"`
+}
 
+// plane is the program and its maps, which are pinned: they go on while no agent runs.
+type plane struct {
+	objects
 	chain   bpf.Chain
 	allowed map[uint32]map[source]rule // what the map holds, by ports
 	ports   map[string]uint32          // by their names
@@ -65,7 +68,7 @@ func (g *guard) plane() (*plane, error) {
 	}
 	o := object(g.host.Files())
 	p := &plane{chain: bpf.NewChain(o.Pins), allowed: map[uint32]map[source]rule{}, ports: map[string]uint32{}}
-	if err := o.Load(p); err != nil {
+	if err := o.Load(&p.objects); err != nil {
 		return nil, err
 	}
 	// Of an agent before this one.

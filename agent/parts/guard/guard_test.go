@@ -29,7 +29,7 @@ func loaded(t *testing.T) *plane {
 		t.Skip("FLIPFLAP_BPF names no object")
 	}
 	p := &plane{allowed: map[uint32]map[source]rule{}}
-	if err := (bpf.Object{Path: path}).Load(p); err != nil {
+	if err := (bpf.Object{Path: path}).Load(&p.objects); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -238,6 +238,7 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
     };
   },
   reachesOutside: (network) => modeOf(network) === "nat",
+  bridges: true,
   guard,
   policies: bridgeEnforcer,
   reaches,

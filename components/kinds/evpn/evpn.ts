@@ -155,6 +155,7 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   routesOnServer: false,
   needsHub: true,
   tunnelPorts: () => [vxlanPort],
+  bridges: true,
   guard: ({ network }) => ({ guarded: [{ devices: [bridgeDevice(network)] }] }),
   requires: () => requirements,
   secrets: [{ name: passwordSecret, length: 32 }],

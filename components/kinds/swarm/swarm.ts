@@ -137,6 +137,7 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
   routesOnServer: false,
   needsHub: true,
   // No guard of its own: its systems have no way to the server, an overlay is internal.
+  bridges: true,
   tunnelPorts: () => [dataPort],
   requires: () => [{ kernelOption: "CONFIG_VXLAN", why: "kind: swarm" }, noForeignSwarm],
   secrets: [{ name: joinSecret, file: joinFile }],
