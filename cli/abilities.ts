@@ -6,29 +6,40 @@ import { sh, type Script } from "../components/host/sh";
 import { kindOf } from "../components/kinds/registry";
 import { commonRequirements } from "../components/plan/plan";
 
-const names = { name: "any", tenant: "any" };
 const subnets = { subnets: {} };
 
-/** One network of each sort whose needs differ. */
-const samples: readonly (readonly [string, Network])[] = [
-  ["kind bridge, filter iptables", { ...names, kind: "bridge", mode: "routed", ...subnets }],
-  ["kind bridge, filter iptables-legacy", { ...names, kind: "bridge", mode: "routed", filter: "iptables-legacy", ...subnets }],
-  ["kind bridge, filter nft", { ...names, kind: "bridge", mode: "nat", filter: "nft", ...subnets }],
-  ["kind netns", { ...names, kind: "netns" }],
-  ["kind evpn", { ...names, kind: "evpn", vn: 1 }],
-  ["kind ila, backend ebpf", { ...names, kind: "ila", vn: 1, sir: "" }],
-  ["kind ila, backend kernel", { ...names, kind: "ila", vn: 1, sir: "", backend: "kernel" }],
-  ["kind swarm", { ...names, kind: "swarm", subnet: "" }],
-  ["kind cilium", { ...names, kind: "cilium", ...subnets }],
-  ["kind macvlan", { ...names, kind: "macvlan" }],
-  ["kind macvlan, parent vlan N", { ...names, kind: "macvlan", parent: "vlan 1" }],
-  ["kind macvlan, parent vxlan N", { ...names, kind: "macvlan", parent: "vxlan 1" }],
-  ["kind macvlan, driver ipvlan", { ...names, kind: "macvlan", driver: "ipvlan" }],
-];
+/** One network of each sort whose needs differ: [what it is beside its kind, its own words]. A kind that is not here does not compile. */
+const samples: {
+  readonly [K in Network["kind"]]: readonly (readonly [string, Omit<Extract<Network, { kind: K }>, "name" | "tenant" | "kind">])[];
+} = {
+  bridge: [
+    [", filter iptables", { mode: "routed", ...subnets }],
+    [", filter iptables-legacy", { mode: "routed", filter: "iptables-legacy", ...subnets }],
+    [", filter nft", { mode: "nat", filter: "nft", ...subnets }],
+  ],
+  netns: [["", {}]],
+  evpn: [["", { vn: 1 }]],
+  ila: [
+    [", backend ebpf", { vn: 1, sir: "" }],
+    [", backend kernel", { vn: 1, sir: "", backend: "kernel" }],
+  ],
+  swarm: [["", { subnet: "" }]],
+  cilium: [["", subnets]],
+  macvlan: [
+    ["", {}],
+    [", parent vlan N", { parent: "vlan 1" }],
+    [", parent vxlan N", { parent: "vxlan 1" }],
+    [", driver ipvlan", { driver: "ipvlan" }],
+  ],
+};
+
+const sampleNetworks = Object.entries(samples).flatMap(([kind, own]) =>
+  own.map(([words, more]) => [`kind ${kind}${words}`, { name: "any", tenant: "any", kind, ...more } as Network] as const),
+);
 
 export const abilities: readonly Ability[] = [
   { name: "any testbed", requires: commonRequirements, cost: "the server cannot take part" },
-  ...samples.map(([name, network]) => ({ name, requires: kindOf(network).requires(network), cost: "such networks are refused" })),
+  ...sampleNetworks.map(([name, network]) => ({ name, requires: kindOf(network).requires(network), cost: "such networks are refused" })),
   ...capabilities.flatMap((capability) => capability.abilities),
   { name: "evpn's short cut", requires: [], sinceKernel: "6.6", cost: "frames go by the bridge: some 15% fewer transactions" },
   { name: "links' delay and jitter", requires: [{ kernelOption: "CONFIG_NET_SCH_NETEM" }], cost: "refused; rate and loss need no netem" },

@@ -43,7 +43,7 @@ type AttachInterface struct {
 	Neighbours []AttachNeighbour `json:"neighbours"`
 	// Empty where the server routes to the system.
 	Bridge string `json:"bridge"`
-	// Whether the bridge learns MACs at the system's port.
+	// Whether the bridge learns MACs at the system's port. Where not, it forwards frames to link-local groups like others, and the port makes no IPv6 address.
 	Learns bool `json:"learns"`
 	// Whether frames to stations that the bridge does not know go out there.
 	Floods *bool `json:"floods,omitempty"`

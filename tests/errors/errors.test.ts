@@ -1,6 +1,6 @@
 /** One bad declaration and one golden message each: the message is part of the contract. */
 import { describe, expect, it } from "vitest";
-import { vpnRules } from "../../components/capabilities/vpn/rules";
+import { capabilities } from "../../components/capabilities/registry";
 import { allKinds } from "../../components/kinds/registry";
 import { routerRules } from "../../components/plan/routers";
 import { testbedRules } from "../../components/plan/rules";
@@ -869,9 +869,8 @@ describe("faults of a declaration", () => {
 
   it("have a golden case for every rule", () => {
     const covered = new Set(cases.flatMap(([, , golden]) => golden.map((text) => /^\[([a-z0-9-]+)\]/.exec(text)?.[1])));
-    const rules = [...testbedRules, ...policyRules, ...routerRules, ...vpnRules, ...allKinds.flatMap((kind) => kind.rules)].map(
-      (rule) => rule.id,
-    );
+    const ofAll = [...allKinds, ...capabilities].flatMap(({ rules: own }): readonly { readonly id: string }[] => own);
+    const rules = [...testbedRules, ...policyRules, ...routerRules, ...ofAll].map((rule) => rule.id);
     const loading = [
       "schema",
       "yaml",

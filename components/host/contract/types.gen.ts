@@ -72,7 +72,7 @@ readonly neighbours: readonly AttachNeighbour[]
  */
 readonly bridge: string
 /**
- * Whether the bridge learns MACs at the system's port.
+ * Whether the bridge learns MACs at the system's port. Where not, it forwards frames to link-local groups like others, and the port makes no IPv6 address.
  */
 readonly learns: boolean
 /**
