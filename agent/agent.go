@@ -37,6 +37,8 @@ type agent struct {
 
 	wake func() // for a look at everything; nil where it looks once
 
+	tracedPids map[string]int // of containers, by their identifiers: of a trace alone
+
 	parents sync.Map // devices of the server that interfaces sit on, by name
 }
 

@@ -36,6 +36,7 @@ agent load   what benches do to the registry: -network NAME with -fill N, -regis
 agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
 agent guard  print what this server's guard has dropped at ports, by reason, as JSON; changes nothing
 agent probe  send packets between systems and tell which arrive; the plan is the input's first line
+agent trace  print what packets do on this server, a JSON object a line, until its input ends; the plan is its first line
 agent look   print what is there of every system, a JSON object a line; changes nothing
 options: -stack NAME -device-group NUMBER -specs DIR -status DIR -proc DIR -bpf DIR -bpffs DIR -docker SOCKET
          -pids NAME=PID,... -registry FILE
@@ -130,6 +131,10 @@ func main() {
 		}
 		line, _ := json.Marshal(counted)
 		fmt.Println(string(line))
+	case "trace":
+		if err := a.trace(ctx, os.Stdin, os.Stdout); err != nil {
+			log.Fatal(err)
+		}
 	case "probe":
 		if err := a.probe(ctx, os.Stdin, os.Stdout); err != nil {
 			log.Fatal(err)

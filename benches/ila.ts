@@ -127,7 +127,7 @@ async function measureMoves(site: Site, project: Project, options: BenchOptions,
 async function measurePrice(options: BenchOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "flipflap-price-"));
   try {
-    const { test, object } = await buildProgramTest(folder, "ila", "ila");
+    const { test, object } = await buildProgramTest(folder, "parts/ila", "ila");
     const { stdout } = await tryRun(asRoot(["env", `FLIPFLAP_BPF=${object}`, "FLIPFLAP_PRICE=1", test, "-test.run", "Price"]));
     const prices = stdout.split("\n").flatMap((line) => (line.startsWith("PRICE ") ? [JSON.parse(line.slice(6)) as Price] : []));
     appendFileSync(options.file, `${JSON.stringify({ bench: "ila price", unit: "ns", prices })}\n`);

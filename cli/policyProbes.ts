@@ -1,17 +1,15 @@
 /** Packets that policies must let pass and packets that they must not, from system to system on the running testbed. */
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import type { Declaration, ServerDeclaration } from "../components/config/declaration";
+import type { Declaration } from "../components/config/declaration";
 import { serversOf } from "../components/config/declaration";
 import { contractVersion, type ProbePlan } from "../components/host/contract/types.gen";
-import { askAgent } from "../components/host/objects/attachSpec";
 import type { Member } from "../components/kinds/contexts";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
 import { systemContainer } from "../components/net/names";
 import { allows, type Protocol, type ResolvedPolicy } from "../components/net/policy/resolve";
 import { networkContext } from "../components/plan/contexts";
+import { AgentTalk } from "../deploy/agentTalk";
 import { type Context } from "../deploy/context";
-import { onOwnServer, sshCommand } from "../deploy/ssh";
 import { sleep } from "../support/process";
 
 export interface PolicyProbe {
@@ -99,50 +97,17 @@ export function planPolicyProbes(declaration: Declaration, limits = { sourcesPer
   });
 }
 
-/** The agent's probing program on a server: its answers, line by line, and what it is told. */
-class Prober {
-  private readonly child: ChildProcessWithoutNullStreams;
-  private said = "";
-  private complaint = "";
-  private over = false;
+async function hears(talk: AgentTalk, word: string): Promise<void> {
+  for (let line = await talk.hear(); line !== word; line = await talk.hear())
+    if (line === undefined) throw new Error(`${talk.server.name}: the agent ended before it said "${word}"`);
+}
 
-  constructor(
-    context: Context,
-    readonly server: ServerDeclaration,
-  ) {
-    const script = askAgent({ stack: server.name }, "probe").text;
-    const [program = "", ...words] = sshCommand(
-      server,
-      onOwnServer(context, server, [...(server.user === "root" ? [] : ["sudo", "-n"]), "sh", "-c", script]),
-    );
-    this.child = spawn(program, words, { cwd: context.root, stdio: ["pipe", "pipe", "pipe"] });
-    this.child.stdout.setEncoding("utf8").on("data", (text: string) => (this.said += text));
-    this.child.stderr.setEncoding("utf8").on("data", (text: string) => (this.complaint += text));
-    this.child.stdin.on("error", () => undefined);
-    this.child.on("close", () => (this.over = true));
-  }
-
-  tell(line: string): void {
-    this.child.stdin.write(`${line}\n`);
-  }
-
-  async hear(word: string): Promise<void> {
-    while (!this.said.includes(`${word}\n`)) {
-      if (this.over) throw new Error(`${this.server.name}: ${this.complaint.trim() || "the agent ended"}`);
-      await sleep(20);
-    }
-  }
-
-  /** The numbers of what arrived. */
-  async end(): Promise<number[]> {
-    this.child.stdin.end();
-    while (!this.over) await sleep(20);
-    return JSON.parse(this.said.trim().split("\n").at(-1) ?? "[]") as number[];
-  }
-
-  stop(): void {
-    this.child.kill();
-  }
+/** The numbers of what arrived: the last line. */
+async function arrivedAt(talk: AgentTalk): Promise<Set<number>> {
+  talk.end();
+  let last = "[]";
+  for (let line = await talk.hear(); line !== undefined; line = await talk.hear()) last = line;
+  return new Set(JSON.parse(last) as number[]);
 }
 
 /** What is still on its way when the last packet was sent. */
@@ -151,7 +116,7 @@ const lingerMilliseconds = 400;
 export async function runPolicyProbes(context: Context, probes: readonly PolicyProbe[]): Promise<PolicyProbeResult[]> {
   if (probes.length === 0) return [];
   const involved = context.declaration.servers.filter(({ name }) => probes.some((p) => p.fromServer === name || p.toServer === name));
-  const probers = involved.map((server) => new Prober(context, server));
+  const probers = involved.map((server) => new AgentTalk(context, server, "probe"));
   // Another base each time: what tracks connections must not take them for those of the last time.
   const base = 1 + (Date.now() % 1_000_000) * 1000;
   try {
@@ -164,11 +129,11 @@ export async function runPolicyProbes(context: Context, probes: readonly PolicyP
       const plan: ProbePlan = { contract: contractVersion, receive, send, rounds: 0 };
       prober.tell(JSON.stringify(plan));
     }
-    await Promise.all(probers.map((prober) => prober.hear("ready")));
+    await Promise.all(probers.map((prober) => hears(prober, "ready")));
     for (const prober of probers) prober.tell("go");
-    await Promise.all(probers.map((prober) => prober.hear("sent")));
+    await Promise.all(probers.map((prober) => hears(prober, "sent")));
     await sleep(lingerMilliseconds);
-    const arrived = new Map(await Promise.all(probers.map(async (prober) => [prober.server.name, new Set(await prober.end())] as const)));
+    const arrived = new Map(await Promise.all(probers.map(async (prober) => [prober.server.name, await arrivedAt(prober)] as const)));
     return probes.map((probe, i) => ({ ...probe, arrived: arrived.get(probe.toServer)?.has(base + i) === true }));
   } finally {
     for (const prober of probers) prober.stop();

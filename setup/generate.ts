@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { compile, type JSONSchema } from "json-schema-to-typescript";
 import contract from "../agent/contract/schema.json";
 import testbed from "../components/config/schema.json";
@@ -164,11 +164,11 @@ async function contractFiles(): Promise<{ path: string; text: string }[]> {
   ];
 }
 
-/** What each object of bpf/ shares with the agent's part that loads it: C's types by the names that Go gives them (agent/bpf/abigen). */
+/** What each object of bpf/ shares with the agent's package that loads it: C's types by the names that Go gives them (agent/bpf/abigen). */
 const abis = [
   {
     object: "ila",
-    part: "ila",
+    folder: "parts/ila",
     types: [
       "ila_address:=Address",
       "ila_mode=Mode",
@@ -181,8 +181,20 @@ const abis = [
       "ila_server=serverValue",
     ],
   },
-  { object: "overlay", part: "evpn", types: ["station_place=place/station", "station_key=stationKey", "station=station"] },
-  { object: "guard", part: "guard", types: ["guard_flag=flag/flag", "guard_source=source", "guard_rule=rule"] },
+  { object: "overlay", folder: "parts/evpn", types: ["station_place=place/station", "station_key=stationKey", "station=station"] },
+  { object: "guard", folder: "parts/guard", types: ["guard_flag=flag/flag", "guard_source=source", "guard_rule=rule"] },
+  {
+    object: "trace",
+    folder: "trace",
+    types: [
+      "trace_point=point/point",
+      "trace_flag=flag/flag",
+      "trace_count=count/count",
+      "trace_addresses=addresses",
+      "trace_packet=packet",
+      "trace_event=event",
+    ],
+  },
 ] as const;
 
 async function abiFiles(): Promise<{ path: string; text: string }[]> {
@@ -191,9 +203,9 @@ async function abiFiles(): Promise<{ path: string; text: string }[]> {
     await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${folder}`]);
     const go = await goCommand();
     return await Promise.all(
-      abis.map(async ({ object, part, types: own }) => ({
-        path: join(codeRoot, "agent/parts", part, "abi.gen.go"),
-        text: await run([...go, "run", "./bpf/abigen", join(folder, `${object}.bpf.o`), part, ...own], {
+      abis.map(async ({ object, folder: own, types: all }) => ({
+        path: join(codeRoot, "agent", own, "abi.gen.go"),
+        text: await run([...go, "run", "./bpf/abigen", join(folder, `${object}.bpf.o`), basename(own), ...all], {
           cwd: join(codeRoot, "agent"),
           env: { ...process.env, GOFLAGS: "-mod=readonly -buildvcs=false" },
         }),

@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "7de0a7334d04"
+const Version = "581d5327a76a"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -164,6 +164,106 @@ type Tap struct {
 	MAC string `json:"mac,omitempty"`
 	// The same, where interfaces have no MAC of their own.
 	Addresses []string `json:"addresses,omitempty"`
+}
+
+// A packet as a device saw it: what a tunnel carries, and the tunnel beside it.
+type TracePacket struct {
+	// Of Ethernet: 2048 is IPv4, 34525 IPv6, 2054 ARP.
+	Type     int    `json:"type"`
+	Protocol int    `json:"protocol"`
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	// Of ICMP: its type times 256, and its code.
+	SourcePort int `json:"sourcePort"`
+	// Of ICMP: its identifier.
+	TargetPort int `json:"targetPort"`
+	// Of TCP, ICMP and ESP; of ARP its operation.
+	Sequence     int `json:"sequence"`
+	Acknowledged int `json:"acknowledged"`
+	TcpFlags     int `json:"tcpFlags"`
+	// Of IPv4.
+	ID           int `json:"id"`
+	PayloadBytes int `json:"payloadBytes"`
+	// TTL, hop limit.
+	Hops int `json:"hops"`
+	// Of the socket buffer.
+	Bytes  int          `json:"bytes"`
+	Flags  []string     `json:"flags,omitempty"`
+	Tunnel *TraceTunnel `json:"tunnel,omitempty"`
+}
+
+type TraceTunnel struct {
+	Kind   string `json:"kind"`
+	Source string `json:"source"`
+	Target string `json:"target"`
+	// The VXLAN network, or ESP's security parameters index.
+	Number int `json:"number"`
+}
+
+// A packet at one of the kernel's tracepoints.
+type TraceStep struct {
+	// A system, a router, an overlay; empty: the server's own.
+	Namespace string `json:"namespace"`
+	Device    string `json:"device"`
+	Point     string `json:"point"`
+	// By this server's monotonic clock.
+	AtNs int64 `json:"atNs"`
+	Cpu  int   `json:"cpu"`
+	// Which of the leg's packets.
+	Packet int `json:"packet"`
+	// Which of the leg's socket buffers: copies and segments have others.
+	Buffer int `json:"buffer"`
+	// Why it was dropped, by the kernel's own word.
+	Reason string `json:"reason,omitempty"`
+}
+
+// A packet's way through one server.
+type TraceLeg struct {
+	// The same on all servers, whatever bridges, NAT and tunnels change.
+	Identity string `json:"identity"`
+	// How many of this identity came before on this server, of those that are still known.
+	Ordinal int           `json:"ordinal"`
+	Packets []TracePacket `json:"packets"`
+	Steps   []TraceStep   `json:"steps"`
+}
+
+// What the programs have seen, and what it cost.
+type TraceCounts struct {
+	// Hits of tracepoints in the server's namespaces.
+	Seen    int64 `json:"seen"`
+	Matched int64 `json:"matched"`
+	// Matched, and no room in the ring.
+	Lost int64 `json:"lost"`
+	Legs int64 `json:"legs"`
+	// Of the agent's process; what the programs take is others' time.
+	CpuMs   int64   `json:"cpuMs"`
+	Seconds float64 `json:"seconds"`
+}
+
+// A line of what a server's tracer prints: one of these.
+type TraceLine struct {
+	Ready *TraceReady `json:"ready,omitempty"`
+	Leg   *TraceLeg   `json:"leg,omitempty"`
+	// The last line.
+	Counts *TraceCounts `json:"counts,omitempty"`
+}
+
+// The first line of what a server's tracer is told.
+type TracePlan struct {
+	Contract string `json:"contract"`
+	// An expression of tcpdump's; empty: all packets.
+	Filter string `json:"filter"`
+	// One packet of so many, the same ones on all servers.
+	SampleOf int `json:"sampleOf"`
+	// 0: until it is ended.
+	Seconds int `json:"seconds"`
+}
+
+type TraceReady struct {
+	Contract string `json:"contract"`
+	// Tracepoints that this kernel has not.
+	Missing  []string `json:"missing"`
+	AttachMs int64    `json:"attachMs"`
 }
 
 type LookedParent struct {

@@ -14,9 +14,9 @@ export async function buildGoTest(folder: string, name: string): Promise<string>
   return test;
 }
 
-/** The tests of a part, and the object of bpf/ that they run. */
-export async function buildProgramTest(folder: string, part: string, object: string): Promise<{ test: string; object: string }> {
+/** The tests of a package, and the object of bpf/ that they run. */
+export async function buildProgramTest(folder: string, tested: string, object: string): Promise<{ test: string; object: string }> {
   const built = join(folder, `${object}.bpf.o`);
   await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${folder}`, built]);
-  return { test: await buildGoTest(folder, `parts/${part}`), object: built };
+  return { test: await buildGoTest(folder, tested), object: built };
 }

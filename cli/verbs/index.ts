@@ -19,6 +19,7 @@ import { report } from "./report";
 import { routes } from "./routes";
 import { setup } from "./setup";
 import { status } from "./status";
+import { trace } from "./trace";
 import { up } from "./up";
 import { validate } from "./validate";
 
@@ -39,6 +40,7 @@ export const allVerbs: readonly Verb[] = [
   policy,
   exec,
   capture,
+  trace,
   experiment,
   report,
   lab,

@@ -15,7 +15,7 @@ interface GoEvent {
 
 interface Programs {
   readonly object: string;
-  readonly part: string;
+  readonly folder: string;
   /** Tests that are not there cannot fail. */
   readonly tests: readonly string[];
   readonly skips: readonly string[];
@@ -25,16 +25,16 @@ interface Programs {
 const all: readonly Programs[] = [
   {
     object: "ila",
-    part: "ila",
+    folder: "parts/ila",
     tests: ["TestTranslation", "TestDrops", "TestQuotedPackets", "TestHostilePackets"],
     // The price of a packet is for benches.
     skips: ["TestPrice"],
     says: /1000000 packets/,
   },
-  { object: "overlay", part: "evpn", tests: ["TestShortcutOfASystem", "TestShortcutOfATunnel"], skips: [] },
+  { object: "overlay", folder: "parts/evpn", tests: ["TestShortcutOfASystem", "TestShortcutOfATunnel"], skips: [] },
   {
     object: "guard",
-    part: "guard",
+    folder: "parts/guard",
     tests: [
       "TestSources",
       "TestRoutersTagsAreDroppedToo",
@@ -44,13 +44,19 @@ const all: readonly Programs[] = [
     ],
     skips: [],
   },
+  {
+    object: "trace",
+    folder: "trace",
+    tests: ["TestFiltersJudge", "TestFiltersThatDoNotParse", "TestCompiledFiltersJudgeAlike"],
+    skips: [],
+  },
 ];
 
-describe.each(all)("bpf/$object.bpf.c", ({ object, part, tests, skips, says }) => {
+describe.each(all)("bpf/$object.bpf.c", ({ object, folder: tested, tests, skips, says }) => {
   it("does with packets what its tests want", async () => {
     const folder = mkdtempSync(join(tmpdir(), "flipflap-bpf-"));
     try {
-      const built = await buildProgramTest(folder, part, object);
+      const built = await buildProgramTest(folder, tested, object);
       const finished = await tryRun(asRoot(["env", `FLIPFLAP_BPF=${built.object}`, built.test, "-test.v=test2json"]), { cwd: folder });
       const { stdout } = await tryRun([...(await goCommand()), "tool", "test2json"], { stdin: finished.stdout });
       const events = stdout.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as GoEvent] : []));

@@ -13,7 +13,7 @@ const packages = {
   "parts/dhcp": ["TestAcksThatAreNoAddress", "TestLeasesWithoutAnEnd", "TestPacketsThatLie"],
   "parts/ila": ["TestFlatPinsMoveToAFolderOfTheirOwn"],
 } as const;
-const elsewhere = ["bpf", "parts/evpn", "parts/guard"];
+const elsewhere = ["bpf", "parts/evpn", "parts/guard", "trace"];
 
 /** Folders of the agent with tests. */
 function tested(folder = ""): string[] {

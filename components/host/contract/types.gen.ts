@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "7de0a7334d04";
+export const contractVersion = "581d5327a76a";
 
 
 /**
@@ -292,6 +292,173 @@ readonly mac?: string
  * The same, where interfaces have no MAC of their own.
  */
 readonly addresses?: readonly string[]
+}
+/**
+ * A packet as a device saw it: what a tunnel carries, and the tunnel beside it.
+ */
+export interface TracePacket {
+/**
+ * Of Ethernet: 2048 is IPv4, 34525 IPv6, 2054 ARP.
+ */
+readonly type: number
+readonly protocol: number
+readonly source: string
+readonly target: string
+/**
+ * Of ICMP: its type times 256, and its code.
+ */
+readonly sourcePort: number
+/**
+ * Of ICMP: its identifier.
+ */
+readonly targetPort: number
+/**
+ * Of TCP, ICMP and ESP; of ARP its operation.
+ */
+readonly sequence: number
+readonly acknowledged: number
+readonly tcpFlags: number
+/**
+ * Of IPv4.
+ */
+readonly id: number
+readonly payloadBytes: number
+/**
+ * TTL, hop limit.
+ */
+readonly hops: number
+/**
+ * Of the socket buffer.
+ */
+readonly bytes: number
+readonly flags?: ("first fragment" | "later fragment" | "super")[]
+readonly tunnel?: TraceTunnel
+}
+export interface TraceTunnel {
+readonly kind: ("vxlan" | "esp")
+readonly source: string
+readonly target: string
+/**
+ * The VXLAN network, or ESP's security parameters index.
+ */
+readonly number: number
+}
+/**
+ * A packet at one of the kernel's tracepoints.
+ */
+export interface TraceStep {
+/**
+ * A system, a router, an overlay; empty: the server's own.
+ */
+readonly namespace: string
+readonly device: string
+readonly point: ("net_dev_queue" | "net_dev_start_xmit" | "net_dev_xmit" | "netif_rx" | "napi_gro_receive_entry" | "netif_receive_skb" | "kfree_skb")
+/**
+ * By this server's monotonic clock.
+ */
+readonly atNs: number
+readonly cpu: number
+/**
+ * Which of the leg's packets.
+ */
+readonly packet: number
+/**
+ * Which of the leg's socket buffers: copies and segments have others.
+ */
+readonly buffer: number
+/**
+ * Why it was dropped, by the kernel's own word.
+ */
+readonly reason?: string
+}
+/**
+ * A packet's way through one server.
+ */
+export interface TraceLeg {
+/**
+ * The same on all servers, whatever bridges, NAT and tunnels change.
+ */
+readonly identity: string
+/**
+ * How many of this identity came before on this server, of those that are still known.
+ */
+readonly ordinal: number
+readonly packets: readonly TracePacket[]
+readonly steps: readonly TraceStep[]
+}
+/**
+ * What the programs have seen, and what it cost.
+ */
+export interface TraceCounts {
+/**
+ * Hits of tracepoints in the server's namespaces.
+ */
+readonly seen: number
+readonly matched: number
+/**
+ * Matched, and no room in the ring.
+ */
+readonly lost: number
+readonly legs: number
+/**
+ * Of the agent's process; what the programs take is others' time.
+ */
+readonly cpuMs: number
+readonly seconds: number
+}
+/**
+ * A line of what a server's tracer prints: one of these.
+ */
+export interface TraceLine {
+readonly ready?: TraceReady
+readonly leg?: TraceLeg
+readonly counts?: TraceCounts1
+}
+export interface TraceReady {
+readonly contract: string
+/**
+ * Tracepoints that this kernel has not.
+ */
+readonly missing: readonly string[]
+readonly attachMs: number
+}
+/**
+ * The last line.
+ */
+export interface TraceCounts1 {
+/**
+ * Hits of tracepoints in the server's namespaces.
+ */
+readonly seen: number
+readonly matched: number
+/**
+ * Matched, and no room in the ring.
+ */
+readonly lost: number
+readonly legs: number
+/**
+ * Of the agent's process; what the programs take is others' time.
+ */
+readonly cpuMs: number
+readonly seconds: number
+}
+/**
+ * The first line of what a server's tracer is told.
+ */
+export interface TracePlan {
+readonly contract: string
+/**
+ * An expression of tcpdump's; empty: all packets.
+ */
+readonly filter: string
+/**
+ * One packet of so many, the same ones on all servers.
+ */
+readonly sampleOf: number
+/**
+ * 0: until it is ended.
+ */
+readonly seconds: number
 }
 export interface LookedPort1 {
 readonly mac: string

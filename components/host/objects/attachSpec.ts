@@ -42,7 +42,7 @@ export function mustSpeak(contract: unknown): void {
 }
 
 /** The agent's own program, beside the one that runs: it reads the kernel and changes nothing. */
-export const askAgent = ({ stack }: Owner, what: "guard" | "ila" | "look" | "probe"): Script => sh`
+export const askAgent = ({ stack }: Owner, what: "guard" | "ila" | "look" | "probe" | "trace"): Script => sh`
   fail() { printf '%s\n' "$*" >&2; exit 1; }
   pid=$(docker inspect -f '{{.State.Pid}}' ${ownContainers.agent} 2>/dev/null) || pid=0
   [ "$pid" != 0 ] || fail "the agent does not run, and without it nothing is known of this"

@@ -1,0 +1,261 @@
+package trace
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"sort"
+
+	"flipflap.local/agent/contract"
+)
+
+// identity is what bridges, routers, NAT and tunnels leave alone of a packet. Addresses are not in it, nor hops.
+type identity struct {
+	kind, protocol, tcpFlags     uint8
+	id, payload, fragment, extra uint16
+	sequence, acknowledged       uint32
+	digest                       uint32
+	addresses                    addresses // of ARP alone, which nobody translates
+}
+
+func identityOf(p packet) identity {
+	i := identity{protocol: p.Protocol, id: p.Id, payload: p.PayloadBytes, sequence: p.Sequence, acknowledged: p.Acknowledged, digest: p.Digest}
+	switch {
+	case p.OutsideProtocol == protocolESP:
+		return identity{kind: 3, protocol: protocolESP, sequence: p.Sequence, acknowledged: p.Vni}
+	case p.Type == typeARP:
+		return identity{kind: 4, sequence: p.Sequence, addresses: p.Inside}
+	case p.Type == typeIPv4:
+		i.kind = 1
+	case p.Type == typeIPv6:
+		i.kind = 2
+	default:
+		return identity{kind: 5, extra: p.Type, payload: uint16(p.Length)}
+	}
+	switch p.Protocol {
+	case protocolTCP:
+		i.tcpFlags = p.TcpFlags
+	case protocolICMP, protocolICMPv6:
+		i.extra = p.SourcePort // type and code
+	}
+	if p.Flags&uint8(flagLaterFragment) != 0 {
+		i.fragment = uint16(p.Sequence)
+	}
+	return i
+}
+
+// isAlone: what such a packet is by itself no other is by chance; of the rest only order and the socket buffer tell.
+func (i identity) text() string {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%v", i)
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// leg is a packet's way through this server, as it grows.
+type leg struct {
+	identity identity
+	ordinal  int
+	steps    []event
+	buffers  []uint64
+	lastNs   uint64
+}
+
+func (l *leg) hasBuffer(buffer uint64) bool {
+	for _, one := range l.buffers {
+		if one == buffer {
+			return true
+		}
+	}
+	return false
+}
+
+// hasBeenAt: a packet meets a device's point once in a while that a leg is open; twice is another packet, or a copy of a flood.
+func (l *leg) hasBeenAt(e event) bool {
+	for _, one := range l.steps {
+		if one.Namespace == e.Namespace && one.Device == e.Device && one.Point == e.Point {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// A leg that has met nothing for so long has ended.
+	quietNs = 150_000_000
+	// Of one identity so many legs are kept apart; what comes beyond is counted.
+	ordinalsNs = 5_000_000_000
+)
+
+// collector joins events to legs. Events come in the order of their times.
+type collector struct {
+	open     map[identity][]*leg
+	byBuffer map[uint64]*leg // of what is in a driver's hands
+	ordinals map[identity]*ordinal
+	emit     func(*leg)
+	count    uint64
+}
+
+type ordinal struct {
+	next   int
+	lastNs uint64
+}
+
+func newCollector(emit func(*leg)) *collector {
+	return &collector{open: map[identity][]*leg{}, byBuffer: map[uint64]*leg{}, ordinals: map[identity]*ordinal{}, emit: emit}
+}
+
+func (c *collector) add(e event) {
+	if point(e.Point) == pointSent {
+		if l := c.byBuffer[e.Buffer]; l != nil {
+			l.steps, l.lastNs = append(l.steps, e), e.AtNs
+			delete(c.byBuffer, e.Buffer)
+		}
+		return
+	}
+	i := identityOf(e.Packet)
+	l := c.find(i, e)
+	if l == nil {
+		l = &leg{identity: i, ordinal: c.ordinal(i, e.AtNs)}
+		c.open[i] = append(c.open[i], l)
+	}
+	if !l.hasBuffer(e.Buffer) {
+		l.buffers = append(l.buffers, e.Buffer)
+	}
+	l.steps, l.lastNs = append(l.steps, e), e.AtNs
+	if point(e.Point) == pointStart {
+		c.byBuffer[e.Buffer] = l
+	}
+}
+
+// find gives the leg that an event goes on: that of its socket buffer, else one of the same packet that was not there yet.
+func (c *collector) find(i identity, e event) *leg {
+	all := c.open[i]
+	for at := len(all) - 1; at >= 0; at-- {
+		if all[at].hasBuffer(e.Buffer) && (!all[at].hasBeenAt(e) || len(all[at].buffers) > 1) {
+			return all[at]
+		}
+	}
+	for _, l := range all {
+		if !l.hasBeenAt(e) {
+			return l
+		}
+	}
+	// A copy for another port of a bridge: the device is new to no leg, but a copy of one buffer stands where that one stood.
+	return nil
+}
+
+func (c *collector) ordinal(i identity, now uint64) int {
+	o := c.ordinals[i]
+	if o == nil {
+		o = &ordinal{}
+		c.ordinals[i] = o
+	}
+	o.lastNs = now
+	o.next++
+	return o.next - 1
+}
+
+// close ends the legs that have been quiet by now; with all, every leg.
+func (c *collector) close(now uint64, all bool) {
+	var ended []*leg
+	for i, legs := range c.open {
+		kept := legs[:0]
+		for _, l := range legs {
+			if all || l.lastNs+quietNs < now {
+				ended = append(ended, l)
+			} else {
+				kept = append(kept, l)
+			}
+		}
+		if len(kept) == 0 {
+			delete(c.open, i)
+		} else {
+			c.open[i] = kept
+		}
+	}
+	for i, o := range c.ordinals {
+		if o.lastNs+ordinalsNs < now && c.open[i] == nil {
+			delete(c.ordinals, i)
+		}
+	}
+	for buffer, l := range c.byBuffer {
+		if l.lastNs+quietNs < now {
+			delete(c.byBuffer, buffer)
+		}
+	}
+	sort.Slice(ended, func(a, b int) bool { return ended[a].steps[0].AtNs < ended[b].steps[0].AtNs })
+	for _, l := range ended {
+		c.count++
+		c.emit(l)
+	}
+}
+
+var pointNames = map[point]string{
+	pointQueue: "net_dev_queue", pointStart: "net_dev_start_xmit", pointSent: "net_dev_xmit", pointRx: "netif_rx",
+	pointGro: "napi_gro_receive_entry", pointReceive: "netif_receive_skb", pointDrop: "kfree_skb",
+}
+
+func textOf(address [16]uint8) string {
+	if address == [16]uint8{} {
+		return ""
+	}
+	return netip.AddrFrom16(address).Unmap().String()
+}
+
+func told(p packet) contract.TracePacket {
+	t := contract.TracePacket{
+		Type: int(p.Type), Protocol: int(p.Protocol), Source: textOf(p.Inside.Source), Target: textOf(p.Inside.Target),
+		SourcePort: int(p.SourcePort), TargetPort: int(p.TargetPort), Sequence: int(p.Sequence), Acknowledged: int(p.Acknowledged),
+		TcpFlags: int(p.TcpFlags), ID: int(p.Id), PayloadBytes: int(p.PayloadBytes), Hops: int(p.Hops), Bytes: int(p.Length),
+	}
+	for _, one := range []struct {
+		flag  flag
+		words string
+	}{{flagFirstFragment, "first fragment"}, {flagLaterFragment, "later fragment"}, {flagSuper, "super"}} {
+		if p.Flags&uint8(one.flag) != 0 {
+			t.Flags = append(t.Flags, one.words)
+		}
+	}
+	if p.OutsideProtocol != 0 {
+		kind := "vxlan"
+		if p.OutsideProtocol == protocolESP {
+			kind = "esp"
+			t.Source, t.Target = "", ""
+		}
+		t.Tunnel = &contract.TraceTunnel{Kind: kind, Source: textOf(p.Outside.Source), Target: textOf(p.Outside.Target), Number: int(p.Vni)}
+	}
+	return t
+}
+
+// asTold gives a leg in the program's words.
+func (l *leg) asTold(names func(namespace, device uint32) (string, string), reasons map[uint32]string) contract.TraceLeg {
+	t := contract.TraceLeg{Identity: l.identity.text(), Ordinal: l.ordinal}
+	places := map[packet]int{}
+	last := 0
+	for _, e := range l.steps {
+		if e.Packet.Flags&uint8(flagUnread) == 0 {
+			at, known := places[e.Packet]
+			if !known {
+				at = len(t.Packets)
+				places[e.Packet] = at
+				t.Packets = append(t.Packets, told(e.Packet))
+			}
+			last = at
+		}
+		namespace, device := names(e.Namespace, e.Device)
+		step := contract.TraceStep{Namespace: namespace, Device: device, Point: pointNames[point(e.Point)], AtNs: int64(e.AtNs), Cpu: int(e.Cpu), Packet: last}
+		for i, buffer := range l.buffers {
+			if buffer == e.Buffer {
+				step.Buffer = i
+			}
+		}
+		if point(e.Point) == pointDrop {
+			step.Reason = reasons[e.Reason]
+			if step.Reason == "" {
+				step.Reason = fmt.Sprint(e.Reason)
+			}
+		}
+		t.Steps = append(t.Steps, step)
+	}
+	return t
+}

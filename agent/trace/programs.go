@@ -1,0 +1,125 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"flipflap.local/agent/bpf"
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+)
+
+// programs are loaded and attached for as long as this process lives: nothing is pinned.
+type programs struct {
+	collection *ebpf.Collection
+	links      []link.Link
+	missing    []string // tracepoints that this kernel has not
+}
+
+const filterFunction = "trace_filter"
+
+// putFilter gives a program the filter's instructions in the place of its own function for that.
+func putFilter(program *ebpf.ProgramSpec, code asm.Instructions) error {
+	begin := -1
+	for i, one := range program.Instructions {
+		if one.Symbol() == filterFunction {
+			begin = i
+			break
+		}
+	}
+	if begin < 0 {
+		return nil // it judges nothing
+	}
+	end := begin + 1
+	for end < len(program.Instructions) && btf.FuncMetadata(&program.Instructions[end]) == nil {
+		end++
+	}
+	fresh := append(asm.Instructions{}, code...)
+	first := program.Instructions[begin]
+	metadata := first.Metadata
+	if named := fresh[0].Symbol(); named != "" {
+		return fmt.Errorf("the filter's first instruction has a name (%s)", named)
+	}
+	fresh[0].Metadata = metadata
+	fresh[0] = fresh[0].WithSymbol(filterFunction)
+	program.Instructions = append(append(append(asm.Instructions{}, program.Instructions[:begin]...), fresh...), program.Instructions[end:]...)
+	return nil
+}
+
+// tracepointOf gives the kernel's name of what a program is attached to.
+func tracepointOf(program *ebpf.ProgramSpec) string {
+	_, name, _ := strings.Cut(program.SectionName, "/")
+	return name
+}
+
+// load loads all programs whose tracepoints this kernel has.
+func load(path string, f filter, sampleOneOf uint32) (*programs, error) {
+	spec, err := bpf.Object{Path: path}.Spec()
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, fmt.Errorf("this kernel tells nothing of its types (BTF, CONFIG_DEBUG_INFO_BTF), and without that no packet can be read: %w", err)
+	}
+	p := &programs{}
+	code := compile(f)
+	for name, program := range spec.Programs {
+		var point *btf.Typedef
+		if err := kernel.TypeByName("btf_trace_"+tracepointOf(program), &point); errors.Is(err, btf.ErrNotFound) {
+			p.missing = append(p.missing, tracepointOf(program))
+			delete(spec.Programs, name)
+			continue
+		}
+		if err := putFilter(program, code); err != nil {
+			return nil, err
+		}
+	}
+	if err := spec.Variables["sample_one_of"].Set(max(1, sampleOneOf)); err != nil {
+		return nil, err
+	}
+	p.collection, err = ebpf.NewCollection(spec)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("the kernel does not let this process load programs (CAP_BPF and CAP_PERFMON, or root): %w", err)
+	}
+	return p, err
+}
+
+func (p *programs) attach() error {
+	for _, program := range p.collection.Programs {
+		attached, err := link.AttachTracing(link.TracingOptions{Program: program})
+		if err != nil {
+			return fmt.Errorf("%s: %w", program, err)
+		}
+		p.links = append(p.links, attached)
+	}
+	return nil
+}
+
+func (p *programs) detach() {
+	for _, one := range p.links {
+		one.Close()
+	}
+	p.links = nil
+}
+
+func (p *programs) close() {
+	p.detach()
+	p.collection.Close()
+}
+
+// counted sums one of the programs' counters over all CPUs.
+func (p *programs) counted(which count) uint64 {
+	var each []uint64
+	var sum uint64
+	if err := p.collection.Maps["counts"].Lookup(uint32(which), &each); err == nil {
+		for _, n := range each {
+			sum += n
+		}
+	}
+	return sum
+}

@@ -1,0 +1,259 @@
+// Package trace follows packets through this server's devices, by programs at the kernel's tracepoints that live as long as the process.
+package trace
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"flipflap.local/agent/contract"
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+)
+
+// Options of one trace.
+type Options struct {
+	Programs string // the folder of eBPF objects
+	Proc     string // the server's
+	Filter   string
+	SampleOf uint
+	For      time.Duration // 0: until the input ends
+	// Namespaces gives the server's own of containers: their files, by what we call them.
+	Containers func(ctx context.Context) (map[string]string, error)
+	// Overlays gives what a file of docker's namespaces is called.
+	Overlays func(ctx context.Context, file string) string
+}
+
+const (
+	drainEvery  = 20 * time.Millisecond
+	rescanEvery = time.Second
+)
+
+// CheckFilter says what is wrong with an expression; nothing where it is right.
+func CheckFilter(text string) error {
+	_, err := parseFilter(text)
+	return err
+}
+
+// Run prints what it sees as JSON lines until ctx ends, the time is over, or the output is closed.
+func Run(ctx context.Context, o Options, out io.Writer) error {
+	begin := time.Now()
+	f, err := parseFilter(o.Filter)
+	if err != nil {
+		return err
+	}
+	p, err := load(filepath.Join(o.Programs, "trace.bpf.o"), f, uint32(o.SampleOf))
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	s := &server{options: o, kernel: p.collection.Maps["namespaces"], names: map[uint32]string{}, devices: devices{names: map[[2]uint32]string{}}, asked: map[[2]uint32]bool{}}
+	if err := s.scan(ctx); err != nil {
+		return err
+	}
+	reader, err := ringbuf.NewReader(p.collection.Maps["events"])
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	if err := p.attach(); err != nil {
+		return err
+	}
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false)
+	sort.Strings(p.missing)
+	ready := contract.TraceReady{Contract: contract.Version, Missing: append([]string{}, p.missing...), AttachMs: time.Since(begin).Milliseconds()}
+	if err := lines.Encode(contract.TraceLine{Ready: &ready}); err != nil {
+		return nil // nobody listens
+	}
+	if o.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.For)
+		defer cancel()
+	}
+	reasons := dropReasons()
+	var closed error
+	c := newCollector(func(l *leg) {
+		told := l.asTold(s.nameOf, reasons)
+		if err := lines.Encode(contract.TraceLine{Leg: &told}); err != nil {
+			closed = err
+		}
+	})
+	scanned := time.Now()
+	for ctx.Err() == nil && closed == nil {
+		now, err := drain(reader, c)
+		if err != nil {
+			return err
+		}
+		c.close(now, false)
+		if time.Since(scanned) > rescanEvery {
+			if err := s.scan(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+			scanned = time.Now()
+		}
+	}
+	p.detach()
+	now, err := drain(reader, c)
+	if err != nil {
+		return err
+	}
+	c.close(now, true)
+	counts := contract.TraceCounts{
+		Seen: int64(p.counted(countSeen)), Matched: int64(p.counted(countMatched)), Lost: int64(p.counted(countLost)), Legs: int64(c.count),
+		CpuMs: cpuTime().Milliseconds(), Seconds: time.Since(begin).Seconds(),
+	}
+	_ = lines.Encode(contract.TraceLine{Counts: &counts}) // nobody may listen any more
+	return nil
+}
+
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// monotonic is the programs' clock.
+func monotonic() uint64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return uint64(now.Nano())
+}
+
+// drain reads what is in the ring once in a while: a program that woke us up would cost its packet more than itself.
+func drain(reader *ringbuf.Reader, c *collector) (uint64, error) {
+	var batch []event
+	var record ringbuf.Record
+	reader.SetDeadline(time.Now().Add(drainEvery))
+	for {
+		err := reader.ReadInto(&record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+		if len(record.RawSample) < int(unsafe.Sizeof(event{})) {
+			return 0, fmt.Errorf("an event of %d bytes: the programs are not those of this agent", len(record.RawSample))
+		}
+		batch = append(batch, *(*event)(unsafe.Pointer(&record.RawSample[0])))
+	}
+	// CPUs put theirs into the ring as they come.
+	sort.SliceStable(batch, func(a, b int) bool { return batch[a].AtNs < batch[b].AtNs })
+	for _, e := range batch {
+		c.add(e)
+	}
+	return monotonic(), nil
+}
+
+// server is what the namespaces and devices of this server are called.
+type server struct {
+	options Options
+	kernel  *ebpf.Map // of the programs: which namespaces are ours
+	names   map[uint32]string
+	paths   map[uint32]string
+	devices devices
+	asked   map[[2]uint32]bool
+}
+
+// scan finds the namespaces that there are now.
+func (s *server) scan(ctx context.Context) error {
+	found := map[string]string{"/proc/self/ns/net": ""}
+	root := filepath.Join(s.options.Proc, "1/root")
+	for path, name := range namespaceFiles(filepath.Join(root, "run/netns")) {
+		found[path] = name
+	}
+	containers, err := s.options.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	for path, name := range containers {
+		found[path] = name
+	}
+	overlays := namespaceFiles(filepath.Join(root, "run/docker/netns"))
+	for path, name := range overlays {
+		if strings.HasPrefix(name, "1-") {
+			found[path] = name
+		}
+	}
+	s.paths = map[uint32]string{}
+	for path, name := range found {
+		inode, is := namespaceAt(path)
+		if !is {
+			continue
+		}
+		if _, known := s.names[inode]; !known {
+			if called := overlays[path]; called != "" {
+				name = s.options.Overlays(ctx, name)
+			}
+			s.names[inode] = name
+			if err := s.kernel.Put(inode, uint32(1)); err != nil {
+				return err
+			}
+		}
+		s.paths[inode] = path
+	}
+	for inode := range s.names {
+		if _, is := s.paths[inode]; !is {
+			delete(s.names, inode)
+			_ = s.kernel.Delete(inode) // it may never have been there
+		}
+	}
+	clear(s.asked)
+	return nil
+}
+
+const nsfsMagic = 0x6e736673
+
+// namespaceAt gives the inode of a namespace; a file that one was mounted on is none.
+func namespaceAt(path string) (uint32, bool) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil || fs.Type != nsfsMagic {
+		return 0, false
+	}
+	inode, err := inodeOf(path)
+	return inode, err == nil
+}
+
+// nameOf looks a device up; one that came since is asked for once between scans.
+func (s *server) nameOf(namespace, device uint32) (string, string) {
+	key := [2]uint32{namespace, device}
+	name, known := s.devices.names[key]
+	if path := s.paths[namespace]; !known && path != "" && !s.asked[key] {
+		s.asked[key] = true
+		_ = s.devices.readDevices(namespace, path) // it may have gone meanwhile
+		name = s.devices.names[key]
+	}
+	if name == "" {
+		name = fmt.Sprintf("#%d", device)
+	}
+	return s.names[namespace], name
+}
+
+// dropReasons reads the kernel's own words for drops.
+func dropReasons() map[uint32]string {
+	words := map[uint32]string{}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return words
+	}
+	var reasons *btf.Enum
+	if err := kernel.TypeByName("skb_drop_reason", &reasons); err != nil {
+		return words
+	}
+	for _, v := range reasons.Values {
+		words[uint32(v.Value)] = strings.TrimPrefix(strings.TrimPrefix(v.Name, "SKB_DROP_REASON_"), "SKB_")
+	}
+	return words
+}

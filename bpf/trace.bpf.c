@@ -1,0 +1,423 @@
+/*
+ * The tracer: what packets a server's devices see, at the kernel's tracepoints, in all of the server's network namespaces. A packet is
+ * judged by the filter and told of as it is there; whose it is and where it came from is the agent's and the program's business.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/icmpv6.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "abi/trace.h"
+#include "lib/arp.h"
+#include "lib/kernel.h"
+#include "lib/vxlan.h"
+
+#define DIGEST_BYTES 16
+#define IP6_HEADERS 4
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24);
+} events SEC(".maps");
+
+/* The server's own, by inode: servers of a lab share a kernel. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u32);
+} namespaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, TRACE_COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+/* What matched and is in a driver's hands, the last ones of each CPU: once it is sent, the buffer may be another packet's. */
+#define IN_DRIVERS 8
+struct in_drivers {
+	__u64 buffers[IN_DRIVERS];
+	__u32 next;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct in_drivers);
+} in_drivers SEC(".maps");
+
+/* One packet of so many, by what tells packets apart: every server and device takes the same ones. */
+const volatile __u32 sample_one_of = 1;
+
+/* For the agent, which makes its types from the object's. */
+const volatile struct trace_event *const event_type;
+const volatile enum trace_point point_names = TRACE_QUEUE;
+const volatile enum trace_flag flag_names = TRACE_SUPER;
+const volatile enum trace_count count_names = TRACE_SEEN;
+
+static __always_inline void trace_count(enum trace_count which)
+{
+	__u32 key = which;
+	__u64 *count = bpf_map_lookup_elem(&counts, &key);
+
+	if (count)
+		(*count)++;
+}
+
+/* The agent puts the filter's own instructions here before it loads the program; as it is, it takes all packets. */
+static __noinline int trace_filter(struct trace_packet *packet)
+{
+	int verdict = 1;
+
+	asm volatile("" : "+r"(packet), "+r"(verdict));
+	return verdict;
+}
+
+/* Where the header is read next, and where what is in one piece ends. */
+struct cursor {
+	const unsigned char *at, *end;
+};
+
+static __always_inline long take(struct cursor *cursor, void *into, __u32 bytes)
+{
+	if (cursor->at + bytes > cursor->end)
+		return -1;
+	if (bpf_probe_read_kernel(into, bytes, cursor->at))
+		return -1;
+	return 0;
+}
+
+static __always_inline void map_ipv4(__u8 *into, __u32 address)
+{
+	*(__u32 *)(into + 8) = bpf_htonl(0xffff);
+	*(__u32 *)(into + 12) = address;
+}
+
+/* The network layer; leaves the cursor at the upper header. Not 0 where nothing more is to be read. */
+static __always_inline int parse_network(struct cursor *cursor, struct trace_packet *packet)
+{
+	if (packet->type == ETH_P_IP) {
+		struct iphdr ip;
+		__u32 head;
+
+		if (take(cursor, &ip, sizeof(ip)))
+			return 1;
+		head = ip.ihl * 4;
+		map_ipv4(packet->inside.source, ip.saddr);
+		map_ipv4(packet->inside.target, ip.daddr);
+		packet->protocol = ip.protocol;
+		packet->id = bpf_ntohs(ip.id);
+		packet->hops = ip.ttl;
+		packet->payload_bytes = bpf_ntohs(ip.tot_len) - head;
+		cursor->at += head;
+		if (ip.frag_off & bpf_htons(0x1fff)) {
+			packet->flags |= TRACE_LATER_FRAGMENT;
+			packet->sequence = bpf_ntohs(ip.frag_off) & 0x1fff;
+			return 1;
+		}
+		if (ip.frag_off & bpf_htons(0x2000))
+			packet->flags |= TRACE_FIRST_FRAGMENT;
+		return 0;
+	}
+	if (packet->type == ETH_P_IPV6) {
+		struct ipv6hdr ip6;
+
+		if (take(cursor, &ip6, sizeof(ip6)))
+			return 1;
+		__builtin_memcpy(packet->inside.source, &ip6.saddr, 16);
+		__builtin_memcpy(packet->inside.target, &ip6.daddr, 16);
+		packet->protocol = ip6.nexthdr;
+		packet->hops = ip6.hop_limit;
+		packet->payload_bytes = bpf_ntohs(ip6.payload_len);
+		cursor->at += sizeof(ip6);
+		for (int i = 0; i < IP6_HEADERS; i++) {
+			struct { __u8 next, words; __be16 fragment; __be32 id; } header;
+			__u32 bytes;
+
+			if (packet->protocol != IPPROTO_HOPOPTS && packet->protocol != IPPROTO_DSTOPTS &&
+			    packet->protocol != IPPROTO_ROUTING && packet->protocol != IPPROTO_FRAGMENT)
+				break;
+			if (take(cursor, &header, sizeof(header)))
+				return 1;
+			bytes = 8;
+			if (packet->protocol == IPPROTO_FRAGMENT) {
+				packet->id = bpf_ntohl(header.id);
+				if (header.fragment & bpf_htons(0xfff8)) {
+					packet->flags |= TRACE_LATER_FRAGMENT;
+					packet->sequence = bpf_ntohs(header.fragment) >> 3;
+				} else {
+					packet->flags |= TRACE_FIRST_FRAGMENT;
+				}
+			} else {
+				bytes = (header.words + 1) * 8;
+			}
+			packet->protocol = header.next;
+			packet->payload_bytes -= bytes;
+			cursor->at += bytes;
+			if (packet->flags & TRACE_LATER_FRAGMENT)
+				return 1;
+		}
+		return 0;
+	}
+	if (packet->type == ETH_P_ARP) {
+		struct arp_ipv4 arp;
+
+		if (!take(cursor, &arp, sizeof(arp))) {
+			map_ipv4(packet->inside.source, *(__u32 *)arp.sender);
+			map_ipv4(packet->inside.target, *(__u32 *)arp.target);
+			packet->sequence = bpf_ntohs(arp.operation);
+		}
+	}
+	return 1;
+}
+
+/* A digest of the payload's beginning, where that is in one piece with the headers. */
+static __always_inline void digest_payload(struct cursor *cursor, struct trace_packet *packet)
+{
+	__u32 words[DIGEST_BYTES / 4] = {}, sum = 2166136261;
+	__u32 bytes = packet->payload_bytes;
+
+	if (bytes > DIGEST_BYTES)
+		bytes = DIGEST_BYTES;
+	if (bytes == 0 || cursor->at + bytes > cursor->end)
+		return;
+	if (bpf_probe_read_kernel(words, bytes, cursor->at))
+		return;
+	for (int i = 0; i < DIGEST_BYTES / 4; i++)
+		sum = (sum ^ words[i]) * 16777619 ^ sum >> 15;
+	packet->digest = sum ? sum : 1;
+}
+
+/* The upper header; 1 where a tunnel's payload follows. */
+static __always_inline int parse_upper(struct cursor *cursor, struct trace_packet *packet)
+{
+	switch (packet->protocol) {
+	case IPPROTO_TCP: {
+		struct tcphdr tcp;
+
+		if (take(cursor, &tcp, sizeof(tcp)))
+			return 0;
+		packet->source_port = bpf_ntohs(tcp.source);
+		packet->target_port = bpf_ntohs(tcp.dest);
+		packet->sequence = bpf_ntohl(tcp.seq);
+		packet->acknowledged = bpf_ntohl(tcp.ack_seq);
+		packet->tcp_flags = ((__u8 *)&tcp)[13];
+		packet->payload_bytes -= tcp.doff * 4;
+		return 0;
+	}
+	case IPPROTO_UDP: {
+		struct udphdr udp;
+
+		if (take(cursor, &udp, sizeof(udp)))
+			return 0;
+		packet->source_port = bpf_ntohs(udp.source);
+		packet->target_port = bpf_ntohs(udp.dest);
+		packet->payload_bytes -= sizeof(udp);
+		cursor->at += sizeof(udp);
+		if (vxlan_is_port(packet->target_port))
+			return 1;
+		digest_payload(cursor, packet);
+		return 0;
+	}
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6: {
+		struct { __u8 type, code; __be16 sum, id, sequence; } icmp;
+
+		if (take(cursor, &icmp, sizeof(icmp)))
+			return 0;
+		packet->source_port = icmp.type << 8 | icmp.code;
+		packet->target_port = bpf_ntohs(icmp.id);
+		packet->sequence = bpf_ntohs(icmp.sequence);
+		packet->payload_bytes -= sizeof(icmp);
+		cursor->at += sizeof(icmp);
+		digest_payload(cursor, packet);
+		return 0;
+	}
+	case IPPROTO_ESP: {
+		__be32 esp[2];
+
+		if (take(cursor, esp, sizeof(esp)))
+			return 0;
+		packet->outside = packet->inside;
+		packet->outside_protocol = IPPROTO_ESP;
+		packet->vni = bpf_ntohl(esp[0]);
+		packet->sequence = bpf_ntohl(esp[1]);
+		return 0;
+	}
+	}
+	return 0;
+}
+
+/* What a VXLAN tunnel carries takes the packet's place. Not 0 where it cannot be read. */
+static __always_inline int enter_tunnel(struct cursor *cursor, struct trace_packet *packet)
+{
+	struct vxlan_header vxlan;
+	struct ethhdr eth;
+	__u32 length = packet->length;
+	struct trace_addresses outside = packet->inside;
+
+	if (take(cursor, &vxlan, sizeof(vxlan)))
+		return 1;
+	cursor->at += sizeof(vxlan);
+	if (take(cursor, &eth, sizeof(eth)))
+		return 1;
+	cursor->at += sizeof(eth);
+	__builtin_memset(packet, 0, sizeof(*packet));
+	packet->outside = outside;
+	packet->outside_protocol = IPPROTO_UDP;
+	packet->vni = bpf_ntohl(vxlan.vni) >> 8;
+	packet->length = length;
+	packet->type = bpf_ntohs(eth.h_proto);
+	return 0;
+}
+
+static __always_inline __u32 mixed(__u32 sum, __u32 word)
+{
+	return (sum ^ word) * 0x9e3779b1 ^ sum >> 13;
+}
+
+/* The same on all devices and servers, whatever NAT, bridges and tunnels change. */
+static __always_inline int is_sampled(const struct trace_packet *packet)
+{
+	__u32 sum;
+
+	if (sample_one_of <= 1)
+		return 1;
+	sum = mixed(packet->protocol, packet->id);
+	sum = mixed(sum, packet->sequence);
+	sum = mixed(sum, packet->digest);
+	return (sum ^ sum >> 16) % sample_one_of == 0;
+}
+
+static __always_inline void tell(const struct sk_buff *skb, const struct net_device *dev, __u32 namespace, enum trace_point point, __u32 reason,
+				 const struct trace_packet *packet)
+{
+	struct trace_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+	if (!event) {
+		trace_count(TRACE_LOST);
+		return;
+	}
+	event->at_ns = bpf_ktime_get_ns();
+	event->buffer = (__u64)skb;
+	event->namespace = namespace;
+	event->device = dev->ifindex;
+	event->reason = reason;
+	event->cpu = bpf_get_smp_processor_id();
+	event->point = point;
+	event->zero = 0;
+	event->packet = *packet;
+	/* To wake the reader costs half of the transactions: it looks by itself. */
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __u32 reason)
+{
+	struct net_device *dev = skb->dev;
+	struct trace_packet packet = {};
+	struct in_drivers *in;
+	struct cursor cursor;
+	unsigned char *head;
+	__u32 namespace, key = 0;
+
+	if (!dev)
+		return 0;
+	namespace = dev->nd_net.net->ns.inum;
+	if (!bpf_map_lookup_elem(&namespaces, &namespace))
+		return 0;
+	trace_count(TRACE_SEEN);
+	head = skb->head;
+	/* Received: the Ethernet header is behind, and the network header is still to be noted. */
+	cursor.at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE ? skb->data : head + skb->network_header;
+	cursor.end = skb->data + (skb->len - skb->data_len);
+	packet.type = bpf_ntohs(skb->protocol);
+	packet.length = skb->len;
+	if (!parse_network(&cursor, &packet) && parse_upper(&cursor, &packet)) {
+		if (!enter_tunnel(&cursor, &packet) && !parse_network(&cursor, &packet))
+			parse_upper(&cursor, &packet);
+	}
+	{
+		struct skb_shared_info *shared = (void *)(head + skb->end);
+		__u16 gso_size = 0;
+
+		bpf_probe_read_kernel(&gso_size, sizeof(gso_size), __builtin_preserve_access_index(&shared->gso_size));
+		if (gso_size)
+			packet.flags |= TRACE_SUPER;
+	}
+	if (!is_sampled(&packet) || !trace_filter(&packet))
+		return 0;
+	trace_count(TRACE_MATCHED);
+	if (point == TRACE_START) {
+		in = bpf_map_lookup_elem(&in_drivers, &key);
+		if (in)
+			in->buffers[in->next++ % IN_DRIVERS] = (__u64)skb;
+	}
+	tell(skb, dev, namespace, point, reason, &packet);
+	return 0;
+}
+
+SEC("tp_btf/net_dev_queue")
+int BPF_PROG(trace_queue, struct sk_buff *skb)
+{
+	return trace(skb, TRACE_QUEUE, 0);
+}
+
+SEC("tp_btf/net_dev_start_xmit")
+int BPF_PROG(trace_start, struct sk_buff *skb)
+{
+	return trace(skb, TRACE_START, 0);
+}
+
+SEC("tp_btf/net_dev_xmit")
+int BPF_PROG(trace_sent, struct sk_buff *skb, int verdict, struct net_device *dev)
+{
+	struct trace_packet unread = { .flags = TRACE_UNREAD };
+	struct in_drivers *in;
+	__u32 key = 0;
+
+	in = bpf_map_lookup_elem(&in_drivers, &key);
+	if (!in)
+		return 0;
+	for (int i = 0; i < IN_DRIVERS; i++) {
+		if (in->buffers[i] != (__u64)skb)
+			continue;
+		in->buffers[i] = 0;
+		tell(skb, dev, dev->nd_net.net->ns.inum, TRACE_SENT, verdict, &unread);
+		return 0;
+	}
+	return 0;
+}
+
+SEC("tp_btf/netif_rx")
+int BPF_PROG(trace_rx, struct sk_buff *skb)
+{
+	return trace(skb, TRACE_RX, 0);
+}
+
+SEC("tp_btf/napi_gro_receive_entry")
+int BPF_PROG(trace_gro, struct sk_buff *skb)
+{
+	return trace(skb, TRACE_GRO, 0);
+}
+
+SEC("tp_btf/netif_receive_skb")
+int BPF_PROG(trace_receive, struct sk_buff *skb)
+{
+	return trace(skb, TRACE_RECEIVE, 0);
+}
+
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(trace_drop, struct sk_buff *skb, void *location, unsigned int reason)
+{
+	return trace(skb, TRACE_DROP, reason);
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,183 @@
+import { type Declaration, systemsOn } from "../../components/config/declaration";
+import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
+import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
+import { contractVersion, type TraceCounts, type TraceLine, type TracePlan, type TraceReady } from "../../components/host/contract/types.gen";
+import { portName } from "../../components/net/names";
+import { AgentTalk } from "../../deploy/agentTalk";
+import { findSystem } from "../../deploy/context";
+import { openDeployed, sayChanged } from "../../deploy/deployed";
+import { UsageError } from "../../support/usageError";
+import { jsonOption, type Verb } from "../verb";
+
+/** What a journey must have met to be shown. */
+function wantedBy(declaration: Declaration, flags: Readonly<Record<string, string | boolean | undefined>>): (journey: Journey) => boolean {
+  const { systems } = declaration.testbed;
+  const chosen = systems.filter(
+    (system) =>
+      (flags.system === undefined || system.name === flags.system) &&
+      (flags.tenant === undefined || system.tenant === flags.tenant) &&
+      (flags.network === undefined || system.networks.some(({ name }) => name === flags.network)),
+  );
+  const namespaces = new Set(chosen.map(({ name }) => name));
+  const ports = new Set(
+    chosen.flatMap((system) =>
+      system.networks
+        .filter(({ name }) => flags.network === undefined || name === flags.network)
+        .map(({ name }) => `${system.server} ${portName({ system: system.name, network: name })}`),
+    ),
+  );
+  const everything = flags.system === undefined && flags.tenant === undefined && flags.network === undefined;
+  const isMet = (step: PlacedStep): boolean => namespaces.has(step.namespace) || ports.has(`${step.server} ${step.device}`);
+  return (journey) => {
+    const steps = stepsOf(journey);
+    if (flags.device !== undefined && !steps.some(({ device }) => device === flags.device)) return false;
+    return everything || steps.some(isMet);
+  };
+}
+
+const columns = ["NETWORK NS", "INTERFACE", "TYPE", "ADDRESSES", "FUNCTION NAME", "TIMESTAMP"] as const;
+
+/** Rows come one by one: the widths are those of what is declared. */
+function printer(declaration: Declaration): (cells: readonly string[]) => void {
+  const names = [...declaration.servers.map(({ name }) => name), ...declaration.testbed.systems.map(({ name }) => name)];
+  const widths = [Math.max(12, ...names.map((name) => name.length)), 15, 17, 48, 22, 0];
+  return (cells) => console.log(cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd());
+}
+
+const cellsOf = (step: PlacedStep): string[] => [
+  placeOf(step),
+  step.device,
+  typeOf(step.seen),
+  addressesOf(step.seen),
+  step.reason === undefined ? step.point : `${step.point} (${step.reason})`,
+  String(step.atNs),
+];
+
+interface Ended {
+  readonly server: string;
+  readonly counts?: TraceCounts;
+  readonly error?: string;
+}
+
+function summaryOf(journeys: number, ambiguous: number, ended: readonly Ended[]): string[] {
+  const lines = [`${journeys} journeys, ${ambiguous} ambiguous`];
+  for (const { server, counts, error } of ended) {
+    if (error !== undefined) lines.push(error.startsWith(`${server}:`) ? error : `${server}: ${error}`);
+    if (counts !== undefined)
+      lines.push(
+        `${server}: ${counts.seen} hits, ${counts.matched} matched, ${counts.lost} lost; ${((counts.cpuMs / counts.seconds / 1000) * 100).toFixed(1)}% of a core for the agent`,
+      );
+  }
+  return lines;
+}
+
+const whole = (name: string, value: string | boolean | undefined, least = 1): number | undefined => {
+  if (value === undefined) return undefined;
+  const number = Number(String(value).replace(/^1\//, ""));
+  if (!Number.isInteger(number) || number < least) throw new UsageError(`--${name} takes a whole number from ${least} on`);
+  return number;
+};
+
+export const trace: Verb = {
+  name: "trace",
+  words: "[FILTER...]",
+  summary: "follow packets through all devices of all servers, with the time at each",
+  details: `
+  flipflap trace icmp and host 10.0.191.10
+  flipflap trace --system red-web --count 1 -- tcp port 5201 and 'tcp[tcpflags] & tcp-syn != 0'
+  flipflap trace --tenant red --sample 1/100 --for 10 --json >journeys.jsonl
+
+A packet is followed unchanged through namespaces, bridges, routers, NAT and tunnels, from server to server. The filter is an
+expression of tcpdump's; it judges the packet that a tunnel carries (outside host ADDRESS, vni N judge the tunnel). Where packets
+cannot be told apart their journeys are ambiguous, and counted.
+
+Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, what was lost, and what it cost.`,
+  options: {
+    system: { type: "string", value: "NAME", help: "what a system sends or gets" },
+    tenant: { type: "string", value: "NAME", help: "what a tenant's systems send or get" },
+    network: { type: "string", value: "NAME", help: "what systems send or get by a network" },
+    device: { type: "string", value: "NAME", help: "what passes a device" },
+    sample: { type: "string", value: "1/N", help: "one packet of N, the same ones on all servers" },
+    count: { type: "string", value: "N", help: "end after N journeys" },
+    for: { type: "string", value: "SECONDS", help: "end after so long" },
+    ...jsonOption,
+  },
+  run: async ({ words, rest, flags }) => {
+    const context = await openDeployed();
+    sayChanged(context);
+    const { declaration } = context;
+    if (flags.system !== undefined) findSystem(context, String(flags.system));
+    for (const [key, known] of [
+      ["tenant", declaration.testbed.tenants.map(({ name }) => name)],
+      ["network", declaration.testbed.networks.map(({ name }) => name)],
+    ] as const)
+      if (flags[key] !== undefined && !known.includes(String(flags[key])))
+        throw new UsageError(`there is no ${key} "${String(flags[key])}"; there are ${known.join(", ")}`);
+    const [count, seconds, sampleOf] = [whole("count", flags.count), whole("for", flags.for), whole("sample", flags.sample)];
+    const plan: TracePlan = {
+      contract: contractVersion,
+      filter: [...words, ...rest].join(" "),
+      sampleOf: sampleOf ?? 1,
+      seconds: seconds ?? 0,
+    };
+    const wanted = wantedBy(declaration, flags);
+    const print = printer(declaration);
+    const journeys = new Journeys(declaration.servers.map(({ name }) => name));
+    const talks = declaration.servers
+      .filter(({ name }) => systemsOn(declaration, name).length > 0)
+      .map((server) => new AgentTalk(context, server, "trace"));
+    let [shown, ambiguous, isOver] = [0, 0, false];
+    const end = (): void => {
+      isOver = true;
+      for (const talk of talks) talk.end();
+    };
+    const show = (all: boolean): void => {
+      for (const journey of journeys.take(Date.now(), all)) {
+        if (!wanted(journey) || (count !== undefined && shown >= count)) continue;
+        if (shown === 0 && flags.json !== true) print(columns);
+        shown++;
+        if (journey.isAmbiguous) ambiguous++;
+        if (flags.json === true) console.log(JSON.stringify(journey));
+        else {
+          for (const step of stepsOf(journey)) print(cellsOf(step));
+          console.log(journey.isAmbiguous ? "ambiguous: others were the same here at the same time\n" : "");
+        }
+        if (shown === count) end();
+      }
+    };
+    const isReady = (server: string, ready: TraceReady): void => {
+      if (ready.missing.length > 0) console.error(`${server}: this kernel has no tracepoint ${ready.missing.join(", ")}: done without`);
+    };
+    const follow = async (talk: AgentTalk): Promise<Ended> => {
+      const server = talk.server.name;
+      let counts: TraceCounts | undefined;
+      try {
+        talk.tell(JSON.stringify(plan));
+        for (let line = await talk.hear(); line !== undefined; line = await talk.hear()) {
+          const said = JSON.parse(line) as TraceLine;
+          if (said.ready !== undefined) isReady(server, said.ready);
+          if (said.leg !== undefined) journeys.add(server, said.leg, Date.now());
+          if (said.counts !== undefined) counts = said.counts;
+        }
+      } catch (error) {
+        return { server, error: (error as Error).message };
+      }
+      return { server, ...(counts !== undefined && { counts }) };
+    };
+    process.once("SIGINT", end).once("SIGTERM", end);
+    // A reader that goes away ends it.
+    process.stdout.on("error", end);
+    const looking = setInterval(() => !isOver && show(false), 50);
+    try {
+      const ended = await Promise.all(talks.map(follow));
+      clearInterval(looking);
+      show(true);
+      const failed = ended.filter(({ error }) => error !== undefined);
+      console.error(summaryOf(shown, ambiguous, ended).join("\n"));
+      return failed.length === ended.length ? 1 : failed.length > 0 ? 3 : 0;
+    } finally {
+      clearInterval(looking);
+      for (const talk of talks) talk.stop();
+    }
+  },
+};

@@ -1,0 +1,98 @@
+/** Packets' ways through servers, joined from what each server saw. Pure. */
+import type { TraceLeg, TracePacket, TraceStep } from "../../host/contract/types.gen";
+
+/** What one server saw of a packet. */
+export interface ServerLeg {
+  readonly server: string;
+  readonly leg: TraceLeg;
+}
+
+export interface Journey {
+  /** In the order of the way. */
+  readonly legs: readonly ServerLeg[];
+  /** Others were the same on these servers at the same time: which leg is whose is not known. */
+  readonly isAmbiguous: boolean;
+}
+
+/** How long one server's leg waits for another's. */
+const patienceMs = 500;
+
+interface Waiting extends ServerLeg {
+  readonly sinceMs: number;
+}
+
+const sends: readonly TraceStep["point"][] = ["net_dev_queue", "net_dev_start_xmit", "net_dev_xmit"];
+export const isSent = ({ point }: TraceStep): boolean => sends.includes(point);
+
+/** Whether a leg begins where the packet was made: it was sent first, and received later if at all. */
+const begins = ({ leg }: ServerLeg): boolean => leg.steps[0] !== undefined && isSent(leg.steps[0]);
+/** Whether it leaves the server by its last device. */
+const leaves = ({ leg }: ServerLeg): boolean => {
+  const last = leg.steps.at(-1);
+  return last !== undefined && isSent(last);
+};
+
+/** In the order of the way: who made it, who passed it on, who kept it. */
+function inOrder(legs: readonly ServerLeg[]): ServerLeg[] {
+  const rank = (one: ServerLeg): number => (begins(one) ? 0 : leaves(one) ? 1 : 2);
+  return [...legs].sort((a, b) => rank(a) - rank(b));
+}
+
+/** Collects legs until all that belong together have come. */
+export class Journeys {
+  private readonly waiting = new Map<string, Waiting[]>();
+
+  constructor(private readonly servers: readonly string[]) {}
+
+  add(server: string, leg: TraceLeg, nowMs: number): void {
+    const own = this.waiting.get(leg.identity);
+    const one = { server, leg, sinceMs: nowMs };
+    if (own === undefined) this.waiting.set(leg.identity, [one]);
+    else own.push(one);
+  }
+
+  /** Those whose legs have waited long enough; all of them at the end. */
+  take(nowMs: number, all = false): Journey[] {
+    const done: Journey[] = [];
+    for (const [identity, legs] of this.waiting) {
+      if (!all && legs.some(({ sinceMs }) => sinceMs + patienceMs > nowMs)) continue;
+      this.waiting.delete(identity);
+      done.push(...joined(legs, this.servers));
+    }
+    return done.sort((a, b) => startOf(a) - startOf(b));
+  }
+}
+
+const startOf = ({ legs }: Journey): number => legs[0]?.leg.steps[0]?.atNs ?? 0;
+
+/** Of one identity: a packet, or several that nothing but their order tells apart. */
+function joined(legs: readonly ServerLeg[], servers: readonly string[]): Journey[] {
+  const of = new Map(servers.map((server) => [server, legs.filter((one) => one.server === server)]));
+  const counts = [...of.values()].map((own) => own.length).filter((count) => count > 0);
+  const most = Math.max(...counts);
+  // Where all servers that saw any saw as many, the first here is the first there.
+  const isClear = counts.every((count) => count === most);
+  if (isClear)
+    return Array.from({ length: most }, (_, i) => ({
+      legs: inOrder([...of.values()].flatMap((own) => own[i] ?? [])),
+      isAmbiguous: false,
+    }));
+  // A packet that stayed on its server is nobody else's.
+  const [alone, shared] = [legs.filter((one) => begins(one) && !leaves(one)), legs.filter((one) => !begins(one) || leaves(one))];
+  if (alone.length > 0 && shared.length > 0) return [...alone.map((one) => ({ legs: [one], isAmbiguous: false })), ...joined(shared, servers)];
+  return legs.map((one) => ({ legs: [one], isAmbiguous: true }));
+}
+
+/** A step with its server, and the packet as it was there. */
+export interface PlacedStep extends TraceStep {
+  readonly server: string;
+  readonly seen: TracePacket;
+}
+
+export const stepsOf = ({ legs }: Journey): PlacedStep[] =>
+  legs.flatMap(({ server, leg }) =>
+    leg.steps.flatMap((step) => {
+      const seen = leg.packets[step.packet];
+      return seen === undefined ? [] : [{ ...step, server, seen }];
+    }),
+  );
