@@ -47,7 +47,14 @@ const all: readonly Programs[] = [
   {
     object: "trace",
     folder: "trace",
-    tests: ["TestFiltersJudge", "TestFiltersThatDoNotParse", "TestCompiledFiltersJudgeAlike"],
+    tests: [
+      "TestFiltersJudge",
+      "TestFiltersThatDoNotParse",
+      "TestCompiledFiltersJudgeAlike",
+      "TestADatagramIsFollowedToWhereItIsDropped",
+      "TestWhatTheFilterDoesNotWantIsNotTold",
+      "TestEqualDatagramsAreAsManyLegs",
+    ],
     skips: [],
   },
 ];
