@@ -1,7 +1,13 @@
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
-import { contractVersion, type TraceCounts, type TraceLine, type TracePlan, type TraceReady } from "../../components/host/contract/types.gen";
+import {
+  contractVersion,
+  type TraceCounts,
+  type TraceLine,
+  type TracePlan,
+  type TraceReady,
+} from "../../components/host/contract/types.gen";
 import { portName } from "../../components/net/names";
 import { AgentTalk } from "../../deploy/agentTalk";
 import { findSystem } from "../../deploy/context";
@@ -41,7 +47,13 @@ const columns = ["NETWORK NS", "INTERFACE", "TYPE", "ADDRESSES", "FUNCTION NAME"
 function printer(declaration: Declaration): (cells: readonly string[]) => void {
   const names = [...declaration.servers.map(({ name }) => name), ...declaration.testbed.systems.map(({ name }) => name)];
   const widths = [Math.max(12, ...names.map((name) => name.length)), 15, 17, 48, 22, 0];
-  return (cells) => console.log(cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd());
+  return (cells) =>
+    console.log(
+      cells
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    );
 }
 
 const cellsOf = (step: PlacedStep): string[] => [

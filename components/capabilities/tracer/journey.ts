@@ -79,7 +79,8 @@ function joined(legs: readonly ServerLeg[], servers: readonly string[]): Journey
     }));
   // A packet that stayed on its server is nobody else's.
   const [alone, shared] = [legs.filter((one) => begins(one) && !leaves(one)), legs.filter((one) => !begins(one) || leaves(one))];
-  if (alone.length > 0 && shared.length > 0) return [...alone.map((one) => ({ legs: [one], isAmbiguous: false })), ...joined(shared, servers)];
+  if (alone.length > 0 && shared.length > 0)
+    return [...alone.map((one) => ({ legs: [one], isAmbiguous: false })), ...joined(shared, servers)];
   return legs.map((one) => ({ legs: [one], isAmbiguous: true }));
 }
 

@@ -36,7 +36,8 @@ export function kindOfPacket(packet: TracePacket): string {
 }
 
 /** As report S3 has it: what is inside a tunnel is one more word. */
-export const typeOf = (packet: TracePacket): string => (packet.tunnel === undefined ? kindOfPacket(packet) : `tunnel (${kindOfPacket(packet)})`);
+export const typeOf = (packet: TracePacket): string =>
+  packet.tunnel === undefined ? kindOfPacket(packet) : `tunnel (${kindOfPacket(packet)})`;
 
 const hasPorts = ({ protocol, flags }: TracePacket): boolean =>
   (protocol === 6 || protocol === 17) && flags?.includes("later fragment") !== true;

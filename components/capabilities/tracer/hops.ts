@@ -1,0 +1,59 @@
+/** The time that a packet spent at each device of its way. Pure. */
+import type { BoundedTime, Clocks } from "./clocks";
+import { type Journey, type PlacedStep, stepsOf } from "./journey";
+import { placeOf } from "./words";
+
+/** One device on the way: from the moment that the packet is there to the moment that it is at the next. */
+export interface Hop {
+  readonly server: string;
+  /** The namespace's name; the server's own is the server's. */
+  readonly place: string;
+  readonly device: string;
+  readonly steps: readonly PlacedStep[];
+  /** Undefined at the end, where nothing follows. */
+  readonly ns?: number;
+  /** Of the way to another server: how sure that is; undefined where the clocks cannot be compared. */
+  readonly crossing?: { readonly to: string; readonly time?: BoundedTime };
+}
+
+/** Once a driver has it, the packet may be at the next device before this one says so. */
+const isAfterthought = ({ point }: PlacedStep): boolean => point === "net_dev_xmit";
+
+export function hopsOf(journey: Journey, clocks: Clocks): Hop[] {
+  const groups: PlacedStep[][] = [];
+  for (const { server } of journey.legs) {
+    const own = stepsOf(journey).filter((step) => step.server === server);
+    for (const step of own.sort((a, b) => a.atNs - b.atNs)) {
+      const isHere = ([one]: readonly PlacedStep[]): boolean =>
+        one !== undefined && one.server === server && one.namespace === step.namespace && one.device === step.device;
+      const last = groups.at(-1);
+      if (last !== undefined && isHere(last)) last.push(step);
+      else if (isAfterthought(step)) [...groups].reverse().find(isHere)?.push(step);
+      else groups.push([step]);
+    }
+  }
+  return groups.map((steps, i): Hop => {
+    const first = steps[0] as PlacedStep;
+    const next = groups[i + 1]?.[0];
+    const base = { server: first.server, place: placeOf(first), device: first.device, steps };
+    const last = steps.at(-1) as PlacedStep;
+    // Nothing follows: what is known is how long it was there.
+    if (next === undefined) return steps.length > 1 ? { ...base, ns: last.atNs - first.atNs } : base;
+    if (next.server === first.server) return { ...base, ns: next.atNs - first.atNs };
+    const sent = [...steps].reverse().find(({ point }) => point === "net_dev_start_xmit") ?? last;
+    const time = clocks.between(first.server, sent.atNs, next.server, next.atNs);
+    return { ...base, ns: sent.atNs - first.atNs, crossing: { to: next.server, ...(time !== undefined && { time }) } };
+  });
+}
+
+/** Where a packet left a server and where it came to the next one: what clocks are compared by. */
+export function crossingsOf(journey: Journey): { from: PlacedStep; to: PlacedStep }[] {
+  if (journey.isAmbiguous) return [];
+  return journey.legs.slice(1).flatMap(({ server }, i) => {
+    const before = journey.legs[i]?.server;
+    const steps = stepsOf(journey);
+    const from = steps.filter((step) => step.server === before && step.point === "net_dev_start_xmit").at(-1);
+    const to = steps.find((step) => step.server === server);
+    return from === undefined || to === undefined ? [] : [{ from, to }];
+  });
+}

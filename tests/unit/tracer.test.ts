@@ -1,0 +1,156 @@
+import { describe, expect, it } from "vitest";
+import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
+import { hopsOf } from "../../components/capabilities/tracer/hops";
+import { Journeys } from "../../components/capabilities/tracer/journey";
+import { addressesOf, typeOf } from "../../components/capabilities/tracer/words";
+import type { TraceLeg, TracePacket, TraceStep } from "../../components/host/contract/types.gen";
+import { seeded } from "../support/seeded";
+
+const echo: TracePacket = {
+  type: 2048,
+  protocol: 1,
+  source: "10.0.0.1",
+  target: "10.0.0.2",
+  sourcePort: 8 << 8,
+  targetPort: 7,
+  sequence: 1,
+  acknowledged: 0,
+  tcpFlags: 0,
+  id: 5,
+  payloadBytes: 56,
+  hops: 64,
+  bytes: 84,
+};
+
+const step = (namespace: string, device: string, point: TraceStep["point"], atNs: number): TraceStep => ({
+  namespace,
+  device,
+  point,
+  atNs,
+  cpu: 0,
+  packet: 0,
+  buffer: 0,
+});
+
+const leg = (identity: string, ordinal: number, ...steps: TraceStep[]): TraceLeg => ({ identity, ordinal, packets: [echo], steps });
+
+const made = (at: number): TraceStep[] => [
+  step("red-web", "eth0", "net_dev_queue", at),
+  step("red-web", "eth0", "net_dev_start_xmit", at + 1000),
+  step("", "ffv-1", "netif_rx", at + 3000),
+  step("red-web", "eth0", "net_dev_xmit", at + 3500),
+  step("", "up0", "net_dev_queue", at + 20_000),
+  step("", "up0", "net_dev_start_xmit", at + 21_000),
+];
+const got = (at: number): TraceStep[] => [step("", "up0", "netif_rx", at), step("red-db", "eth0", "netif_receive_skb", at + 30_000)];
+
+describe("journeys", () => {
+  const join = (...legs: readonly (readonly [server: string, leg: TraceLeg])[]) => {
+    const journeys = new Journeys(["flap", "flip"]);
+    for (const [server, one] of legs) journeys.add(server, one, 0);
+    expect(journeys.take(100)).toEqual([]);
+    return journeys.take(1000);
+  };
+
+  it("go from the server that made the packet to the one that kept it", () => {
+    const [journey] = join(["flap", leg("a", 0, ...got(100_000))], ["flip", leg("a", 0, ...made(0))]);
+    expect([journey?.isAmbiguous, journey?.legs.map(({ server }) => server)]).toEqual([false, ["flip", "flap"]]);
+  });
+
+  it("are in order where equal packets came to both servers as often", () => {
+    const all = join(
+      ["flip", leg("a", 0, ...made(0))],
+      ["flip", leg("a", 1, ...made(500_000))],
+      ["flap", leg("a", 0, ...got(100_000))],
+      ["flap", leg("a", 1, ...got(600_000))],
+    );
+    expect(all.map(({ isAmbiguous, legs }) => [isAmbiguous, legs.map(({ leg: { ordinal } }) => ordinal)])).toEqual([
+      [false, [0, 0]],
+      [false, [1, 1]],
+    ]);
+  });
+
+  it("are ambiguous, and not guessed, where one of two equal packets was lost", () => {
+    const all = join(["flip", leg("a", 0, ...made(0))], ["flip", leg("a", 1, ...made(500_000))], ["flap", leg("a", 0, ...got(100_000))]);
+    expect(all.map(({ isAmbiguous, legs }) => [isAmbiguous, legs.length])).toEqual([
+      [true, 1],
+      [true, 1],
+      [true, 1],
+    ]);
+  });
+
+  it("have a time at each device, and none of a driver that says so late", () => {
+    const [journey] = join(["flip", leg("a", 0, ...made(0))]);
+    expect(hopsOf(journey!, new Clocks()).map(({ place, device, ns }) => [place, device, ns])).toEqual([
+      ["red-web", "eth0", 3000],
+      ["flip", "ffv-1", 17_000],
+      ["flip", "up0", 1000],
+    ]);
+  });
+});
+
+describe("words", () => {
+  it("are the report's", () => {
+    expect([typeOf(echo), addressesOf(echo)]).toEqual(["request", "10.0.0.1 -> 10.0.0.2"]);
+    const tunnel = { kind: "vxlan", source: "198.18.0.1", target: "198.18.0.2", number: 7 } as const;
+    expect([typeOf({ ...echo, sourcePort: 0, tunnel }), addressesOf({ ...echo, tunnel })]).toEqual([
+      "tunnel (reply)",
+      "198.18.0.1 -> 198.18.0.2 vni 7 (10.0.0.1 -> 10.0.0.2)",
+    ]);
+    expect([
+      typeOf({ ...echo, protocol: 6, tcpFlags: 18 }),
+      addressesOf({ ...echo, protocol: 6, source: "fd00::1", target: "fd00::2" }),
+    ]).toEqual(["tcp syn ack", "[fd00::1]:2048 -> [fd00::2]:7"]);
+  });
+});
+
+describe("clocks", () => {
+  /** Packets both ways for so long, with delays from 15 to 400 us; gives the share of true times within the bound, and the widest bound. */
+  function walk(offsetNs: number, drift: number, seconds = 20, perSecond = 50): { share: number; widest: number } {
+    const next = seeded(7);
+    const clocks = new Clocks();
+    const other = (ns: number): number => ns + offsetNs + drift * ns;
+    const delay = (): number => 15_000 + 385_000 * next() ** 6;
+    let [inside, all, widest] = [0, 0, 0];
+    for (let i = 0; i < seconds * perSecond; i++) {
+      const at = 1e12 + (i * 1e9) / perSecond;
+      const [there, back] = [delay(), delay()];
+      clocks.crossed("flip", at, "flap", other(at + there));
+      clocks.crossed("flap", other(at + 100_000), "flip", at + 100_000 + back);
+      if (i < perSecond) continue;
+      for (const [time, truth] of [
+        [clocks.between("flip", at, "flap", other(at + there)), there],
+        [clocks.between("flap", other(at + 100_000), "flip", at + 100_000 + back), back],
+      ] as const) {
+        if (time === undefined) throw new Error("no bound");
+        all++;
+        // The other clock's ns are longer or shorter by its drift.
+        if (Math.abs(time.ns - truth) <= time.boundNs + truth * Math.abs(drift) + 1) inside++;
+        widest = Math.max(widest, time.boundNs);
+      }
+    }
+    return { share: inside / all, widest };
+  }
+
+  it.each([
+    ["none", 0, 0],
+    ["1 ms", 1e6, 0],
+    ["49 s", 49e9, 0],
+    ["50 us/s", 0, 5e-5],
+    ["49 s back, and 50 us/s back", -49e9, -5e-5],
+  ] as const)("hold the true time within a bound below 100 us: a difference of %s", (_, offset, drift) => {
+    const { share, widest } = walk(offset, drift);
+    expect(share).toBeGreaterThanOrEqual(0.99);
+    expect(widest).toBeLessThan(100_000);
+  });
+
+  it("say nothing where packets went one way only", () => {
+    const clocks = new Clocks();
+    clocks.crossed("flip", 1000, "flap", 2000);
+    expect(clocks.between("flip", 1000, "flap", 2000)).toBeUndefined();
+  });
+
+  it("do not resolve a time below its bound", () => {
+    expect([isResolved({ ns: 20_000, boundNs: 30_000 }), isResolved({ ns: 40_000, boundNs: 30_000 })]).toEqual([false, true]);
+  });
+});
