@@ -336,7 +336,7 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 	trace_count(TRACE_SEEN);
 	head = skb->head;
 	/* Received: the Ethernet header is behind, and the network header is still to be noted. */
-	cursor.at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE ? skb->data : head + skb->network_header;
+	cursor.at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE || point == TRACE_IP ? skb->data : head + skb->network_header;
 	cursor.end = skb->data + (skb->len - skb->data_len);
 	packet.type = bpf_ntohs(skb->protocol);
 	packet.length = skb->len;
@@ -418,6 +418,18 @@ SEC("tp_btf/kfree_skb")
 int BPF_PROG(trace_drop, struct sk_buff *skb, void *location, unsigned int reason)
 {
 	return trace(skb, TRACE_DROP, reason);
+}
+
+SEC("fentry/ip_rcv")
+int BPF_PROG(trace_ip4, struct sk_buff *skb)
+{
+	return trace(skb, TRACE_IP, 0);
+}
+
+SEC("fentry/ipv6_rcv")
+int BPF_PROG(trace_ip6, struct sk_buff *skb)
+{
+	return trace(skb, TRACE_IP, 0);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "581d5327a76a"
+const Version = "1f93776b85d9"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -257,6 +257,8 @@ type TracePlan struct {
 	SampleOf int `json:"sampleOf"`
 	// 0: until it is ended.
 	Seconds int `json:"seconds"`
+	// Packets are redirected to systems, past all tracepoints: they are seen where IP takes them.
+	Redirects bool `json:"redirects"`
 }
 
 type TraceReady struct {

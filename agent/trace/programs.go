@@ -56,8 +56,19 @@ func tracepointOf(program *ebpf.ProgramSpec) string {
 	return name
 }
 
-// load loads all programs whose tracepoints this kernel has.
-func load(path string, f filter, sampleOneOf uint32) (*programs, error) {
+// isThere: the kernel has the tracepoint, or the function.
+func isThere(kernel *btf.Spec, program *ebpf.ProgramSpec) bool {
+	var point *btf.Typedef
+	var function *btf.Func
+	name := tracepointOf(program)
+	if program.AttachType == ebpf.AttachTraceFEntry {
+		return kernel.TypeByName(name, &function) == nil
+	}
+	return kernel.TypeByName("btf_trace_"+name, &point) == nil
+}
+
+// load loads all programs whose tracepoints this kernel has; where packets are redirected to systems, those at the IP layer, too.
+func load(path string, f filter, sampleOneOf uint32, redirects bool) (*programs, error) {
 	spec, err := bpf.Object{Path: path}.Spec()
 	if err != nil {
 		return nil, err
@@ -69,8 +80,11 @@ func load(path string, f filter, sampleOneOf uint32) (*programs, error) {
 	p := &programs{}
 	code := compile(f)
 	for name, program := range spec.Programs {
-		var point *btf.Typedef
-		if err := kernel.TypeByName("btf_trace_"+tracepointOf(program), &point); errors.Is(err, btf.ErrNotFound) {
+		if !redirects && program.AttachType == ebpf.AttachTraceFEntry {
+			delete(spec.Programs, name)
+			continue
+		}
+		if !isThere(kernel, program) {
 			p.missing = append(p.missing, tracepointOf(program))
 			delete(spec.Programs, name)
 			continue

@@ -28,7 +28,9 @@ type Options struct {
 	Proc     string // the server's
 	Filter   string
 	SampleOf uint
-	For      time.Duration // 0: until the input ends
+	// Packets are redirected to systems, past all tracepoints but the IP layer.
+	Redirects bool
+	For       time.Duration // 0: until the input ends
 	// Namespaces gives the server's own of containers: their files, by what we call them.
 	Containers func(ctx context.Context) (map[string]string, error)
 	// Overlays gives what a file of docker's namespaces is called.
@@ -53,7 +55,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p, err := load(filepath.Join(o.Programs, "trace.bpf.o"), f, uint32(o.SampleOf))
+	p, err := load(filepath.Join(o.Programs, "trace.bpf.o"), f, uint32(o.SampleOf), o.Redirects)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,8 @@
 import { type Declaration, systemsOn } from "../../components/config/declaration";
+import { Clocks } from "../../components/capabilities/tracer/clocks";
+import { explain, explanationText } from "../../components/capabilities/tracer/explain";
+import { crossingsOf, hopsOf } from "../../components/capabilities/tracer/hops";
+import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
 import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
 import {
@@ -8,11 +12,13 @@ import {
   type TracePlan,
   type TraceReady,
 } from "../../components/host/contract/types.gen";
+import { kindOf } from "../../components/kinds/registry";
 import { portName } from "../../components/net/names";
 import { AgentTalk } from "../../deploy/agentTalk";
 import { findSystem } from "../../deploy/context";
 import { openDeployed, sayChanged } from "../../deploy/deployed";
 import { UsageError } from "../../support/usageError";
+import { table } from "../table";
 import { jsonOption, type Verb } from "../verb";
 
 /** What a journey must have met to be shown. */
@@ -97,6 +103,7 @@ export const trace: Verb = {
   details: `
   flipflap trace icmp and host 10.0.191.10
   flipflap trace --system red-web --count 1 -- tcp port 5201 and 'tcp[tcpflags] & tcp-syn != 0'
+  flipflap trace --system red-web --hops --explain
   flipflap trace --tenant red --sample 1/100 --for 10 --json >journeys.jsonl
 
 A packet is followed unchanged through namespaces, bridges, routers, NAT and tunnels, from server to server. The filter is an
@@ -112,6 +119,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     sample: { type: "string", value: "1/N", help: "one packet of N, the same ones on all servers" },
     count: { type: "string", value: "N", help: "end after N journeys" },
     for: { type: "string", value: "SECONDS", help: "end after so long" },
+    hops: { type: "boolean", help: "the time at each device, in place of every tracepoint" },
+    explain: { type: "boolean", help: "hold the way against the declared one: what is missing, extra, dropped and why" },
     ...jsonOption,
   },
   run: async ({ words, rest, flags }) => {
@@ -130,6 +139,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       contract: contractVersion,
       filter: [...words, ...rest].join(" "),
       sampleOf: sampleOf ?? 1,
+      redirects: declaration.testbed.networks.some((network) => kindOf(network).redirects?.(network) === true),
       seconds: seconds ?? 0,
     };
     const wanted = wantedBy(declaration, flags);
@@ -143,17 +153,33 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       isOver = true;
       for (const talk of talks) talk.end();
     };
+    const clocks = new Clocks();
+    const asText = (journey: Journey): void => {
+      const hops = flags.hops === true || flags.explain === true ? hopsOf(journey, clocks) : [];
+      if (flags.hops === true) console.log(table(hopColumns, hopRows(hops)));
+      else if (flags.explain !== true) for (const step of stepsOf(journey)) print(cellsOf(step));
+      if (flags.explain === true) console.log(explanationText(explain(declaration, journey, hops)));
+      if (journey.isAmbiguous) console.log("ambiguous: others were the same here at the same time");
+      if (flags.hops === true || flags.explain !== true) console.log("");
+    };
+    const asJson = (journey: Journey): string => {
+      const hops = hopsOf(journey, clocks);
+      const explained = explain(declaration, journey, hops);
+      const bare = hops.map(({ server, place, device, ns, crossing }) => ({ server, place, device, ns, crossing }));
+      return JSON.stringify({ ...journey, hops: bare, ...(explained !== undefined && { explained }) });
+    };
+    const isTable = flags.json !== true && flags.hops !== true && flags.explain !== true;
     const show = (all: boolean): void => {
-      for (const journey of journeys.take(Date.now(), all)) {
+      const taken = journeys.take(Date.now(), all);
+      // Of all that were seen, whatever is shown.
+      for (const { from, to } of taken.flatMap(crossingsOf)) clocks.crossed(from.server, from.atNs, to.server, to.atNs);
+      for (const journey of taken) {
         if (!wanted(journey) || (count !== undefined && shown >= count)) continue;
-        if (shown === 0 && flags.json !== true) print(columns);
+        if (shown === 0 && isTable) print(columns);
         shown++;
         if (journey.isAmbiguous) ambiguous++;
-        if (flags.json === true) console.log(JSON.stringify(journey));
-        else {
-          for (const step of stepsOf(journey)) print(cellsOf(step));
-          console.log(journey.isAmbiguous ? "ambiguous: others were the same here at the same time\n" : "");
-        }
+        if (flags.json === true) console.log(asJson(journey));
+        else asText(journey);
         if (shown === count) end();
       }
     };

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "581d5327a76a";
+export const contractVersion = "1f93776b85d9";
 
 
 /**
@@ -352,7 +352,7 @@ export interface TraceStep {
  */
 readonly namespace: string
 readonly device: string
-readonly point: ("net_dev_queue" | "net_dev_start_xmit" | "net_dev_xmit" | "netif_rx" | "napi_gro_receive_entry" | "netif_receive_skb" | "kfree_skb")
+readonly point: ("net_dev_queue" | "net_dev_start_xmit" | "net_dev_xmit" | "netif_rx" | "napi_gro_receive_entry" | "netif_receive_skb" | "kfree_skb" | "ip_rcv")
 /**
  * By this server's monotonic clock.
  */
@@ -459,6 +459,10 @@ readonly sampleOf: number
  * 0: until it is ended.
  */
 readonly seconds: number
+/**
+ * Packets are redirected to systems, past all tracepoints: they are seen where IP takes them.
+ */
+readonly redirects: boolean
 }
 export interface LookedPort1 {
 readonly mac: string

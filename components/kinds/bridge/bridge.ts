@@ -12,6 +12,7 @@ import { announce } from "../announce";
 import { type Member, type NetworkContext } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
+import { crossing, onServer, portOf, type Waypoint } from "../path";
 import { filtersBesideIptables, type Requirement } from "../requirement";
 import { bridgeDevice, bridgeEnforcer, filterChain, filterVariant, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
@@ -202,6 +203,15 @@ function reaches({ network }: Context, from: Member, to: Member): boolean {
   return modeOf(network) !== "nat";
 }
 
+/** What stays on a bridge does not meet the bridge's own device; what is routed does. */
+function path(declaration: Context["declaration"], network: BridgeNetwork, from: Member, to: Member): readonly Waypoint[] | undefined {
+  if (from.server === to.server) return [portOf(from), portOf(to)];
+  const across = crossing(declaration, from.server, to.server);
+  if (across === undefined || modeOf(network) !== "routed") return undefined;
+  const bridge = bridgeDevice(network);
+  return [portOf(from), onServer(from.server, bridge), ...across, onServer(to.server, bridge), portOf(to)];
+}
+
 export const bridgeKind: NetworkKind<BridgeNetwork> = {
   kind: "bridge",
   rules: bridgeRules,
@@ -242,4 +252,5 @@ export const bridgeKind: NetworkKind<BridgeNetwork> = {
   guard,
   policies: bridgeEnforcer,
   reaches,
+  path,
 };

@@ -180,6 +180,7 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   servers: serversOf,
   links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
   prefixes,
+  redirects: () => true,
   // Docker's network has the first of its own, whether or not that is what Cilium's systems route by.
   gateways: (network, server) => {
     const prefix = prefixOf(network, server);

@@ -6,9 +6,10 @@ import { ownAddresses } from "../../host/objects/attachSpec";
 import type { RouterLeg } from "../../host/objects/tenantRouter";
 import { formatAddress, hostAddress, parsePrefix } from "../../net/cidr";
 import { deviceName, macFor, ownContainers } from "../../net/names";
-import type { Addresses, KindContext, NetworkContext, Prefixes } from "../contexts";
+import type { Addresses, KindContext, Member, NetworkContext, Prefixes } from "../contexts";
 import type { NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
+import { crossing, onServer, portOf, type Waypoint } from "../path";
 import { noRoutesOf, type Requirement } from "../requirement";
 import { asnOf, evpnServers, gatewayMac, isRouted, routeDistinguisher, routerVns, routeTarget, vxlanPort } from "./identifiers";
 import { observations } from "./observations";
@@ -136,6 +137,17 @@ const requirements: readonly Requirement[] = [
   { tool: "bridge", why: "VXLAN's forwarding entries (package iproute2)" },
 ];
 
+const isCutShort = ({ shortcut }: EvpnNetwork): boolean => shortcut ?? true;
+
+/** The short cut ends in the system's own interface: no port, and no bridge, is met there. */
+function path(declaration: Context["declaration"], network: EvpnNetwork, from: Member, to: Member): readonly Waypoint[] | undefined {
+  const last = isCutShort(network) ? [] : [portOf(to)];
+  if (from.server === to.server) return [portOf(from), ...last];
+  const across = crossing(declaration, from.server, to.server);
+  const tunnel = tunnelDevice(network);
+  return across && [portOf(from), onServer(from.server, tunnel), ...across, onServer(to.server, tunnel), ...last];
+}
+
 export const evpnKind: NetworkKind<EvpnNetwork> = {
   kind: "evpn",
   rules: evpnRules,
@@ -170,8 +182,10 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   },
   nve,
   shared,
+  path,
+  redirects: isCutShort,
   attach: ({ network }) => {
-    const shortcut = network.shortcut ?? true;
+    const shortcut = isCutShort(network);
     const { ipv4, ipv6 } = gateways(network);
     return {
       bridge: bridgeDevice(network),

@@ -6,6 +6,7 @@ import { portName } from "../../net/names";
 import { type Addresses, type Prefixes } from "../contexts";
 import { type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
+import { portOf } from "../path";
 import { filtersBesideIptables } from "../requirement";
 import { netnsRules } from "./rules";
 
@@ -45,5 +46,6 @@ export const netnsKind: NetworkKind<NetnsNetwork> = {
     guarded: [{ devices: members.filter((member) => member.server === server.name).map(portName), open: true }],
   }),
   reaches: () => true,
+  path: (_, __, from, to) => [portOf(from), portOf(to)],
   observations: () => [],
 };

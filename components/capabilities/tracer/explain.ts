@@ -1,0 +1,107 @@
+/** The way that a packet took, held against the one that is declared. Pure. */
+import type { Declaration } from "../../config/declaration";
+import type { Network } from "../../config/types.gen";
+import type { Member } from "../../kinds/contexts";
+import { resolveMembers } from "../../kinds/members";
+import { onServer, type Waypoint } from "../../kinds/path";
+import { kindOf } from "../../kinds/registry";
+import { formatAddress } from "../../net/cidr";
+import type { Hop } from "./hops";
+import type { Journey } from "./journey";
+
+export interface Explanation {
+  readonly from: string;
+  readonly to: string;
+  /** What is declared; undefined where a kind does not say. */
+  readonly declared?: readonly Waypoint[];
+  /** Devices of it that the packet did not meet, and others that it met, in their order. */
+  readonly missing: readonly Waypoint[];
+  readonly extra: readonly Waypoint[];
+  /** Where it was dropped, and why. */
+  readonly dropped?: { readonly at: Waypoint; readonly reason: string };
+}
+
+const nameOf = ({ server, namespace, device }: Waypoint): string => `${namespace === "" ? server : namespace} ${device}`;
+const isSame = (a: Waypoint, b: Waypoint): boolean => nameOf(a) === nameOf(b);
+
+/** What is common to both in its order; what is left of each. */
+function compared(declared: readonly Waypoint[], taken: readonly Waypoint[]): { missing: Waypoint[]; extra: Waypoint[] } {
+  const length = declared.map(() => taken.map(() => 0));
+  const at = (i: number, k: number): number => length[i]?.[k] ?? 0;
+  for (let i = declared.length - 1; i >= 0; i--)
+    for (let k = taken.length - 1; k >= 0; k--) {
+      const [a, b] = [declared[i] as Waypoint, taken[k] as Waypoint];
+      (length[i] as number[])[k] = isSame(a, b) ? 1 + at(i + 1, k + 1) : Math.max(at(i + 1, k), at(i, k + 1));
+    }
+  const [missing, extra]: [Waypoint[], Waypoint[]] = [[], []];
+  let [i, k] = [0, 0];
+  while (i < declared.length || k < taken.length) {
+    const [a, b] = [declared[i], taken[k]];
+    if (a !== undefined && b !== undefined && isSame(a, b)) [i, k] = [i + 1, k + 1];
+    else if (b === undefined || (a !== undefined && at(i + 1, k) >= at(i, k + 1))) {
+      missing.push(a as Waypoint);
+      i++;
+    } else {
+      extra.push(b);
+      k++;
+    }
+  }
+  return { missing, extra };
+}
+
+interface Ends {
+  readonly network: Network;
+  readonly from: Member;
+  readonly to: Member;
+}
+
+/** The members whose addresses the packet has, in the network by whose interface it left. */
+function endsOf(declaration: Declaration, journey: Journey): Ends | undefined {
+  const first = journey.legs[0]?.leg;
+  const [step, packet] = [first?.steps[0], first?.packets[0]];
+  if (step === undefined || packet === undefined) return undefined;
+  const has = (member: Member, address: string): boolean =>
+    [member.addresses.ipv4, member.addresses.ipv6].some((own) => own !== undefined && formatAddress(own) === address);
+  for (const network of declaration.testbed.networks) {
+    const { members } = resolveMembers(declaration, network);
+    const from = members.find(
+      (member) => member.system === step.namespace && member.interface === step.device && has(member, packet.source),
+    );
+    const to = members.find((member) => has(member, packet.target));
+    if (from !== undefined && to !== undefined) return { network, from, to };
+  }
+  return undefined;
+}
+
+/** Undefined where the packet is of no two systems of a network. */
+export function explain(declaration: Declaration, journey: Journey, hops: readonly Hop[]): Explanation | undefined {
+  const ends = endsOf(declaration, journey);
+  if (ends === undefined) return undefined;
+  const { network, from, to } = ends;
+  const inside = (member: Member): Waypoint => ({ server: member.server, namespace: member.system, device: member.interface });
+  const between = kindOf(network).path?.(declaration, network, from, to);
+  const declared = between === undefined ? undefined : [inside(from), ...between, inside(to)];
+  const taken = hops.map(({ server, device, steps }) => ({ ...onServer(server, device), namespace: steps[0]?.namespace ?? "" }));
+  const drop = hops
+    .flatMap(({ steps }, i) => steps.flatMap(({ reason }) => (reason === undefined ? [] : [{ at: taken[i] as Waypoint, reason }])))
+    .at(-1);
+  return {
+    from: from.system,
+    to: to.system,
+    ...(declared !== undefined && { declared }),
+    ...(declared === undefined ? { missing: [], extra: [] } : compared(declared, taken)),
+    ...(drop !== undefined && { dropped: drop }),
+  };
+}
+
+export function explanationText(one: Explanation | undefined): string {
+  if (one === undefined) return "no two systems of a network are its ends";
+  const { from, to, declared, missing, extra, dropped } = one;
+  const lines = [
+    ...(dropped === undefined ? [] : [`dropped at ${nameOf(dropped.at)}: ${dropped.reason}`]),
+    ...(missing.length === 0 ? [] : [`never met: ${missing.map(nameOf).join(", ")}`]),
+    ...(extra.length === 0 ? [] : [`not declared: ${extra.map(nameOf).join(", ")}`]),
+  ];
+  if (lines.length > 0) return `${from} to ${to}: ${lines.join("; ")}`;
+  return declared === undefined ? `${from} to ${to}: arrived; no way is declared to hold it against` : `${from} to ${to}: as declared`;
+}
