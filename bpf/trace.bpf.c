@@ -8,6 +8,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
@@ -336,7 +337,7 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 	trace_count(TRACE_SEEN);
 	head = skb->head;
 	/* Received: the Ethernet header is behind, and the network header is still to be noted. */
-	cursor.at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE || point == TRACE_IP ? skb->data : head + skb->network_header;
+	cursor.at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE ? skb->data : head + skb->network_header;
 	cursor.end = skb->data + (skb->len - skb->data_len);
 	packet.type = bpf_ntohs(skb->protocol);
 	packet.length = skb->len;
@@ -420,16 +421,14 @@ int BPF_PROG(trace_drop, struct sk_buff *skb, void *location, unsigned int reaso
 	return trace(skb, TRACE_DROP, reason);
 }
 
-SEC("fentry/ip_rcv")
-int BPF_PROG(trace_ip4, struct sk_buff *skb)
-{
-	return trace(skb, TRACE_IP, 0);
-}
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
 
-SEC("fentry/ipv6_rcv")
-int BPF_PROG(trace_ip6, struct sk_buff *skb)
+/* Ingress of a system's own interface. */
+SEC("tc")
+int trace_ingress(struct __sk_buff *context)
 {
-	return trace(skb, TRACE_IP, 0);
+	trace(bpf_cast_to_kern_ctx(context), TRACE_INGRESS, 0);
+	return TC_ACT_UNSPEC;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "1f93776b85d9"
+const Version = "691298a0d753"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -257,7 +257,7 @@ type TracePlan struct {
 	SampleOf int `json:"sampleOf"`
 	// 0: until it is ended.
 	Seconds int `json:"seconds"`
-	// Packets are redirected to systems, past all tracepoints: they are seen where IP takes them.
+	// Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
 	Redirects bool `json:"redirects"`
 }
 

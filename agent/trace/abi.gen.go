@@ -12,7 +12,7 @@ const (
 	pointGro     point = 5
 	pointReceive point = 6
 	pointDrop    point = 7
-	pointIp      point = 8
+	pointIngress point = 8
 )
 
 type flag uint32

@@ -192,7 +192,7 @@ func (c *collector) close(now uint64, all bool) {
 
 var pointNames = map[point]string{
 	pointQueue: "net_dev_queue", pointStart: "net_dev_start_xmit", pointSent: "net_dev_xmit", pointRx: "netif_rx",
-	pointGro: "napi_gro_receive_entry", pointReceive: "netif_receive_skb", pointDrop: "kfree_skb", pointIp: "ip_rcv",
+	pointGro: "napi_gro_receive_entry", pointReceive: "netif_receive_skb", pointDrop: "kfree_skb", pointIngress: "tcx_ingress",
 }
 
 func textOf(address [16]uint8) string {

@@ -7,10 +7,13 @@ import (
 	"strings"
 
 	"flipflap.local/agent/bpf"
+	"flipflap.local/agent/kernel"
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 )
 
 // programs are loaded and attached for as long as this process lives: nothing is pinned.
@@ -56,39 +59,43 @@ func tracepointOf(program *ebpf.ProgramSpec) string {
 	return name
 }
 
-// isThere: the kernel has the tracepoint, or the function.
-func isThere(kernel *btf.Spec, program *ebpf.ProgramSpec) bool {
-	var point *btf.Typedef
+const ingressProgram = "trace_ingress"
+
+// hasIngress: programs at devices that read socket buffers as tracepoints' do need tcx (Linux 6.6) and this function (6.2).
+func hasIngress(types *btf.Spec) bool {
 	var function *btf.Func
-	name := tracepointOf(program)
-	if program.AttachType == ebpf.AttachTraceFEntry {
-		return kernel.TypeByName(name, &function) == nil
-	}
-	return kernel.TypeByName("btf_trace_"+name, &point) == nil
+	return types.TypeByName("bpf_cast_to_kern_ctx", &function) == nil && bpf.HasTCX()
 }
 
-// load loads all programs whose tracepoints this kernel has; where packets are redirected to systems, those at the IP layer, too.
+// load loads all programs whose tracepoints this kernel has; where packets are redirected to systems, one for the systems' own interfaces, too.
 func load(path string, f filter, sampleOneOf uint32, redirects bool) (*programs, error) {
 	spec, err := bpf.Object{Path: path}.Spec()
 	if err != nil {
 		return nil, err
 	}
-	kernel, err := btf.LoadKernelSpec()
+	types, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, fmt.Errorf("this kernel tells nothing of its types (BTF, CONFIG_DEBUG_INFO_BTF), and without that no packet can be read: %w", err)
 	}
 	p := &programs{}
 	code := compile(f)
 	for name, program := range spec.Programs {
-		if !redirects && program.AttachType == ebpf.AttachTraceFEntry {
-			delete(spec.Programs, name)
+		if program.Type != ebpf.Tracing {
 			continue
 		}
-		if !isThere(kernel, program) {
+		var point *btf.Typedef
+		if err := types.TypeByName("btf_trace_"+tracepointOf(program), &point); errors.Is(err, btf.ErrNotFound) {
 			p.missing = append(p.missing, tracepointOf(program))
 			delete(spec.Programs, name)
-			continue
 		}
+	}
+	if redirects && !hasIngress(types) {
+		p.missing = append(p.missing, "tcx_ingress")
+	}
+	if !redirects || !hasIngress(types) {
+		delete(spec.Programs, ingressProgram)
+	}
+	for _, program := range spec.Programs {
 		if err := putFilter(program, code); err != nil {
 			return nil, err
 		}
@@ -104,7 +111,10 @@ func load(path string, f filter, sampleOneOf uint32, redirects bool) (*programs,
 }
 
 func (p *programs) attach() error {
-	for _, program := range p.collection.Programs {
+	for name, program := range p.collection.Programs {
+		if name == ingressProgram {
+			continue // by and by, as systems are found
+		}
 		attached, err := link.AttachTracing(link.TracingOptions{Program: program})
 		if err != nil {
 			return fmt.Errorf("%s: %w", program, err)
@@ -112,6 +122,36 @@ func (p *programs) attach() error {
 		p.links = append(p.links, attached)
 	}
 	return nil
+}
+
+// attachAt puts the program for what comes at the interfaces of a namespace. It goes with this process, or with the namespace.
+func (p *programs) attachAt(path string) error {
+	program := p.collection.Programs[ingressProgram]
+	if program == nil {
+		return nil
+	}
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return nil // it has gone
+	}
+	defer ns.Close()
+	return kernel.InNamespace(ns, func() error {
+		links, err := netlink.LinkList()
+		if err != nil {
+			return err
+		}
+		for _, one := range links {
+			if one.Type() != "veth" {
+				continue
+			}
+			attached, err := link.AttachTCX(link.TCXOptions{Interface: one.Attrs().Index, Program: program, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
+			if err != nil {
+				return fmt.Errorf("%s at %s: %w", ingressProgram, one.Attrs().Name, err)
+			}
+			p.links = append(p.links, attached)
+		}
+		return nil
+	})
 }
 
 func (p *programs) detach() {

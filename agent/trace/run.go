@@ -28,7 +28,7 @@ type Options struct {
 	Proc     string // the server's
 	Filter   string
 	SampleOf uint
-	// Packets are redirected to systems, past all tracepoints but the IP layer.
+	// Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
 	Redirects bool
 	For       time.Duration // 0: until the input ends
 	// Namespaces gives the server's own of containers: their files, by what we call them.
@@ -60,7 +60,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		return err
 	}
 	defer p.close()
-	s := &server{options: o, kernel: p.collection.Maps["namespaces"], names: map[uint32]string{}, devices: devices{names: map[[2]uint32]string{}}, asked: map[[2]uint32]bool{}}
+	s := &server{options: o, programs: p, kernel: p.collection.Maps["namespaces"], names: map[uint32]string{}, devices: devices{names: map[[2]uint32]string{}}, asked: map[[2]uint32]bool{}}
 	if err := s.scan(ctx); err != nil {
 		return err
 	}
@@ -161,12 +161,13 @@ func drain(reader *ringbuf.Reader, c *collector) (uint64, error) {
 
 // server is what the namespaces and devices of this server are called.
 type server struct {
-	options Options
-	kernel  *ebpf.Map // of the programs: which namespaces are ours
-	names   map[uint32]string
-	paths   map[uint32]string
-	devices devices
-	asked   map[[2]uint32]bool
+	options  Options
+	programs *programs
+	kernel   *ebpf.Map // of the programs: which namespaces are ours
+	names    map[uint32]string
+	paths    map[uint32]string
+	devices  devices
+	asked    map[[2]uint32]bool
 }
 
 // scan finds the namespaces that there are now.
@@ -174,7 +175,7 @@ func (s *server) scan(ctx context.Context) error {
 	found := map[string]string{"/proc/self/ns/net": ""}
 	root := filepath.Join(s.options.Proc, "1/root")
 	for path, name := range namespaceFiles(filepath.Join(root, "run/netns")) {
-		found[path] = name
+		found[path] = strings.TrimPrefix(name, "ff-") // a system's, as its container would be called
 	}
 	containers, err := s.options.Containers(ctx)
 	if err != nil {
@@ -195,13 +196,19 @@ func (s *server) scan(ctx context.Context) error {
 		if !is {
 			continue
 		}
-		if _, known := s.names[inode]; !known {
+		// What is a container's is called so, whoever else has it.
+		if called, known := s.names[inode]; !known || called == "" && name != "" {
 			if called := overlays[path]; called != "" {
 				name = s.options.Overlays(ctx, name)
 			}
 			s.names[inode] = name
 			if err := s.kernel.Put(inode, uint32(1)); err != nil {
 				return err
+			}
+			if containers[path] != "" {
+				if err := s.programs.attachAt(path); err != nil {
+					return err
+				}
 			}
 		}
 		s.paths[inode] = path

@@ -73,7 +73,7 @@ func traced(t *testing.T, filter string, during func()) (legs []contract.TraceLe
 	ended := make(chan error, 1)
 	go func() {
 		err := Run(ctx, Options{
-			Programs: filepath.Dir(os.Getenv("FLIPFLAP_BPF")), Proc: "/nowhere", Filter: filter,
+			Programs: filepath.Dir(os.Getenv("FLIPFLAP_BPF")), Proc: "/nowhere", Filter: filter, Redirects: true,
 			Containers: func(context.Context) (map[string]string, error) {
 				return map[string]string{here: "first", there: "second"}, nil
 			},
@@ -137,7 +137,7 @@ func TestADatagramIsFollowedToWhereItIsDropped(t *testing.T) {
 		t.Fatalf("%d legs, %+v", len(legs), counts)
 	}
 	got := way(legs[0])
-	for _, one := range []string{"first/here:net_dev_queue", "first/here:net_dev_start_xmit", "second/there:netif_rx", "first/here:net_dev_xmit", "second/there:netif_receive_skb", "second/there:kfree_skb NO_SOCKET"} {
+	for _, one := range []string{"first/here:net_dev_queue", "first/here:net_dev_start_xmit", "second/there:netif_rx", "first/here:net_dev_xmit", "second/there:netif_receive_skb", "second/there:tcx_ingress", "second/there:kfree_skb NO_SOCKET"} {
 		if !strings.Contains(got, one) {
 			t.Errorf("%s is not in %s", one, got)
 		}

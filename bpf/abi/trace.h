@@ -11,7 +11,7 @@ enum trace_point {
 	TRACE_GRO,		/* napi_gro_receive_entry */
 	TRACE_RECEIVE,		/* netif_receive_skb */
 	TRACE_DROP,		/* kfree_skb, with a reason */
-	TRACE_IP,		/* ip_rcv, ipv6_rcv: what was redirected to a system passes no point before */
+	TRACE_INGRESS,		/* tcx, in a system: what was redirected to it passes no tracepoint */
 };
 
 enum trace_flag {

@@ -183,7 +183,9 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         if (shown === count) end();
       }
     };
+    let following = 0;
     const isReady = (server: string, ready: TraceReady): void => {
+      if (++following === talks.length) console.error(`following on ${talks.map((talk) => talk.server.name).join(", ")}`);
       if (ready.missing.length > 0) console.error(`${server}: this kernel has no tracepoint ${ready.missing.join(", ")}: done without`);
     };
     const follow = async (talk: AgentTalk): Promise<Ended> => {

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "1f93776b85d9";
+export const contractVersion = "691298a0d753";
 
 
 /**
@@ -352,7 +352,7 @@ export interface TraceStep {
  */
 readonly namespace: string
 readonly device: string
-readonly point: ("net_dev_queue" | "net_dev_start_xmit" | "net_dev_xmit" | "netif_rx" | "napi_gro_receive_entry" | "netif_receive_skb" | "kfree_skb" | "ip_rcv")
+readonly point: ("net_dev_queue" | "net_dev_start_xmit" | "net_dev_xmit" | "netif_rx" | "napi_gro_receive_entry" | "netif_receive_skb" | "kfree_skb" | "tcx_ingress")
 /**
  * By this server's monotonic clock.
  */
@@ -460,7 +460,7 @@ readonly sampleOf: number
  */
 readonly seconds: number
 /**
- * Packets are redirected to systems, past all tracepoints: they are seen where IP takes them.
+ * Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
  */
 readonly redirects: boolean
 }

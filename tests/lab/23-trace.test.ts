@@ -1,0 +1,216 @@
+/** The tracer: packets followed through every kind's devices, held against what is declared and what others see. */
+import { spawn } from "node:child_process";
+import { beforeAll, describe, expect, it } from "vitest";
+import { Project, succeeded } from "../../benches/support/scratchProject";
+import type { Explanation } from "../../components/capabilities/tracer/explain";
+import type { Journey } from "../../components/capabilities/tracer/journey";
+import { checkedDeclaration } from "../../components/plan/check";
+import { resolveMembers } from "../../components/kinds/members";
+import { formatAddress } from "../../components/net/cidr";
+import { readLabState } from "../../lab/state";
+import { pulumiEnvironment } from "../../deploy/pulumi";
+import { codeRoot } from "../../support/project";
+import { ethernet, ipv4, sendWords, udp } from "../support/frames";
+import { onLab } from "../support/onLab";
+import { ownRoot } from "../support/ownRoot";
+import { serverSnapshot } from "../support/snapshot";
+
+const project = new Project(ownRoot());
+const { bringUp, destroyAll, inSystem, onServer } = onLab(project);
+const servers = ["flip", "flap"] as const;
+
+const sorts = {
+  br: { tenant: "red", text: "kind: bridge, mode: routed, subnets: { flip: 10.71.1.0/24, flap: 10.71.2.0/24 }" },
+  ev: { tenant: "red", text: "kind: evpn, vn: 71, subnet: 10.72.0.0/24" },
+  es: { tenant: "blue", text: "kind: evpn, vn: 72, subnet: 10.72.0.0/24, shortcut: false" },
+  il: { tenant: "red", text: 'kind: ila, vn: 7, sir: "face:b00c:0:7::/64"' },
+  ns: { tenant: "red", text: "kind: netns, subnet: 10.73.0.0/24" },
+} as const;
+type Sort = keyof typeof sorts;
+const names = Object.keys(sorts) as Sort[];
+
+/** Two on flip and one on flap; a and c of the two evpn networks have equal addresses. */
+const systemsOf = (sort: Sort): { name: string; server: string; address?: string }[] =>
+  [
+    { name: `${sort}-a`, server: "flip", address: "10.72.0.11" },
+    { name: `${sort}-b`, server: "flip", address: "10.72.0.12" },
+    ...(sort === "ns" ? [] : [{ name: `${sort}-c`, server: "flap", address: "10.72.0.13" }]),
+  ].map(({ address, ...one }) => (sort.startsWith("e") ? { ...one, address } : one));
+
+const testbed = `tenants: [{ name: red }, { name: blue }]
+networks:
+${names.map((name) => `  - { name: ${name}, tenant: ${sorts[name].tenant}, ${sorts[name].text} }`).join("\n")}
+systems:
+${names
+  .flatMap((sort) =>
+    systemsOf(sort).map(
+      ({ name, server, address }) =>
+        `  - { name: ${name}, tenant: ${sorts[sort].tenant}, server: ${server}, networks: [{ name: ${sort}${address === undefined ? "" : `, address: ${address}`} }] }`,
+    ),
+  )
+  .join("\n")}
+links: [{ between: [flip, flap] }]
+`;
+
+type Told = Journey & { readonly explained?: Explanation; readonly hops: readonly { readonly place: string; readonly device: string }[] };
+
+interface Traced {
+  readonly journeys: readonly Told[];
+  readonly said: string;
+}
+
+/** What the tracer says of what is done meanwhile. */
+async function traced(words: readonly string[], during: () => Promise<unknown>): Promise<Traced> {
+  const child = spawn("node", [`${codeRoot}/cli/start.cjs`, "trace", "--json", ...words], {
+    cwd: project.root,
+    env: { ...pulumiEnvironment(project.root), CI: "true" },
+  });
+  let [out, said] = ["", ""];
+  child.stdout.on("data", (data: Buffer) => (out += data.toString()));
+  const ready = new Promise<void>((resolve, reject) => {
+    child.stderr.on("data", (data: Buffer) => {
+      said += data.toString();
+      if (said.includes("following")) resolve();
+    });
+    child.once("close", () => reject(new Error(`the tracer ended: ${said}`)));
+  });
+  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  await ready;
+  await during();
+  child.kill("SIGINT");
+  await ended;
+  return { said, journeys: out.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as Told] : [])) };
+}
+
+const addressOf = (system: string): string => {
+  const declaration = checkedDeclaration(project.root, readLabState(project.root), true);
+  for (const network of declaration.testbed.networks) {
+    const own = resolveMembers(declaration, network).members.find((member) => member.system === system);
+    const address = own?.addresses.ipv4 ?? own?.addresses.ipv6;
+    if (address !== undefined) return formatAddress(address);
+  }
+  throw new Error(`${system} has no address`);
+};
+
+const way = ({ hops }: Told): string => hops.map(({ place, device }) => `${place}/${device}`).join(" ");
+
+describe("the tracer", () => {
+  const before = new Map<string, string>();
+
+  beforeAll(async () => {
+    project.write("testbeds/trace.yaml", testbed);
+    await bringUp("trace", servers, before);
+  });
+
+  const pairs = names.flatMap((sort) =>
+    (sort === "ns" ? (["b"] as const) : (["b", "c"] as const)).map((to) => [sort, `${sort}-a`, `${sort}-${to}`] as const),
+  );
+
+  it.each(pairs)("follows pings by the declared way, there and back: %s, %s to %s", async (sort, from, to) => {
+    // Neighbours are known, and what is cached of ways is.
+    succeeded(await inSystem(from, "ping", "-n", "-c", "2", "-i", "0.2", addressOf(to)));
+    const filter = sort === "il" ? "icmp6 and (icmp6[icmp6type] = icmp6-echo or icmp6[icmp6type] = icmp6-echoreply)" : "icmp";
+    const { journeys, said } = await traced(["--network", sort, filter], async () => {
+      succeeded(await inSystem(from, "ping", "-n", "-c", "3", "-i", "0.2", addressOf(to)));
+    });
+    expect(journeys.length, said).toBe(6);
+    expect(said).toMatch(/6 journeys, 0 ambiguous/);
+    for (const journey of journeys) {
+      const { explained } = journey;
+      expect([explained?.missing, explained?.extra, explained?.dropped], way(journey)).toEqual([[], [], undefined]);
+      expect(explained?.declared?.length, way(journey)).toBeGreaterThan(2);
+    }
+    expect(new Set(journeys.map(({ explained }) => `${explained?.from} ${explained?.to}`))).toEqual(
+      new Set([`${from} ${to}`, `${to} ${from}`]),
+    );
+    expect([...said.matchAll(/ (\d+) lost/g)].map(([, lost]) => lost)).toEqual(["0", "0"]);
+  });
+
+  it("tells two tenants with equal addresses apart", async () => {
+    const both = async (): Promise<void> => {
+      await Promise.all(["ev-a", "es-a"].map((from) => inSystem(from, "ping", "-n", "-c", "3", "-i", "0.2", "10.72.0.13")));
+    };
+    for (const [tenant, own, other] of [
+      ["red", "ev-", "es-"],
+      ["blue", "es-", "ev-"],
+    ] as const) {
+      const { journeys } = await traced(["--tenant", tenant, "icmp"], both);
+      expect(journeys.length).toBe(6);
+      const met = journeys.flatMap(({ hops }) => hops.map(({ place }) => place));
+      expect([met.some((place) => place.startsWith(own)), met.some((place) => place.startsWith(other))]).toEqual([true, false]);
+    }
+  });
+
+  it("follows a connection's segments, and counts what cannot be told apart", async () => {
+    const { journeys, said } = await traced(["--system", "br-a", "tcp"], async () => {
+      await onServer("flap", "docker exec -d ff-br-c iperf3 -s -1");
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      succeeded(await inSystem("br-a", "iperf3", "-c", addressOf("br-c"), "-n", "200K"));
+    });
+    const whole = journeys.filter(({ legs }) => legs.length === 2);
+    expect(whole.length, said).toBeGreaterThan(10);
+    expect(said).not.toMatch(/[1-9]\d* lost/);
+  });
+
+  it("says where a packet was dropped, and why", async () => {
+    const closed = await traced(["--system", "br-c", "udp port 7"], async () => {
+      await inSystem("br-a", "sh", "-c", `echo hello | ncat -u -w1 ${addressOf("br-c")} 7`);
+    });
+    expect(closed.journeys.map(({ explained }) => [explained?.dropped?.at, explained?.dropped?.reason])).toEqual([
+      [{ server: "flap", namespace: "br-c", device: "eth0" }, "NO_SOCKET"],
+    ]);
+    // The guard's program, at the port.
+    const own = await inSystem("br-a", "cat", "/sys/class/net/eth0/address");
+    const forged = ethernet(
+      "ff:ff:ff:ff:ff:ff",
+      own.stdout.trim(),
+      0x0800,
+      ipv4("10.9.9.9", "10.71.1.255", 17, udp(5555, 7777, Buffer.from("forged"))),
+    );
+    const spoofed = await traced(["--system", "br-a", "src host 10.9.9.9"], async () => {
+      await inSystem("br-a", ...sendWords("eth0", forged));
+    });
+    expect(spoofed.journeys.flatMap(({ legs }) => legs.flatMap(({ leg }) => leg.steps.flatMap(({ reason }) => reason ?? [])))).toEqual([
+      "TC_INGRESS",
+    ]);
+    // Another tenant's network.
+    const foreign = await traced(["--system", "br-a", "icmp"], async () => {
+      await inSystem("br-a", "ping", "-n", "-c", "1", "-W", "1", "10.73.0.99");
+    });
+    const reasons = foreign.journeys.flatMap(({ legs }) => legs.flatMap(({ leg }) => leg.steps.flatMap(({ reason }) => reason ?? [])));
+    expect(reasons[0]).toMatch(/NETFILTER_DROP|IP_OUTNOROUTES|IP_INNOROUTES/);
+  });
+
+  it("says what is wrong with what it is asked, and begins nothing", async () => {
+    const asked = async (...words: string[]) => {
+      const { code, stderr } = await project.flipflap("trace", ...words);
+      return [code !== 0, stderr] as const;
+    };
+    expect((await asked("icmp", "and", "hots", "10.0.0.1"))[1]).toMatch(
+      /"hots" is no word of a filter at column 10:[^]*icmp and hots 10\.0\.0\.1\n +\^/,
+    );
+    expect(await asked("--system", "nobody")).toEqual([true, expect.stringMatching(/nobody/)]);
+    expect(await asked("--network", "nowhere")).toEqual([true, expect.stringMatching(/there is no network "nowhere"; there are br, ev/)]);
+    expect(await asked("--count", "none")).toEqual([true, expect.stringMatching(/--count takes a whole number/)]);
+  });
+
+  it("leaves nothing when it is killed", async () => {
+    const child = spawn("node", [`${codeRoot}/cli/start.cjs`, "trace", "icmp"], {
+      cwd: project.root,
+      env: pulumiEnvironment(project.root),
+    });
+    await new Promise<void>((resolve) => child.stderr.on("data", (data: Buffer) => data.includes("following") && resolve()));
+    const tracers = async (): Promise<number> => Number((await onServer("flip", "ps -eo args | grep -c '^/agent trac[e]' || :")).trim());
+    expect(await tracers()).toBe(1);
+    child.kill("SIGKILL");
+    // ssh sees its client go, and what it had begun with it.
+    for (let i = 0; i < 50 && (await tracers()) > 0; i++) await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await tracers()).toBe(0);
+  });
+
+  it("gives both servers back", async () => {
+    await destroyAll(servers);
+    for (const server of servers) expect(await serverSnapshot(project.root, server)).toBe(before.get(server));
+    project.use("bridge");
+  });
+});
