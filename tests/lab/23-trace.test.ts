@@ -170,9 +170,8 @@ describe("the tracer", () => {
     const spoofed = await traced(["--system", "br-a", "src host 10.9.9.9"], async () => {
       await inSystem("br-a", ...sendWords("eth0", forged));
     });
-    expect(spoofed.journeys.flatMap(({ legs }) => legs.flatMap(({ leg }) => leg.steps.flatMap(({ reason }) => reason ?? [])))).toEqual([
-      "TC_INGRESS",
-    ]);
+    const spoofs = spoofed.journeys.flatMap(({ legs }) => legs.flatMap(({ leg }) => leg.steps.flatMap(({ reason }) => reason ?? [])));
+    expect(new Set(spoofs)).toEqual(new Set(["TC_INGRESS"]));
     // Another tenant's network.
     const foreign = await traced(["--system", "br-a", "icmp"], async () => {
       await inSystem("br-a", "ping", "-n", "-c", "1", "-W", "1", "10.73.0.99");

@@ -7,7 +7,8 @@ import { onServer, type Waypoint } from "../../kinds/path";
 import { kindOf } from "../../kinds/registry";
 import { formatAddress } from "../../net/cidr";
 import type { Hop } from "./hops";
-import type { Journey } from "./journey";
+import type { Journey, PlacedStep } from "./journey";
+import { kindOfPacket } from "./words";
 
 export interface Explanation {
   readonly from: string;
@@ -82,9 +83,12 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
   const between = kindOf(network).path?.(declaration, network, from, to);
   const declared = between === undefined ? undefined : [inside(from), ...between, inside(to)];
   const taken = hops.map(({ server, device, steps }) => ({ ...onServer(server, device), namespace: steps[0]?.namespace ?? "" }));
-  const drop = hops
-    .flatMap(({ steps }, i) => steps.flatMap(({ reason }) => (reason === undefined ? [] : [{ at: taken[i] as Waypoint, reason }])))
-    .at(-1);
+  // Sockets of raw IP have taken their copies of a reply before nobody else wants it.
+  const isTaken = ({ reason, seen }: PlacedStep): boolean => reason === "NO_SOCKET" && kindOfPacket(seen) === "reply";
+  const drops = hops.flatMap(({ steps }, i) =>
+    steps.flatMap((step) => (step.reason === undefined || isTaken(step) ? [] : [{ at: taken[i] as Waypoint, reason: step.reason }])),
+  );
+  const drop = drops.at(-1);
   return {
     from: from.system,
     to: to.system,
