@@ -1,4 +1,4 @@
-/** npm run bench -- [link|evpn|ila|ila-registry|policies|guard|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] [--counts N,N] */
+/** npm run bench -- [link|evpn|ila|ila-registry|policies|guard|trace|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] [--counts N,N] */
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -14,6 +14,7 @@ import { benchLink } from "./link";
 import { benchPolicies } from "./policies";
 import { benchScale } from "./scale";
 import { benchSetup } from "./setup";
+import { benchTrace } from "./trace";
 import { benchMacvlan, benchVpn, benchVpnStar } from "./vpn";
 
 const benches = {
@@ -23,6 +24,7 @@ const benches = {
   "ila-registry": benchIlaRegistry,
   policies: benchPolicies,
   guard: benchGuard,
+  trace: benchTrace,
   macvlan: benchMacvlan,
   vpn: benchVpn,
   "vpn-star": benchVpnStar,
@@ -39,6 +41,7 @@ const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds 
   ila-registry  how fast a system is known elsewhere; 100,000 systems; moves
   policies  kinds swarm and cilium with policies and without; 1,000 rules; a change under traffic
   guard     what the guard costs kinds bridge, evpn and macvlan: with it and without, in pairs
+  trace     what the tracer costs what it traces: armed, one server's agent, both
   macvlan   kind macvlan across servers: one TCP stream, TCP_RR on one core
   vpn       report S4's testbed: its tunnels, and up until all of them carry packets
   vpn-star  50 gateways on one server: the same, boot, and the memory of each

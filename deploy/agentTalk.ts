@@ -14,7 +14,7 @@ export class AgentTalk {
   private code: number | undefined;
 
   constructor(
-    context: Context,
+    context: Pick<Context, "root">,
     readonly server: ServerDeclaration,
     what: Parameters<typeof askAgent>[1],
   ) {

@@ -19,7 +19,7 @@ export function runScript(context: Context, server: ServerDeclaration, script: s
 }
 
 /** Words for a server's shell that run a command there, but for one where the stack's name is another project's: its systems may be called the same. */
-export function onOwnServer({ root }: Context, server: ServerDeclaration, words: readonly string[]): string {
+export function onOwnServer({ root }: Pick<Context, "root">, server: ServerDeclaration, words: readonly string[]): string {
   const script = `${refuseOthers(projectName(root), { stack: server.name }).text}\nexec "$@"`;
   return ["sh", "-c", script, "sh", ...words].map(quote).join(" ");
 }

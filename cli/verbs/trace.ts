@@ -1,9 +1,11 @@
+import { writeFileSync } from "node:fs";
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Clocks } from "../../components/capabilities/tracer/clocks";
 import { explain, explanationText } from "../../components/capabilities/tracer/explain";
-import { crossingsOf, hopsOf } from "../../components/capabilities/tracer/hops";
+import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tracer/hops";
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
 import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
+import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
 import {
   contractVersion,
@@ -46,6 +48,8 @@ function wantedBy(declaration: Declaration, flags: Readonly<Record<string, strin
     return everything || steps.some(isMet);
   };
 }
+
+const mostPictured = 20;
 
 const columns = ["NETWORK NS", "INTERFACE", "TYPE", "ADDRESSES", "FUNCTION NAME", "TIMESTAMP"] as const;
 
@@ -121,6 +125,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     for: { type: "string", value: "SECONDS", help: "end after so long" },
     hops: { type: "boolean", help: "the time at each device, in place of every tracepoint" },
     explain: { type: "boolean", help: "hold the way against the declared one: what is missing, extra, dropped and why" },
+    svg: { type: "string", value: "FILE", help: "a picture of the journeys: servers as lanes, microseconds at each device" },
     ...jsonOption,
   },
   run: async ({ words, rest, flags }) => {
@@ -168,6 +173,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       const bare = hops.map(({ server, place, device, ns, crossing }) => ({ server, place, device, ns, crossing }));
       return JSON.stringify({ ...journey, hops: bare, ...(explained !== undefined && { explained }) });
     };
+    const pictured: (readonly Hop[])[] = [];
     const isTable = flags.json !== true && flags.hops !== true && flags.explain !== true;
     const show = (all: boolean): void => {
       const taken = journeys.take(Date.now(), all);
@@ -178,6 +184,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         if (shown === 0 && isTable) print(columns);
         shown++;
         if (journey.isAmbiguous) ambiguous++;
+        // More than a picture holds is no picture.
+        if (flags.svg !== undefined && pictured.length < mostPictured) pictured.push(hopsOf(journey, clocks));
         if (flags.json === true) console.log(asJson(journey));
         else asText(journey);
         if (shown === count) end();
@@ -212,6 +220,10 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       const ended = await Promise.all(talks.map(follow));
       clearInterval(looking);
       show(true);
+      if (flags.svg !== undefined) {
+        writeFileSync(String(flags.svg), journeysPicture(pictured));
+        console.error(`${pictured.length} of ${shown} journeys: ${String(flags.svg)}`);
+      }
       const failed = ended.filter(({ error }) => error !== undefined);
       console.error(summaryOf(shown, ambiguous, ended).join("\n"));
       return failed.length === ended.length ? 1 : failed.length > 0 ? 3 : 0;

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
 import { hopsOf } from "../../components/capabilities/tracer/hops";
 import { Journeys } from "../../components/capabilities/tracer/journey";
+import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { addressesOf, typeOf } from "../../components/capabilities/tracer/words";
 import type { TraceLeg, TracePacket, TraceStep } from "../../components/host/contract/types.gen";
 import { seeded } from "../support/seeded";
@@ -86,6 +87,22 @@ describe("journeys", () => {
       ["flip", "ffv-1", 17_000],
       ["flip", "up0", 1000],
     ]);
+  });
+});
+
+describe("the picture", () => {
+  it("has a lane a server, a device each with its time, and names that cannot break out of it", () => {
+    const evil = { ...step("", '<script>"&', "net_dev_queue", 0) };
+    const journeys = new Journeys(["flap", "flip"]);
+    journeys.add("flip", leg("a", 0, ...made(0)), 0);
+    journeys.add("flap", leg("a", 0, ...got(100_000)), 0);
+    journeys.add("flip", leg("b", 0, evil), 0);
+    const svg = journeysPicture(journeys.take(0, true).map((journey) => hopsOf(journey, new Clocks())));
+    expect([...svg.matchAll(/class="lane"/g)].length).toBe(3);
+    expect([...svg.matchAll(/class="device/g)].length).toBe(6);
+    expect(svg).toContain("17.0 us");
+    expect(svg).toContain("not resolvable");
+    expect(svg).not.toContain("<script");
   });
 });
 
