@@ -6,6 +6,7 @@ import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tra
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
 import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
+import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
 import {
   contractVersion,
@@ -126,6 +127,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     hops: { type: "boolean", help: "the time at each device, in place of every tracepoint" },
     explain: { type: "boolean", help: "hold the way against the declared one: what is missing, extra, dropped and why" },
     svg: { type: "string", value: "FILE", help: "a picture of the journeys: servers as lanes, microseconds at each device" },
+    pcapng: { type: "string", value: "FILE", help: "a capture: an interface a server and device, headers without payload" },
     ...jsonOption,
   },
   run: async ({ words, rest, flags }) => {
@@ -174,6 +176,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       return JSON.stringify({ ...journey, hops: bare, ...(explained !== undefined && { explained }) });
     };
     const pictured: (readonly Hop[])[] = [];
+    const capture = flags.pcapng === undefined ? undefined : new Capture();
     const isTable = flags.json !== true && flags.hops !== true && flags.explain !== true;
     const show = (all: boolean): void => {
       const taken = journeys.take(Date.now(), all);
@@ -186,6 +189,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         if (journey.isAmbiguous) ambiguous++;
         // More than a picture holds is no picture.
         if (flags.svg !== undefined && pictured.length < mostPictured) pictured.push(hopsOf(journey, clocks));
+        capture?.add(journey);
         if (flags.json === true) console.log(asJson(journey));
         else asText(journey);
         if (shown === count) end();
@@ -224,6 +228,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         writeFileSync(String(flags.svg), journeysPicture(pictured));
         console.error(`${pictured.length} of ${shown} journeys: ${String(flags.svg)}`);
       }
+      if (capture !== undefined) writeFileSync(String(flags.pcapng), capture.file);
       const failed = ended.filter(({ error }) => error !== undefined);
       console.error(summaryOf(shown, ambiguous, ended).join("\n"));
       return failed.length === ended.length ? 1 : failed.length > 0 ? 3 : 0;

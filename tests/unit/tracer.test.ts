@@ -1,7 +1,12 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
 import { hopsOf } from "../../components/capabilities/tracer/hops";
 import { Journeys } from "../../components/capabilities/tracer/journey";
+import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { addressesOf, typeOf } from "../../components/capabilities/tracer/words";
 import type { TraceLeg, TracePacket, TraceStep } from "../../components/host/contract/types.gen";
@@ -103,6 +108,38 @@ describe("the picture", () => {
     expect(svg).toContain("17.0 us");
     expect(svg).toContain("not resolvable");
     expect(svg).not.toContain("<script");
+  });
+});
+
+describe("the capture", () => {
+  it("is read by tshark: interfaces, inner packets, comments", () => {
+    const journeys = new Journeys(["flap", "flip"]);
+    journeys.add("flip", leg("a", 0, ...made(1_000_000_000)), 0);
+    const tunnel = { kind: "vxlan", source: "198.18.0.1", target: "198.18.0.2", number: 71 } as const;
+    journeys.add("flap", { ...leg("b", 0, ...got(2_000_000_000)), packets: [{ ...echo, sequence: 2, tunnel }] }, 0);
+    const capture = new Capture();
+    for (const journey of journeys.take(0, true)) capture.add(journey);
+    const folder = mkdtempSync(join(tmpdir(), "flipflap-capture-"));
+    try {
+      writeFileSync(join(folder, "x.pcapng"), capture.file);
+      const words = ["-r", join(folder, "x.pcapng"), "-T", "fields", "-E", "separator=|"];
+      const fields = ["frame.interface_name", "ip.dst", "vxlan.vni", "icmp.type", "icmp.seq", "frame.comment"].flatMap((name) => [
+        "-e",
+        name,
+      ]);
+      const read = spawnSync("tshark", [...words, ...fields], { encoding: "utf8" });
+      expect(read.stdout.trim().split("\n")).toEqual([
+        "flip red-web eth0|10.0.0.2||8|1|journey 1: net_dev_queue",
+        "flip red-web eth0|10.0.0.2||8|1|journey 1: net_dev_start_xmit",
+        "flip ffv-1|10.0.0.2||8|1|journey 1: netif_rx",
+        "flip up0|10.0.0.2||8|1|journey 1: net_dev_queue",
+        "flip up0|10.0.0.2||8|1|journey 1: net_dev_start_xmit",
+        "flap up0|198.18.0.2,10.0.0.2|71|8|2|journey 2: netif_rx",
+        "flap red-db eth0|198.18.0.2,10.0.0.2|71|8|2|journey 2: netif_receive_skb",
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 
