@@ -28,8 +28,8 @@ class Tracers {
 
   constructor(private readonly site: Site) {}
 
-  async start(servers: readonly string[], filter: string): Promise<void> {
-    const plan: TracePlan = { contract: contractVersion, filter, sampleOf: 1, seconds: 0, redirects: false };
+  async start(servers: readonly string[], filter: string, points: TracePlan["points"]): Promise<void> {
+    const plan: TracePlan = { contract: contractVersion, filter, sampleOf: 1, seconds: 0, points, redirects: false };
     await Promise.all(
       servers.map(async (name) => {
         const talk = new AgentTalk(this.site, this.site.server(name), "trace");
@@ -68,9 +68,11 @@ export async function benchTrace(options: BenchOptions): Promise<void> {
       const conditions = await conditionsOf(site);
       const [from, to]: [End, End] = [site.system("flip-a"), site.system("flap-a")];
       const ways = [
-        ["armed, and nothing matches", ["flip", "flap"], "tcp port 1"],
-        ["all packets, one server's agent", ["flip"], ""],
-        ["all packets, both servers' agents", ["flip", "flap"], ""],
+        ["armed at devices, nothing matches, one server", ["flip"], "tcp port 1", "devices"],
+        ["armed at devices, nothing matches", ["flip", "flap"], "tcp port 1", "devices"],
+        ["armed at all points, nothing matches", ["flip", "flap"], "tcp port 1", "all"],
+        ["all packets at devices, one server's agent", ["flip"], "", "devices"],
+        ["all packets at devices, both servers' agents", ["flip", "flap"], "", "devices"],
       ] as const;
       for (const [what, method, cores, unit] of [
         ["TCP_RR on one core", requestResponse, "one", "transactions/s"],
@@ -80,7 +82,7 @@ export async function benchTrace(options: BenchOptions): Promise<void> {
         const tracers = new Map(ways.map(([name]) => [name, new Tracers(site)]));
         const measure = (traced?: (typeof ways)[number]) => async () => {
           const own = traced === undefined ? undefined : tracers.get(traced[0]);
-          if (traced !== undefined) await own?.start(traced[1], traced[2]);
+          if (traced !== undefined) await own?.start(traced[1], traced[2], traced[3]);
           try {
             const measured = await method.measure(site, from, to, {
               streams: 1,

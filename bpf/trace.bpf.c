@@ -82,18 +82,24 @@ static __noinline int trace_filter(struct trace_packet *packet)
 	return verdict;
 }
 
-/* Where the header is read next, and where what is in one piece ends. */
-struct cursor {
-	const unsigned char *at, *end;
+/* What is read of a header at once: IPv6, the longest upper header, and what a digest takes. */
+#define HEAD 64
+
+/* The beginning of a header; what is not there is 0. */
+struct head {
+	__u8 bytes[HEAD];
+	__u32 read;
 };
 
-static __always_inline long take(struct cursor *cursor, void *into, __u32 bytes)
+static __always_inline long read_head(struct head *head, const unsigned char *at, const unsigned char *end)
 {
-	if (cursor->at + bytes > cursor->end)
+	__s64 left = end - at;
+
+	head->read = left > HEAD ? HEAD : left < 0 ? 0 : left;
+	__builtin_memset(head->bytes, 0, HEAD);
+	if (head->read == 0 || head->read > HEAD)
 		return -1;
-	if (bpf_probe_read_kernel(into, bytes, cursor->at))
-		return -1;
-	return 0;
+	return bpf_probe_read_kernel(head->bytes, head->read, at);
 }
 
 static __always_inline void map_ipv4(__u8 *into, __u32 address)
@@ -102,182 +108,192 @@ static __always_inline void map_ipv4(__u8 *into, __u32 address)
 	*(__u32 *)(into + 12) = address;
 }
 
-/* The network layer; leaves the cursor at the upper header. Not 0 where nothing more is to be read. */
-static __always_inline int parse_network(struct cursor *cursor, struct trace_packet *packet)
-{
-	if (packet->type == ETH_P_IP) {
-		struct iphdr ip;
-		__u32 head;
-
-		if (take(cursor, &ip, sizeof(ip)))
-			return 1;
-		head = ip.ihl * 4;
-		map_ipv4(packet->inside.source, ip.saddr);
-		map_ipv4(packet->inside.target, ip.daddr);
-		packet->protocol = ip.protocol;
-		packet->id = bpf_ntohs(ip.id);
-		packet->hops = ip.ttl;
-		packet->payload_bytes = bpf_ntohs(ip.tot_len) - head;
-		cursor->at += head;
-		if (ip.frag_off & bpf_htons(0x1fff)) {
-			packet->flags |= TRACE_LATER_FRAGMENT;
-			packet->sequence = bpf_ntohs(ip.frag_off) & 0x1fff;
-			return 1;
-		}
-		if (ip.frag_off & bpf_htons(0x2000))
-			packet->flags |= TRACE_FIRST_FRAGMENT;
-		return 0;
-	}
-	if (packet->type == ETH_P_IPV6) {
-		struct ipv6hdr ip6;
-
-		if (take(cursor, &ip6, sizeof(ip6)))
-			return 1;
-		__builtin_memcpy(packet->inside.source, &ip6.saddr, 16);
-		__builtin_memcpy(packet->inside.target, &ip6.daddr, 16);
-		packet->protocol = ip6.nexthdr;
-		packet->hops = ip6.hop_limit;
-		packet->payload_bytes = bpf_ntohs(ip6.payload_len);
-		cursor->at += sizeof(ip6);
-		for (int i = 0; i < IP6_HEADERS; i++) {
-			struct { __u8 next, words; __be16 fragment; __be32 id; } header;
-			__u32 bytes;
-
-			if (packet->protocol != IPPROTO_HOPOPTS && packet->protocol != IPPROTO_DSTOPTS &&
-			    packet->protocol != IPPROTO_ROUTING && packet->protocol != IPPROTO_FRAGMENT)
-				break;
-			if (take(cursor, &header, sizeof(header)))
-				return 1;
-			bytes = 8;
-			if (packet->protocol == IPPROTO_FRAGMENT) {
-				packet->id = bpf_ntohl(header.id);
-				if (header.fragment & bpf_htons(0xfff8)) {
-					packet->flags |= TRACE_LATER_FRAGMENT;
-					packet->sequence = bpf_ntohs(header.fragment) >> 3;
-				} else {
-					packet->flags |= TRACE_FIRST_FRAGMENT;
-				}
-			} else {
-				bytes = (header.words + 1) * 8;
-			}
-			packet->protocol = header.next;
-			packet->payload_bytes -= bytes;
-			cursor->at += bytes;
-			if (packet->flags & TRACE_LATER_FRAGMENT)
-				return 1;
-		}
-		return 0;
-	}
-	if (packet->type == ETH_P_ARP) {
-		struct arp_ipv4 arp;
-
-		if (!take(cursor, &arp, sizeof(arp))) {
-			map_ipv4(packet->inside.source, *(__u32 *)arp.sender);
-			map_ipv4(packet->inside.target, *(__u32 *)arp.target);
-			packet->sequence = bpf_ntohs(arp.operation);
-		}
-	}
-	return 1;
-}
-
 /* A digest of the payload's beginning, where that is in one piece with the headers. */
-static __always_inline void digest_payload(struct cursor *cursor, struct trace_packet *packet)
+static __always_inline void digest_payload(const __u8 *payload, __s32 left, struct trace_packet *packet)
 {
-	__u32 words[DIGEST_BYTES / 4] = {}, sum = 2166136261;
-	__u32 bytes = packet->payload_bytes;
+	__u32 sum = 2166136261;
+	__s32 bytes = packet->payload_bytes;
 
 	if (bytes > DIGEST_BYTES)
 		bytes = DIGEST_BYTES;
-	if (bytes == 0 || cursor->at + bytes > cursor->end)
+	if (bytes <= 0 || bytes > left)
 		return;
-	if (bpf_probe_read_kernel(words, bytes, cursor->at))
-		return;
-	for (int i = 0; i < DIGEST_BYTES / 4; i++)
-		sum = (sum ^ words[i]) * 16777619 ^ sum >> 15;
+	for (int i = 0; i < DIGEST_BYTES / 4; i++) {
+		__u32 word = *(__u32 *)(payload + 4 * i);
+		__s32 rest = bytes - 4 * i;
+
+		/* Behind a short payload is what pads the frame. */
+		if (rest <= 0)
+			word = 0;
+		else if (rest < 4)
+			word &= (1U << 8 * rest) - 1;
+		sum = (sum ^ word) * 16777619 ^ sum >> 15;
+	}
 	packet->digest = sum ? sum : 1;
 }
 
-/* The upper header; 1 where a tunnel's payload follows. */
-static __always_inline int parse_upper(struct cursor *cursor, struct trace_packet *packet)
+/* The upper header, of which so much is left; 1 where a tunnel's payload follows. */
+static __always_inline int parse_upper(const __u8 *upper, __s32 left, struct trace_packet *packet)
 {
-	switch (packet->protocol) {
-	case IPPROTO_TCP: {
-		struct tcphdr tcp;
-
-		if (take(cursor, &tcp, sizeof(tcp)))
-			return 0;
-		packet->source_port = bpf_ntohs(tcp.source);
-		packet->target_port = bpf_ntohs(tcp.dest);
-		packet->sequence = bpf_ntohl(tcp.seq);
-		packet->acknowledged = bpf_ntohl(tcp.ack_seq);
-		packet->tcp_flags = ((__u8 *)&tcp)[13];
-		packet->payload_bytes -= tcp.doff * 4;
+	if (left < 8)
 		return 0;
-	}
-	case IPPROTO_UDP: {
-		struct udphdr udp;
-
-		if (take(cursor, &udp, sizeof(udp)))
+	switch (packet->protocol) {
+	case IPPROTO_TCP:
+		if (left < 20)
 			return 0;
-		packet->source_port = bpf_ntohs(udp.source);
-		packet->target_port = bpf_ntohs(udp.dest);
-		packet->payload_bytes -= sizeof(udp);
-		cursor->at += sizeof(udp);
+		packet->source_port = bpf_ntohs(*(__be16 *)upper);
+		packet->target_port = bpf_ntohs(*(__be16 *)(upper + 2));
+		packet->sequence = bpf_ntohl(*(__be32 *)(upper + 4));
+		packet->acknowledged = bpf_ntohl(*(__be32 *)(upper + 8));
+		packet->tcp_flags = upper[13];
+		packet->payload_bytes -= (upper[12] >> 4) * 4;
+		return 0;
+	case IPPROTO_UDP:
+		packet->source_port = bpf_ntohs(*(__be16 *)upper);
+		packet->target_port = bpf_ntohs(*(__be16 *)(upper + 2));
+		packet->payload_bytes -= sizeof(struct udphdr);
 		if (vxlan_is_port(packet->target_port))
 			return 1;
-		digest_payload(cursor, packet);
+		digest_payload(upper + 8, left - 8, packet);
 		return 0;
-	}
 	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6: {
-		struct { __u8 type, code; __be16 sum, id, sequence; } icmp;
-
-		if (take(cursor, &icmp, sizeof(icmp)))
-			return 0;
-		packet->source_port = icmp.type << 8 | icmp.code;
-		packet->target_port = bpf_ntohs(icmp.id);
-		packet->sequence = bpf_ntohs(icmp.sequence);
-		packet->payload_bytes -= sizeof(icmp);
-		cursor->at += sizeof(icmp);
-		digest_payload(cursor, packet);
+	case IPPROTO_ICMPV6:
+		packet->source_port = bpf_ntohs(*(__be16 *)upper);
+		packet->target_port = bpf_ntohs(*(__be16 *)(upper + 4));
+		packet->sequence = bpf_ntohs(*(__be16 *)(upper + 6));
+		packet->payload_bytes -= 8;
+		digest_payload(upper + 8, left - 8, packet);
 		return 0;
-	}
-	case IPPROTO_ESP: {
-		__be32 esp[2];
-
-		if (take(cursor, esp, sizeof(esp)))
-			return 0;
+	case IPPROTO_ESP:
 		packet->outside = packet->inside;
 		packet->outside_protocol = IPPROTO_ESP;
-		packet->vni = bpf_ntohl(esp[0]);
-		packet->sequence = bpf_ntohl(esp[1]);
+		packet->vni = bpf_ntohl(*(__be32 *)upper);
+		packet->sequence = bpf_ntohl(*(__be32 *)(upper + 4));
 		return 0;
-	}
 	}
 	return 0;
 }
 
-/* What a VXLAN tunnel carries takes the packet's place. Not 0 where it cannot be read. */
-static __always_inline int enter_tunnel(struct cursor *cursor, struct trace_packet *packet)
+/* IPv6's extension headers; gives where the upper header begins, 0 where there is none. */
+static __noinline __u32 skip_headers(const unsigned char *at, const unsigned char *end, struct trace_packet *packet)
 {
-	struct vxlan_header vxlan;
-	struct ethhdr eth;
-	__u32 length = packet->length;
-	struct trace_addresses outside = packet->inside;
+	__u32 offset = sizeof(struct ipv6hdr);
 
-	if (take(cursor, &vxlan, sizeof(vxlan)))
-		return 1;
-	cursor->at += sizeof(vxlan);
-	if (take(cursor, &eth, sizeof(eth)))
-		return 1;
-	cursor->at += sizeof(eth);
+	for (int i = 0; i < IP6_HEADERS; i++) {
+		struct { __u8 next, words; __be16 fragment; __be32 id; } header;
+		__u32 bytes;
+
+		if (packet->protocol != IPPROTO_HOPOPTS && packet->protocol != IPPROTO_DSTOPTS && packet->protocol != IPPROTO_ROUTING &&
+		    packet->protocol != IPPROTO_FRAGMENT)
+			return offset;
+		if (at + offset + sizeof(header) > end || bpf_probe_read_kernel(&header, sizeof(header), at + offset))
+			return 0;
+		bytes = (header.words + 1) * 8;
+		if (packet->protocol == IPPROTO_FRAGMENT) {
+			bytes = 8;
+			packet->id = bpf_ntohl(header.id);
+			if (header.fragment & bpf_htons(0xfff8)) {
+				packet->flags |= TRACE_LATER_FRAGMENT;
+				packet->sequence = bpf_ntohs(header.fragment) >> 3;
+			} else {
+				packet->flags |= TRACE_FIRST_FRAGMENT;
+			}
+		}
+		packet->protocol = header.next;
+		packet->payload_bytes -= bytes;
+		offset += bytes;
+		if (packet->flags & TRACE_LATER_FRAGMENT)
+			return 0;
+	}
+	return 0;
+}
+
+/* An upper header that is not where most are: behind options. Gives 1 where a tunnel's payload follows. */
+static __noinline int parse_far(const unsigned char *at, const unsigned char *end, struct trace_packet *packet)
+{
+	struct head head;
+
+	if (read_head(&head, at, end))
+		return 0;
+	return parse_upper(head.bytes, head.read, packet);
+}
+
+/* A packet from its network header on. Gives where what a VXLAN tunnel carries begins; none where there is no such tunnel. */
+static __always_inline const unsigned char *parse(const unsigned char *at, const unsigned char *end, struct trace_packet *packet)
+{
+	struct head head;
+
+	if (read_head(&head, at, end))
+		return 0;
+	if (packet->type == ETH_P_IP) {
+		struct iphdr *ip = (void *)head.bytes;
+		__u32 bytes = ip->ihl * 4;
+		int tunnel;
+
+		map_ipv4(packet->inside.source, ip->saddr);
+		map_ipv4(packet->inside.target, ip->daddr);
+		packet->protocol = ip->protocol;
+		packet->id = bpf_ntohs(ip->id);
+		packet->hops = ip->ttl;
+		packet->payload_bytes = bpf_ntohs(ip->tot_len) - bytes;
+		if (ip->frag_off & bpf_htons(0x1fff)) {
+			packet->flags |= TRACE_LATER_FRAGMENT;
+			packet->sequence = bpf_ntohs(ip->frag_off) & 0x1fff;
+			return 0;
+		}
+		if (ip->frag_off & bpf_htons(0x2000))
+			packet->flags |= TRACE_FIRST_FRAGMENT;
+		if (bytes == sizeof(*ip))
+			tunnel = parse_upper(head.bytes + sizeof(*ip), (__s32)head.read - (__s32)sizeof(*ip), packet);
+		else
+			tunnel = parse_far(at + bytes, end, packet);
+		return tunnel ? at + bytes : 0;
+	}
+	if (packet->type == ETH_P_IPV6) {
+		struct ipv6hdr *ip6 = (void *)head.bytes;
+		__u32 bytes = sizeof(*ip6);
+		int tunnel;
+
+		__builtin_memcpy(packet->inside.source, &ip6->saddr, 16);
+		__builtin_memcpy(packet->inside.target, &ip6->daddr, 16);
+		packet->protocol = ip6->nexthdr;
+		packet->hops = ip6->hop_limit;
+		packet->payload_bytes = bpf_ntohs(ip6->payload_len);
+		if (packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_ICMPV6 ||
+		    packet->protocol == IPPROTO_ESP) {
+			tunnel = parse_upper(head.bytes + sizeof(*ip6), (__s32)head.read - (__s32)sizeof(*ip6), packet);
+		} else {
+			bytes = skip_headers(at, end, packet);
+			tunnel = bytes ? parse_far(at + bytes, end, packet) : 0;
+		}
+		return tunnel ? at + bytes : 0;
+	}
+	if (packet->type == ETH_P_ARP) {
+		struct arp_ipv4 *arp = (void *)head.bytes;
+
+		map_ipv4(packet->inside.source, *(__u32 *)arp->sender);
+		map_ipv4(packet->inside.target, *(__u32 *)arp->target);
+		packet->sequence = bpf_ntohs(arp->operation);
+	}
+	return 0;
+}
+
+/* What a VXLAN tunnel carries takes the packet's place. */
+static __noinline void parse_tunnel(const unsigned char *at, const unsigned char *end, struct trace_packet *packet)
+{
+	struct { struct udphdr udp; struct vxlan_header vxlan; struct ethhdr eth; } __attribute__((packed)) head;
+	struct trace_addresses outside = packet->inside;
+	__u32 length = packet->length;
+
+	if (at + sizeof(head) > end || bpf_probe_read_kernel(&head, sizeof(head), at))
+		return;
 	__builtin_memset(packet, 0, sizeof(*packet));
 	packet->outside = outside;
 	packet->outside_protocol = IPPROTO_UDP;
-	packet->vni = bpf_ntohl(vxlan.vni) >> 8;
+	packet->vni = bpf_ntohl(head.vxlan.vni) >> 8;
 	packet->length = length;
-	packet->type = bpf_ntohs(eth.h_proto);
-	return 0;
+	packet->type = bpf_ntohs(head.eth.h_proto);
+	parse(at + sizeof(head), end, packet);
 }
 
 static __always_inline __u32 mixed(__u32 sum, __u32 word)
@@ -325,7 +341,7 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 	struct net_device *dev = skb->dev;
 	struct trace_packet packet = {};
 	struct in_drivers *in;
-	struct cursor cursor;
+	const unsigned char *at, *end;
 	unsigned char *head;
 	__u32 namespace, key = 0;
 
@@ -337,14 +353,15 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 	trace_count(TRACE_SEEN);
 	head = skb->head;
 	/* Received: the Ethernet header is behind, and the network header is still to be noted. */
-	cursor.at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE ? skb->data : head + skb->network_header;
-	cursor.end = skb->data + (skb->len - skb->data_len);
+	at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE ? skb->data : head + skb->network_header;
+	end = skb->data + (skb->len - skb->data_len);
 	packet.type = bpf_ntohs(skb->protocol);
 	packet.length = skb->len;
-	if (!parse_network(&cursor, &packet) && parse_upper(&cursor, &packet)) {
-		if (!enter_tunnel(&cursor, &packet) && !parse_network(&cursor, &packet))
-			parse_upper(&cursor, &packet);
-	}
+	at = parse(at, end, &packet);
+	if (at)
+		parse_tunnel(at, end, &packet);
+	if (!is_sampled(&packet) || !trace_filter(&packet))
+		return 0;
 	{
 		struct skb_shared_info *shared = (void *)(head + skb->end);
 		__u16 gso_size = 0;
@@ -353,8 +370,6 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 		if (gso_size)
 			packet.flags |= TRACE_SUPER;
 	}
-	if (!is_sampled(&packet) || !trace_filter(&packet))
-		return 0;
 	trace_count(TRACE_MATCHED);
 	if (point == TRACE_START) {
 		in = bpf_map_lookup_elem(&in_drivers, &key);

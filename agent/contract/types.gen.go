@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "691298a0d753"
+const Version = "a16e5e4676d0"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -257,6 +257,8 @@ type TracePlan struct {
 	SampleOf int `json:"sampleOf"`
 	// 0: until it is ended.
 	Seconds int `json:"seconds"`
+	// Once where a device sends and once where it receives, or at every tracepoint.
+	Points string `json:"points"`
 	// Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
 	Redirects bool `json:"redirects"`
 }

@@ -59,6 +59,9 @@ func tracepointOf(program *ebpf.ProgramSpec) string {
 	return name
 }
 
+// ofDevices are the tracepoints by which each device is met once a direction, and drops.
+var ofDevices = map[string]bool{"net_dev_start_xmit": true, "netif_receive_skb": true, "kfree_skb": true}
+
 const ingressProgram = "trace_ingress"
 
 // hasIngress: programs at devices that read socket buffers as tracepoints' do need tcx (Linux 6.6) and this function (6.2).
@@ -68,7 +71,7 @@ func hasIngress(types *btf.Spec) bool {
 }
 
 // load loads all programs whose tracepoints this kernel has; where packets are redirected to systems, one for the systems' own interfaces, too.
-func load(path string, f filter, sampleOneOf uint32, redirects bool) (*programs, error) {
+func load(path string, f filter, sampleOneOf uint32, devicesAlone, redirects bool) (*programs, error) {
 	spec, err := bpf.Object{Path: path}.Spec()
 	if err != nil {
 		return nil, err
@@ -81,6 +84,10 @@ func load(path string, f filter, sampleOneOf uint32, redirects bool) (*programs,
 	code := compile(f)
 	for name, program := range spec.Programs {
 		if program.Type != ebpf.Tracing {
+			continue
+		}
+		if devicesAlone && !ofDevices[tracepointOf(program)] {
+			delete(spec.Programs, name)
 			continue
 		}
 		var point *btf.Typedef

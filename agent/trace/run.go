@@ -28,6 +28,8 @@ type Options struct {
 	Proc     string // the server's
 	Filter   string
 	SampleOf uint
+	// Not at every tracepoint: once where a device sends, once where it receives.
+	DevicesAlone bool
 	// Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
 	Redirects bool
 	For       time.Duration // 0: until the input ends
@@ -55,7 +57,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p, err := load(filepath.Join(o.Programs, "trace.bpf.o"), f, uint32(o.SampleOf), o.Redirects)
+	p, err := load(filepath.Join(o.Programs, "trace.bpf.o"), f, uint32(o.SampleOf), o.DevicesAlone, o.Redirects)
 	if err != nil {
 		return err
 	}

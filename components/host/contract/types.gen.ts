@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "691298a0d753";
+export const contractVersion = "a16e5e4676d0";
 
 
 /**
@@ -459,6 +459,10 @@ readonly sampleOf: number
  * 0: until it is ended.
  */
 readonly seconds: number
+/**
+ * Once where a device sends and once where it receives, or at every tracepoint.
+ */
+readonly points: ("devices" | "all")
 /**
  * Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
  */
