@@ -17,9 +17,9 @@ asks: string
  */
 report?: ("S0" | "S1" | "S2" | "S3" | "S4")
 /**
- * How a cell is measured: throughput (iperf3, TCP), udp-pps (iperf3, small UDP packets), rr (netperf, request and response over one connection), crr (netperf, a connection for each), boot (containers from start to attached), boot-tunnels (gateways of sites from start until every tunnel carries packets), policy-complexity (throughput, for networks whose rules are one policy's), trace (for a tool that is still to come).
+ * How a cell is measured: throughput (iperf3, TCP), udp-pps (iperf3, small UDP packets), rr (netperf, request and response over one connection), crr (netperf, a connection for each), boot (containers from start to attached), boot-tunnels (gateways of sites from start until every tunnel carries packets), policy-complexity (throughput, for networks whose rules are one policy's), devices (pings by the tracer: the time at each device), trace (kernel functions' calls and time: still to come).
  */
-method: ("throughput" | "udp-pps" | "rr" | "crr" | "boot" | "boot-tunnels" | "policy-complexity" | "trace")
+method: ("throughput" | "udp-pps" | "rr" | "crr" | "boot" | "boot-tunnels" | "policy-complexity" | "devices" | "trace")
 /**
  * Names of networks of the testbed. Default: all in which the method and the placement find their systems.
  * 

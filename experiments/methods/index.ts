@@ -2,6 +2,7 @@
 import type { Experiment } from "../types.gen";
 import { boot } from "./boot";
 import { bootTunnels } from "./bootTunnels";
+import { devices } from "./devices";
 import { throughput, udpPackets } from "./iperf";
 import type { Method } from "./method";
 import { connections, requestResponse } from "./netperf";
@@ -15,5 +16,11 @@ export const methods: Readonly<Record<Experiment["method"], Method>> = {
   "boot-tunnels": bootTunnels,
   // What differs is where the rules are: in one policy.
   "policy-complexity": throughput,
-  trace: { unit: "us", better: "less", between: "missing", reason: "the tracer is not there yet" },
+  devices,
+  trace: {
+    unit: "us",
+    better: "less",
+    between: "missing",
+    reason: "the time in kernel functions needs fentry programs, which are still to come; s3-devices has the time at devices",
+  },
 };

@@ -3,6 +3,7 @@ import { isBaseline } from "../cells";
 import type { Run } from "../results";
 import { type CellSummary, figure, interval, medianTitle, remarks as cellRemarks } from "../summary";
 import { escape } from "../../support/escape";
+import { devicesPlot, devicesStyle, devicesTable } from "./devicesPlot";
 import { intervalPlot, plotStyle, publishedOf, sweepPlots } from "./plots";
 
 export interface Reported {
@@ -103,6 +104,7 @@ function section(reported: Reported): string {
     : sweeps.length > 0
       ? sweeps
       : [intervalPlot(run, summaries, kinds)];
+  const byDevice = devicesPlot(run, summaries);
   const about = [
     `testbed ${header.testbed}`,
     `profile ${header.profile}`,
@@ -123,7 +125,13 @@ function section(reported: Reported): string {
       ({ title, svg }) =>
         `<figure>${svg}<figcaption>${escape(title)}: medians with 95% intervals, or ranges where there are fewer than six values; ${header.better} is better.</figcaption></figure>`,
     ),
+    ...(byDevice === undefined
+      ? []
+      : [
+          `<figure>${byDevice.svg}<figcaption>${escape(byDevice.title)}: from the moment that a request is at one to the moment that it is at the next.</figcaption></figure>`,
+        ]),
     cellTable(reported),
+    devicesTable(summaries),
     conditions(run),
     "</section>",
   ].join("\n");
@@ -141,7 +149,7 @@ export function page(all: readonly Reported[], csv: string, madeAt: string): str
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
     '<link rel="icon" href="data:,">',
     "<title>flipflap: what was measured</title>",
-    `<style>${style}\n${plotStyle}</style>`,
+    `<style>${style}\n${plotStyle}\n${devicesStyle}</style>`,
     "</head>",
     "<body>",
     "<header>",

@@ -56,12 +56,12 @@ export function sweptKey(cells: readonly AnyCell[]): (typeof sweptKeys)[number] 
   return sweptKeys.find((key) => new Set(cells.flatMap((cell) => valuesOf(cell)[key] ?? [])).size > 1);
 }
 
-interface Plot {
+export interface Plot {
   readonly title: string;
   readonly svg: string;
 }
 
-function svg(title: string, description: string, width: number, height: number, body: readonly string[]): string {
+export function svg(title: string, description: string, width: number, height: number, body: readonly string[]): string {
   return [
     `<svg class="plot" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(title)}">`,
     `<title>${escape(title)}</title>`,

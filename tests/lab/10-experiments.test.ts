@@ -78,7 +78,7 @@ describe("experiments", () => {
     declared("nowhere", "method: throughput\nnetworks: [bridge2]");
     expect((await project.flipflap("experiment", "run", "nowhere")).stderr).toContain('the testbed has no network "bridge2"');
     expect((await project.flipflap("experiment", "run", "s1-policy")).stderr).toContain('the testbed has no network "cilium-no-rules"');
-    expect((await project.flipflap("experiment", "run", "s1-trace")).stderr).toContain("the tracer is not there yet");
+    expect((await project.flipflap("experiment", "run", "s1-trace")).stderr).toContain("needs fentry programs, which are still to come");
     expect((await project.flipflap("experiment", "run", "nothing")).stderr).toContain(
       "experiments/nothing.yaml: there is no such experiment",
     );

@@ -75,7 +75,7 @@ function supported(inputs: Inputs, path: string): string[] {
 
 describe.each(["flip", "flap"])("stack %s", (stack) => {
   beforeAll(async () => {
-    keyFolder ??= mkdtempSync(join(tmpdir(), "flipflap-key-"));
+    keyFolder = mkdtempSync(join(tmpdir(), "flipflap-key-"));
     writeFileSync(join(keyFolder, "key"), "key\n");
     for (const name of testbedNames(codeRoot)) {
       const list: Registered[] = [];

@@ -79,7 +79,7 @@ describe("faults of an experiment", () => {
     ).toMatchInlineSnapshot(`
       "The declaration has 5 faults; nothing was changed.
         experiments/bad.yaml: title: "x" does not fit (must NOT have fewer than 3 characters); A heading for people.
-        experiments/bad.yaml: method: "thruput" is not allowed; choose one of "throughput", "udp-pps", "rr", "crr", "boot", "boot-tunnels", "policy-complexity", "trace"
+        experiments/bad.yaml: method: "thruput" is not allowed; choose one of "throughput", "udp-pps", "rr", "crr", "boot", "boot-tunnels", "policy-complexity", "devices", "trace"
         experiments/bad.yaml: matrix.placements: is not known here; did you mean "placement"?
         experiments/bad.yaml: matrix.rules[0]: -1 is out of range; it must be >= 0
         experiments/bad.yaml: profiles.full.seconds: is missing; add it: Of one measurement, after what is dropped at its begin."
