@@ -22,6 +22,7 @@ class Tracers {
   private talks: { readonly talk: AgentTalk; readonly ended: Promise<TraceCounts | undefined> }[] = [];
   /** Of all that ran so far. */
   lost = 0;
+  untold = 0;
   matched = 0;
   cpuMs = 0;
   seconds = 0;
@@ -46,6 +47,7 @@ class Tracers {
     for (const { ended } of this.talks) {
       const counts = await ended;
       this.lost += counts?.lost ?? 0;
+      this.untold += counts?.untold ?? 0;
       this.matched += counts?.matched ?? 0;
       this.cpuMs += counts?.cpuMs ?? 0;
       this.seconds += counts?.seconds ?? 0;
@@ -109,9 +111,9 @@ export async function benchTrace(options: BenchOptions): Promise<void> {
           conditions,
         };
         console.log(`\n${resultsTable(bench, await runBench(bench))}`);
-        for (const [name, { lost, matched, cpuMs, seconds }] of tracers)
+        for (const [name, { lost, untold, matched, cpuMs, seconds }] of tracers)
           console.log(
-            `  ${name}: ${matched} events, ${lost} lost; ${((cpuMs / Math.max(1, seconds) / 1000) * 100).toFixed(0)}% of a core a server for the agent`,
+            `  ${name}: ${matched} events, ${lost} lost, ${untold} legs too many to tell; ${((cpuMs / Math.max(1, seconds) / 1000) * 100).toFixed(0)}% of a core a server for the agent`,
           );
       }
     },

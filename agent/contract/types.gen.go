@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "a16e5e4676d0"
+const Version = "eb915e1099cc"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -235,6 +235,8 @@ type TraceCounts struct {
 	// Matched, and no room in the ring.
 	Lost int64 `json:"lost"`
 	Legs int64 `json:"legs"`
+	// Legs that came faster than they were heard.
+	Untold int64 `json:"untold"`
 	// Of the agent's process; what the programs take is others' time.
 	CpuMs   int64   `json:"cpuMs"`
 	Seconds float64 `json:"seconds"`
@@ -266,8 +268,10 @@ type TracePlan struct {
 type TraceReady struct {
 	Contract string `json:"contract"`
 	// Tracepoints that this kernel has not.
-	Missing  []string `json:"missing"`
-	AttachMs int64    `json:"attachMs"`
+	Missing []string `json:"missing"`
+	// The wall clock less the monotonic one: more digits than a number of JavaScript's has.
+	WallNs   string `json:"wallNs"`
+	AttachMs int64  `json:"attachMs"`
 }
 
 type LookedParent struct {

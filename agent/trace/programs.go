@@ -148,7 +148,7 @@ func (p *programs) attachAt(path string) error {
 			return err
 		}
 		for _, one := range links {
-			if one.Type() != "veth" {
+			if kind := one.Type(); kind != "veth" && kind != "macvlan" && kind != "ipvlan" {
 				continue
 			}
 			attached, err := link.AttachTCX(link.TCXOptions{Interface: one.Attrs().Index, Program: program, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})

@@ -3,7 +3,6 @@ package trace
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,28 +73,26 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err := p.attach(); err != nil {
 		return err
 	}
-	lines := json.NewEncoder(out)
-	lines.SetEscapeHTML(false)
 	sort.Strings(p.missing)
-	ready := contract.TraceReady{Contract: contract.Version, Missing: append([]string{}, p.missing...), AttachMs: time.Since(begin).Milliseconds()}
-	if err := lines.Encode(contract.TraceLine{Ready: &ready}); err != nil {
-		return nil // nobody listens
-	}
+	box := newOutbox(out)
+	ready := contract.TraceReady{Contract: contract.Version, Missing: append([]string{}, p.missing...), WallNs: fmt.Sprint(time.Now().UnixNano() - int64(monotonic())), AttachMs: time.Since(begin).Milliseconds()}
+	box.put(contract.TraceLine{Ready: &ready})
 	if o.For > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.For)
 		defer cancel()
 	}
 	reasons := dropReasons()
-	var closed error
 	c := newCollector(func(l *leg) {
-		told := l.asTold(s.nameOf, reasons)
-		if err := lines.Encode(contract.TraceLine{Leg: &told}); err != nil {
-			closed = err
+		if box.isFull() {
+			box.untold++
+			return
 		}
+		told := l.asTold(s.nameOf, reasons)
+		box.put(contract.TraceLine{Leg: &told})
 	})
 	scanned := time.Now()
-	for ctx.Err() == nil && closed == nil {
+	for ctx.Err() == nil {
 		now, err := drain(reader, c)
 		if err != nil {
 			return err
@@ -116,9 +113,10 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	c.close(now, true)
 	counts := contract.TraceCounts{
 		Seen: int64(p.counted(countSeen)), Matched: int64(p.counted(countMatched)), Lost: int64(p.counted(countLost)), Legs: int64(c.count),
-		CpuMs: cpuTime().Milliseconds(), Seconds: time.Since(begin).Seconds(),
+		Untold: box.untold, CpuMs: cpuTime().Milliseconds(), Seconds: time.Since(begin).Seconds(),
 	}
-	_ = lines.Encode(contract.TraceLine{Counts: &counts}) // nobody may listen any more
+	box.put(contract.TraceLine{Counts: &counts})
+	_ = box.close() // nobody may listen any more
 	return nil
 }
 

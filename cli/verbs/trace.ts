@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Clocks } from "../../components/capabilities/tracer/clocks";
 import { explain, explanationText } from "../../components/capabilities/tracer/explain";
@@ -6,6 +6,7 @@ import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tra
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
 import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
+import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
 import {
@@ -88,7 +89,7 @@ function summaryOf(journeys: number, ambiguous: number, ended: readonly Ended[])
     if (error !== undefined) lines.push(error.startsWith(`${server}:`) ? error : `${server}: ${error}`);
     if (counts !== undefined)
       lines.push(
-        `${server}: ${counts.seen} hits, ${counts.matched} matched, ${counts.lost} lost; ${((counts.cpuMs / counts.seconds / 1000) * 100).toFixed(1)}% of a core for the agent`,
+        `${server}: ${counts.seen} hits, ${counts.matched} matched, ${counts.lost} lost, ${counts.untold} legs too many to tell; ${((counts.cpuMs / counts.seconds / 1000) * 100).toFixed(1)}% of a core for the agent`,
       );
   }
   return lines;
@@ -132,6 +133,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     explain: { type: "boolean", help: "hold the way against the declared one: what is missing, extra, dropped and why" },
     svg: { type: "string", value: "FILE", help: "a picture of the journeys: servers as lanes, microseconds at each device" },
     pcapng: { type: "string", value: "FILE", help: "a capture: an interface a server and device, headers without payload" },
+    otlp: { type: "string", value: "FILE", help: "OpenTelemetry's spans: a trace a journey, a span a device (OTLP JSON lines)" },
     ...jsonOption,
   },
   run: async ({ words, rest, flags }) => {
@@ -169,6 +171,9 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       for (const talk of talks) talk.end();
     };
     const clocks = new Clocks();
+    /** Each server's wall clock less its monotonic one. */
+    const walls = new Map<string, bigint>();
+    if (flags.otlp !== undefined) writeFileSync(String(flags.otlp), "");
     const asText = (journey: Journey): void => {
       const hops = flags.hops === true || flags.explain === true ? hopsOf(journey, clocks) : [];
       if (flags.hops === true) console.log(table(hopColumns, hopRows(hops)));
@@ -197,6 +202,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         // More than a picture holds is no picture.
         if (flags.svg !== undefined && pictured.length < mostPictured) pictured.push(hopsOf(journey, clocks));
         capture?.add(journey);
+        if (flags.otlp !== undefined) appendFileSync(String(flags.otlp), `${otlpLine(journey, hopsOf(journey, clocks), walls)}\n`);
         if (flags.json === true) console.log(asJson(journey));
         else asText(journey);
         if (shown === count) end();
@@ -204,6 +210,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     };
     let following = 0;
     const isReady = (server: string, ready: TraceReady): void => {
+      walls.set(server, BigInt(ready.wallNs));
       if (++following === talks.length) console.error(`following on ${talks.map((talk) => talk.server.name).join(", ")}`);
       if (ready.missing.length > 0) console.error(`${server}: this kernel has no tracepoint ${ready.missing.join(", ")}: done without`);
     };

@@ -46,7 +46,8 @@ async function traced(site: Site, servers: readonly string[], filter: string, du
         for (let line = await talk.hear(); line !== undefined; line = await talk.hear()) {
           const { leg, counts } = JSON.parse(line) as TraceLine;
           if (leg !== undefined) journeys.add(talk.server.name, leg, 0);
-          if (counts !== undefined && counts.lost > 0) throw new Error(`${talk.server.name}: the tracer lost ${counts.lost} events`);
+          const lost = (counts?.lost ?? 0) + (counts?.untold ?? 0);
+          if (lost > 0) throw new Error(`${talk.server.name}: the tracer lost ${lost} events`);
         }
       }),
     );

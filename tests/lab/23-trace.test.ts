@@ -24,6 +24,7 @@ const sorts = {
   ev: { tenant: "red", text: "kind: evpn, vn: 71, subnet: 10.72.0.0/24" },
   es: { tenant: "blue", text: "kind: evpn, vn: 72, subnet: 10.72.0.0/24, shortcut: false" },
   il: { tenant: "red", text: 'kind: ila, vn: 7, sir: "face:b00c:0:7::/64"' },
+  mv: { tenant: "red", text: "kind: macvlan, parent: vxlan 74, subnet: 10.74.0.0/24" },
   ns: { tenant: "red", text: "kind: netns, subnet: 10.73.0.0/24" },
 } as const;
 type Sort = keyof typeof sorts;

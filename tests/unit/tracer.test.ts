@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
 import { hopsOf } from "../../components/capabilities/tracer/hops";
 import { Journeys } from "../../components/capabilities/tracer/journey";
+import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { addressesOf, typeOf } from "../../components/capabilities/tracer/words";
@@ -140,6 +141,33 @@ describe("the capture", () => {
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
+  });
+});
+
+describe("spans", () => {
+  it("are a trace a journey: a root, a child a device, times of the wall", () => {
+    const journeys = new Journeys(["flap", "flip"]);
+    journeys.add("flip", leg("a", 0, ...made(1000)), 0);
+    journeys.add("flap", leg("a", 0, ...got(101_000)), 0);
+    const [journey] = journeys.take(0, true);
+    const line = otlpLine(
+      journey!,
+      hopsOf(journey!, new Clocks()),
+      new Map(["flip", "flap"].map((name) => [name, 1_700_000_000_000_000_000n])),
+    );
+    const { resourceSpans } = JSON.parse(line) as {
+      resourceSpans: {
+        scopeSpans: { spans: { spanId: string; parentSpanId?: string; traceId: string; name: string; startTimeUnixNano: string }[] }[];
+      }[];
+    };
+    const spans = resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans));
+    const [root, ...children] = spans;
+    expect(root).toMatchObject({ name: "request 10.0.0.1 -> 10.0.0.2", startTimeUnixNano: "1700000000000001000" });
+    expect(children.map(({ name }) => name)).toEqual(["red-web eth0", "flip ffv-1", "flip up0", "flap up0", "red-db eth0"]);
+    expect(new Set(children.map(({ parentSpanId }) => parentSpanId))).toEqual(new Set([root?.spanId]));
+    expect(new Set(spans.map(({ traceId }) => traceId)).size).toBe(1);
+    expect(new Set(spans.map(({ spanId }) => spanId)).size).toBe(spans.length);
+    expect([root?.traceId.length, root?.spanId.length]).toEqual([32, 16]);
   });
 });
 

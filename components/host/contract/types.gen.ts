@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "a16e5e4676d0";
+export const contractVersion = "eb915e1099cc";
 
 
 /**
@@ -401,6 +401,10 @@ readonly matched: number
 readonly lost: number
 readonly legs: number
 /**
+ * Legs that came faster than they were heard.
+ */
+readonly untold: number
+/**
  * Of the agent's process; what the programs take is others' time.
  */
 readonly cpuMs: number
@@ -420,6 +424,10 @@ readonly contract: string
  * Tracepoints that this kernel has not.
  */
 readonly missing: readonly string[]
+/**
+ * The wall clock less the monotonic one: more digits than a number of JavaScript's has.
+ */
+readonly wallNs: string
 readonly attachMs: number
 }
 /**
@@ -436,6 +444,10 @@ readonly matched: number
  */
 readonly lost: number
 readonly legs: number
+/**
+ * Legs that came faster than they were heard.
+ */
+readonly untold: number
 /**
  * Of the agent's process; what the programs take is others' time.
  */

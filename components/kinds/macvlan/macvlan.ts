@@ -1,5 +1,5 @@
 /** `kind: macvlan`: one Ethernet segment, each system with an interface of its own on a parent device (report S4). */
-import { linkDevice, linksOf, type ServerDeclaration, serversOf } from "../../config/declaration";
+import { findServer, linkDevice, linksOf, type ServerDeclaration, serversOf } from "../../config/declaration";
 import type { Link, MacvlanNetwork } from "../../config/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
@@ -9,6 +9,7 @@ import { announce } from "../announce";
 import { type Addresses, type Member, type NetworkContext, type Prefixes } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
+import { crossing, onServer } from "../path";
 import { type Requirement } from "../requirement";
 import { driverOf, modeOf, parentDevice, parentOf } from "./parents";
 import { macvlanRules } from "./rules";
@@ -157,6 +158,20 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
   shared: () => nothingShared,
   observations: () => [],
   moved: (_, member, moment) => (moment === "alone" ? announce(member) : undefined),
+  // A parent hands frames to the interfaces on it past the kernel's points, as a redirect does.
+  redirects: () => true,
+  path: (declaration, network, from, to) => {
+    const parent = parentOf(network);
+    if (from.server === to.server) return modeOf(network) === "bridge" ? [] : undefined;
+    const across = crossing(declaration, from.server, to.server);
+    if (across === undefined || parent.sort === "local" || parent.sort === "vlan" || parent.sort === "nic") return undefined;
+    if (parent.sort === "uplink") return across;
+    const [out, into] = [from.server, to.server].map((name) => {
+      const server = findServer(declaration, name);
+      return server === undefined ? [] : [onServer(name, parentDevice(network, server))];
+    });
+    return [...(out ?? []), ...across, ...(into ?? [])];
+  },
   attach: (context, member) => ({
     parentIdentity: parentIdentity(context),
     parent: { device: parentDevice(context.network, context.server), driver: driverOf(context.network), mode: modeOf(context.network) },
