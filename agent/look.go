@@ -47,7 +47,7 @@ func (a *agent) look(ctx context.Context) ([]looked, error) {
 			defer func() { <-turns; group.Done() }()
 			found, err := a.lookAt(ctx, path)
 			if err != nil {
-				found = &looked{Error: err.Error()}
+				found = &looked{Interfaces: map[string]lookedIface{}, Error: err.Error()}
 			}
 			if found == nil {
 				return

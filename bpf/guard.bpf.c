@@ -8,6 +8,8 @@
 #include "lib/icmp6.h"
 #include "lib/ipv4.h"
 
+#define GUARD_VLAN_MASK 0x0fff
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -72,19 +74,36 @@ static __always_inline long guard_address(struct __sk_buff *skb, __be16 type, __
 	return 0;
 }
 
-/* What a neighbour's advertisement claims, whoever it says that it is from. Not 0 where there is none. */
-static __always_inline long guard_claimed(struct __sk_buff *skb, __u8 *address)
+enum guard_claim { NOTHING_CLAIMED, CLAIMED, UNREADABLE };
+
+/* What a neighbour's advertisement claims, whoever it says that it is from. Its hop limit is 255, or nobody takes it. */
+static __always_inline enum guard_claim guard_claimed(struct __sk_buff *skb, __u8 *address)
 {
 	struct ipv6hdr *ip6 = ip6_of(skb);
 	struct upper upper;
 	__u8 message;
 
 	if (!ip6 || ip6->nexthdr == IPPROTO_TCP || ip6->nexthdr == IPPROTO_UDP || ip6->hop_limit != 255)
-		return -1;
+		return NOTHING_CLAIMED;
 	upper = ip6_upper(skb, ip6);
+	/* Behind a routing header, or more headers than we follow, the receiver may still find one. */
+	if (upper.end != PARSE_WHOLE)
+		return UNREADABLE;
 	if (upper.protocol != IPPROTO_ICMPV6 || !upper.offset || bpf_skb_load_bytes(skb, upper.offset, &message, 1))
-		return -1;
-	return message != ND_ADVERTISEMENT || bpf_skb_load_bytes(skb, upper.offset + sizeof(struct icmp6hdr), address, 16);
+		return NOTHING_CLAIMED;
+	if (message != ND_ADVERTISEMENT)
+		return NOTHING_CLAIMED;
+	return bpf_skb_load_bytes(skb, upper.offset + sizeof(struct icmp6hdr), address, 16) ? UNREADABLE : CLAIMED;
+}
+
+/* A tag of no VLAN: the receiver takes it away, and the frame for its own. */
+static __always_inline int guard_is_priority_tag(struct __sk_buff *skb)
+{
+	__be16 tag;
+
+	if (skb->vlan_present)
+		return !(skb->vlan_tci & GUARD_VLAN_MASK);
+	return bpf_skb_load_bytes(skb, L3, &tag, sizeof(tag)) || !(bpf_ntohs(tag) & GUARD_VLAN_MASK);
 }
 
 /* Of an address at a port; of the port itself where the address need not be its own. */
@@ -133,9 +152,18 @@ int guard_out(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (!eth_is_same(mac, rule->mac))
 		return guard_drop(GUARD_MAC);
-	if (!tagged && type == bpf_htons(ETH_P_IPV6) && !guard_claimed(skb, claimed.address) && !guard_rule_of(&claimed, type))
+	if (tagged)
+		return guard_is_priority_tag(skb) ? guard_drop(GUARD_TAGGED) : TC_ACT_UNSPEC;
+	if (type != bpf_htons(ETH_P_IPV6))
+		return TC_ACT_UNSPEC;
+	switch (guard_claimed(skb, claimed.address)) {
+	case UNREADABLE:
 		return guard_drop(GUARD_ADDRESS);
-	return TC_ACT_UNSPEC;
+	case CLAIMED:
+		return guard_rule_of(&claimed, type) ? TC_ACT_UNSPEC : guard_drop(GUARD_ADDRESS);
+	default:
+		return TC_ACT_UNSPEC;
+	}
 }
 
 char _license[] SEC("license") = "GPL";

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -100,11 +101,41 @@ func (c Chain) Attach(h Hook, device netlink.Link) error {
 	return nil
 }
 
-// Forget lets go of a pin of a device that is gone.
+// Forget takes a program off a device, which may be gone.
 func (c Chain) Forget(h Hook, device string) {
 	if c.Pins != "" {
 		_ = os.Remove(c.pin(h, device)) // it may be gone with the device
 	}
+	if !c.ByFilters {
+		return
+	}
+	if at, err := netlink.LinkByName(device); err == nil {
+		removeFilter(h, at)
+	}
+}
+
+// Devices names those that a program is on by what has been pinned, or by the filters there.
+func (c Chain) Devices(h Hook) ([]string, error) {
+	var found []string
+	if c.ByFilters {
+		links, err := netlink.LinkList()
+		for _, one := range links {
+			if hasFilter(h, one) {
+				found = append(found, one.Attrs().Name)
+			}
+		}
+		return found, err
+	}
+	entries, err := os.ReadDir(c.Pins)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if device, is := strings.CutPrefix(e.Name(), h.Name+"-"); is {
+			found = append(found, strings.ReplaceAll(device, ":", "."))
+		}
+	}
+	return found, err
 }
 
 // AttachForNow puts a program in its place on a device for as long as the link is held.

@@ -37,15 +37,24 @@ func attachFilter(h Hook, index int) error {
 	return nil
 }
 
-func hasFilter(h Hook, device netlink.Link) bool {
+func hasFilter(h Hook, device netlink.Link) bool { return filterOf(h, device) != nil }
+
+// filterOf gives a program's filter on a device; nil where there is none.
+func filterOf(h Hook, device netlink.Link) *netlink.BpfFilter {
 	filters, err := netlink.FilterList(device, h.Direction.parent())
 	if err != nil {
-		return false
+		return nil
 	}
 	for _, f := range filters {
 		if b, is := f.(*netlink.BpfFilter); is && b.Attrs().Priority == priority(h) && strings.HasPrefix(b.Name, "flipflap-"+h.Name) {
-			return true
+			return b
 		}
 	}
-	return false
+	return nil
+}
+
+func removeFilter(h Hook, device netlink.Link) {
+	if f := filterOf(h, device); f != nil {
+		_ = netlink.FilterDel(f) // it may have gone with its device
+	}
 }

@@ -3,8 +3,10 @@
 package guard
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"log"
 	"net"
 	"net/netip"
 	"os"
@@ -23,8 +25,9 @@ type guard struct {
 	part.Base
 	host part.Host
 
-	mu     sync.Mutex
-	loaded *plane // nil until a system needs it
+	mu      sync.Mutex
+	loaded  *plane // nil until a system needs it
+	settled bool   // nothing is left of plans of before
 }
 
 type objects struct {
@@ -189,25 +192,133 @@ func (g *guard) Guarded(at part.Attachment, args json.RawMessage) error {
 	return p.chain.Attach(p.hook(), port)
 }
 
-// Detached: the program goes with its device, or where the interface is not to be guarded any more.
+// Detached keeps a port guarded that is still there: its plan may have changed, and a new one takes the rules over in place. What no
+// plan wants guarded any more is let go of once every system has been tried.
 func (g *guard) Detached(at part.Attachment, _ json.RawMessage) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.settled = false
+	if at.HostLink != nil {
+		g.host.Wake()
+		return nil
+	}
 	p, err := g.plane()
 	if err != nil {
 		return err
 	}
-	name := at.Interface.HostName
+	return p.letGo(at.Interface.HostName)
+}
+
+// letGo forgets a port, which may be gone.
+func (p *plane) letGo(name string) error {
 	p.chain.Forget(p.hook(), name)
 	port, is := p.ports[name]
-	if at.HostLink != nil {
-		port, is = uint32(at.HostLink.Attrs().Index), true
-	}
 	delete(p.ports, name)
+	if link, err := netlink.LinkByName(name); err == nil {
+		port, is = uint32(link.Attrs().Index), true
+	}
 	if !is {
 		return nil
 	}
 	return p.keepOnly(port, nil)
+}
+
+// Settled takes the program off ports that no plan wants guarded: of plans that changed, also while no agent ran.
+func (g *guard) Settled(context.Context) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.settled {
+		return
+	}
+	if g.loaded == nil {
+		// Without a system that needs it nothing is loaded, but an agent before this one may have left something.
+		if _, err := os.Stat(object(g.host.Files()).Pins); err != nil {
+			return
+		}
+	}
+	p, err := g.plane()
+	if err == nil {
+		err = p.sweep(filepath.Dir(g.host.Files().Kinds))
+	}
+	if err != nil {
+		log.Printf("guard: %v", err)
+		return
+	}
+	g.settled = true
+}
+
+func (p *plane) sweep(plans string) error {
+	wanted, err := guarded(plans)
+	if err != nil {
+		return err
+	}
+	devices, err := p.chain.Devices(p.hook())
+	if err != nil {
+		return err
+	}
+	for _, device := range devices {
+		if wanted[device] {
+			continue
+		}
+		if err := p.letGo(device); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guarded names the ports that plans want guarded.
+func guarded(folder string) (map[string]bool, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		var plan contract.AttachPlan
+		if err == nil {
+			err = json.Unmarshal(text, &plan)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, iface := range plan.Interfaces {
+			for _, hook := range iface.Hooks {
+				if hook.Type == "guard" {
+					wanted[iface.HostName] = true
+				}
+			}
+		}
+	}
+	return wanted, nil
+}
+
+// Again puts all rules once more: somebody may have taken one away, or the folder of pins, and then all is loaded anew.
+func (g *guard) Again() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.loaded
+	if p == nil {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(object(g.host.Files()).Pins, "sources")); err != nil {
+		p.Out.Close()
+		p.Sources.Close()
+		p.Drops.Close()
+		g.loaded = nil
+		return
+	}
+	for _, rules := range p.allowed {
+		for key, value := range rules {
+			if err := p.Sources.Put(key, value); err != nil {
+				log.Printf("guard: %v", err)
+			}
+		}
+	}
 }
 
 // Look asks the kernel, without what the agent that runs has in memory.

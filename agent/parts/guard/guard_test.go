@@ -105,6 +105,22 @@ func behindHopByHop(next byte, payload []byte) []byte {
 	return append([]byte{next, 0, 1, 4, 0, 0, 0, 0}, payload...)
 }
 
+// behindRouting: segments left 0, which hosts take.
+func behindRouting(next byte, payload []byte) []byte {
+	return append([]byte{next, 0, 0, 0, 0, 0, 0, 0}, payload...)
+}
+
+func behindMany(count int, next byte, payload []byte) []byte {
+	for i := range count {
+		follows := byte(60)
+		if i == 0 {
+			follows = next
+		}
+		payload = append([]byte{follows, 0, 1, 4, 0, 0, 0, 0}, payload...)
+	}
+	return payload
+}
+
 const (
 	typeIPv4 = 0x0800
 	typeARP  = 0x0806
@@ -138,6 +154,9 @@ func TestSources(t *testing.T) {
 		"the same behind a header":         {ethernet(own, typeIPv6, ipv6("fd00::5", 0, behindHopByHop(58, advertisement("fd00::6"))...)...), "dropped", "dropped", "passes", "dropped"},
 		"own advertisement, forged source": {ethernet(own, typeIPv6, ipv6("fd00::6", 58, advertisement("fd00::5")...)...), "dropped", "dropped", "passes", "dropped"},
 		"a VLAN tag":                       {ethernet(own, 0x8100, append([]byte{0, 7, 8, 0}, ipv4("10.0.0.6")...)...), "passes", "dropped", "passes", "passes"},
+		"a tag of no VLAN":                 {ethernet(own, 0x8100, append([]byte{0, 0, 8, 0}, ipv4("10.0.0.6")...)...), "dropped", "dropped", "passes", "dropped"},
+		"a claim behind a routing header":  {ethernet(own, typeIPv6, ipv6("fd00::5", 43, behindRouting(58, advertisement("fd00::6"))...)...), "dropped", "dropped", "passes", "dropped"},
+		"a claim behind nine headers":      {ethernet(own, typeIPv6, ipv6("fd00::5", 60, behindMany(9, 58, advertisement("fd00::6"))...)...), "dropped", "dropped", "passes", "dropped"},
 		"a provider's tag":                 {ethernet(own, 0x88a8, append([]byte{0, 7, 8, 0}, ipv4("10.0.0.5")...)...), "passes", "dropped", "passes", "passes"},
 		"a tag of before the standard":     {ethernet(own, 0x9100, append([]byte{0, 7, 8, 0}, ipv4("10.0.0.5")...)...), "passes", "dropped", "passes", "passes"},
 		"another protocol":                 {ethernet(own, 0x88cc), "passes", "passes", "passes", "passes"},

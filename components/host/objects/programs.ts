@@ -13,11 +13,14 @@ export const programs: ObjectType<ProgramsSpec> = {
   type: "programs",
   identity: () => [],
   ensure: () => sh`
-    if ! grep -q ${` ${bpffs} bpf `} /proc/mounts; then mount -t bpf bpf ${bpffs}; save bpffs mounted; fi
+    if ! grep -q ${` ${bpffs} bpf `} /proc/mounts; then save bpffs mounted; mount -t bpf bpf ${bpffs}; fi
   `,
   remove: (_, owner) => sh`
     if [ -d ${pinsOf(owner)} ]; then rm -rf ${pinsOf(owner)}; fi
-    drop_bpffs() { umount ${bpffs}; }
+    # Others may have come to use it; two files are the kernel's own.
+    drop_bpffs() {
+      if grep -q ${` ${bpffs} bpf `} /proc/mounts && [ -z "$(ls -A ${bpffs} | grep -vxE '(maps|progs)\\.debug')" ]; then umount ${bpffs}; fi
+    }
     restore bpffs drop_bpffs
     # As flipflap of before called it where Cilium was the first to need it.
     restore cilium.bpffs drop_bpffs

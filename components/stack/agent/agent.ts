@@ -46,7 +46,8 @@ export class Agent extends pulumi.ComponentResource {
           // The container's own /proc is read-only where sysctls are.
           { server: "/proc", container: "/host/proc" },
           { server: "/var/run/docker.sock", container: "/var/run/docker.sock" },
-          { server: bpffs, container: bpffs },
+          // Mounted later, too: a server without systemd has none after a power cut until repair.
+          { server: bpffs, container: bpffs, mountsFollow: true },
         ],
         ...(files.length > 0 && { files }),
       },
