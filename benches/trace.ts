@@ -1,6 +1,7 @@
 /** What the tracer costs what it traces: off, armed and matching nothing, and all packets by one server's agent and by both. */
-import { contractVersion, type TraceCounts, type TraceLine, type TracePlan } from "../components/host/contract/types.gen";
+import { type TraceCounts, type TraceLine, type TracePlan } from "../components/host/contract/types.gen";
 import { AgentTalk } from "../deploy/agentTalk";
+import { tracePlan } from "../deploy/traceServers";
 import { throughput, udpPackets } from "../experiments/methods/iperf";
 import { requestResponse } from "../experiments/methods/netperf";
 import { resultsTable, runBench } from "../experiments/runner/runner";
@@ -30,11 +31,10 @@ class Tracers {
   constructor(private readonly site: Site) {}
 
   async start(servers: readonly string[], filter: string, points: TracePlan["points"]): Promise<void> {
-    const plan: TracePlan = { contract: contractVersion, filter, sampleOf: 1, seconds: 0, points, redirects: false };
     await Promise.all(
       servers.map(async (name) => {
         const talk = new AgentTalk(this.site, this.site.server(name), "trace");
-        talk.tell(JSON.stringify(plan));
+        talk.tell(JSON.stringify(tracePlan(this.site.declaration, this.site.server(name), { filter, points })));
         const first = await talk.hear();
         if (first?.startsWith('{"ready"') !== true) throw new Error(`${name}: the tracer said ${first}`);
         this.talks.push({ talk, ended: countsOf(talk) });

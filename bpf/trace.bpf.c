@@ -279,11 +279,11 @@ static __always_inline const unsigned char *parse(const unsigned char *at, const
 }
 
 /* What a VXLAN tunnel carries takes the packet's place. */
-static __noinline void parse_tunnel(const unsigned char *at, const unsigned char *end, struct trace_packet *packet)
+static __noinline void parse_tunnel(const unsigned char *at, const unsigned char *end, struct trace_packet *packet, __u32 before)
 {
 	struct { struct udphdr udp; struct vxlan_header vxlan; struct ethhdr eth; } __attribute__((packed)) head;
 	struct trace_addresses outside = packet->inside;
-	__u32 length = packet->length;
+	__u32 length = packet->length - before - sizeof(head);
 
 	if (at + sizeof(head) > end || bpf_probe_read_kernel(&head, sizeof(head), at))
 		return;
@@ -341,7 +341,7 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 	struct net_device *dev = skb->dev;
 	struct trace_packet packet = {};
 	struct in_drivers *in;
-	const unsigned char *at, *end;
+	const unsigned char *at, *end, *network;
 	unsigned char *head;
 	__u32 namespace, key = 0;
 
@@ -356,10 +356,12 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 	at = point == TRACE_RX || point == TRACE_GRO || point == TRACE_RECEIVE ? skb->data : head + skb->network_header;
 	end = skb->data + (skb->len - skb->data_len);
 	packet.type = bpf_ntohs(skb->protocol);
-	packet.length = skb->len;
+	/* As on the wire, wherever the buffer begins. */
+	packet.length = skb->len - (at - skb->data) + ETH_HLEN;
+	network = at;
 	at = parse(at, end, &packet);
 	if (at)
-		parse_tunnel(at, end, &packet);
+		parse_tunnel(at, end, &packet, at - network);
 	if (!is_sampled(&packet) || !trace_filter(&packet))
 		return 0;
 	{

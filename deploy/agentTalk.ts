@@ -21,7 +21,13 @@ export class AgentTalk {
     const script = askAgent({ stack: server.name }, what).text;
     const words = [...(server.user === "root" ? [] : ["sudo", "-n"]), "sh", "-c", script];
     const [program = "", ...rest] = sshCommand(server, onOwnServer(context, server, words));
-    this.child = spawn(program, rest, { cwd: context.root, stdio: ["pipe", "pipe", "pipe"] });
+    this.child = spawn(program, rest, {
+      cwd: context.root,
+      stdio: ["pipe", "pipe", "pipe"],
+      // Ctrl-C is for us: what the agent has to say at its end would be lost with the connection.
+      detached: true,
+    });
+    this.child.once("error", (error) => (this.complaint += error.message));
     this.child.stderr.setEncoding("utf8").on("data", (text: string) => (this.complaint += text));
     this.child.stdin.on("error", () => undefined);
     const lines = createInterface({ input: this.child.stdout });

@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "eb915e1099cc"
+const Version = "2ad0c80a2476"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -186,7 +186,7 @@ type TracePacket struct {
 	PayloadBytes int `json:"payloadBytes"`
 	// TTL, hop limit.
 	Hops int `json:"hops"`
-	// Of the socket buffer.
+	// Of the frame on the wire; of what a tunnel carries, its own.
 	Bytes  int          `json:"bytes"`
 	Flags  []string     `json:"flags,omitempty"`
 	Tunnel *TraceTunnel `json:"tunnel,omitempty"`
@@ -255,6 +255,8 @@ type TracePlan struct {
 	Contract string `json:"contract"`
 	// An expression of tcpdump's; empty: all packets.
 	Filter string `json:"filter"`
+	// What is not told whatever the filter wants: the connection that it is told by.
+	Exclude string `json:"exclude"`
 	// One packet of so many, the same ones on all servers.
 	SampleOf int `json:"sampleOf"`
 	// 0: until it is ended.

@@ -22,6 +22,7 @@ const (
 	fieldTargetPort      field = "TargetPort"
 	fieldTCPFlags        field = "TcpFlags"
 	fieldHops            field = "Hops"
+	fieldFlags           field = "Flags"
 	fieldLength          field = "Length"
 	fieldInsideSource    field = "Inside.Source"
 	fieldInsideTarget    field = "Inside.Target"

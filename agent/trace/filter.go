@@ -71,7 +71,21 @@ const (
 	protocolICMPv6 = 58
 )
 
+// without is f but for what the other wants; nil wants all as a filter, and nothing as what is left out.
+func without(f, other filter) filter {
+	switch {
+	case other == nil:
+		return f
+	case f == nil:
+		return not{other}
+	}
+	return both{f, not{other}}
+}
+
 func equals(f field, value uint32) filter { return test{f, ^uint32(0), "=", value} }
+
+// isWhole: it has its upper header; later fragments have none.
+var isWhole = test{fieldFlags, uint32(flagLaterFragment), "=", 0}
 
 var isIPv4, isIPv6 = equals(fieldType, typeIPv4), equals(fieldType, typeIPv6)
 
@@ -122,6 +136,14 @@ type parser struct {
 	text   string
 	tokens []token
 	next   int
+	last   qualifiers
+}
+
+// qualifiers are what a bare value that follows has, too: `src host A or B`, `tcp port 80 or 443`.
+type qualifiers struct {
+	outside   bool
+	way, what string
+	of        filter // a protocol before them
 }
 
 // parseFilter reads an expression; nil where it is empty.
@@ -196,28 +218,20 @@ func (p *parser) take(words ...string) (token, bool) {
 	return t, false
 }
 
+// or is also and: the two bind alike, from the left, as tcpdump has it.
 func (p *parser) or() (filter, error) {
-	a, err := p.and()
-	for err == nil {
-		if _, is := p.take("or", "||"); !is {
-			return a, nil
-		}
-		var b filter
-		b, err = p.and()
-		a = either{a, b}
-	}
-	return nil, err
-}
-
-func (p *parser) and() (filter, error) {
 	a, err := p.unary()
 	for err == nil {
-		if _, is := p.take("and", "&&"); !is {
+		word, is := p.take("or", "||", "and", "&&")
+		if !is {
 			return a, nil
 		}
 		var b filter
-		b, err = p.unary()
-		a = both{a, b}
+		if b, err = p.unary(); word.text == "or" || word.text == "||" {
+			a = either{a, b}
+		} else {
+			a = both{a, b}
+		}
 	}
 	return nil, err
 }
@@ -256,6 +270,7 @@ func (p *parser) primitive() (filter, error) {
 		// `tcp port 80` is both.
 		if follows, more := p.peek(); more && isQualifier(follows.text) {
 			rest, err := p.qualified()
+			p.last.of = f
 			return both{f, rest}, err
 		}
 		return f, nil
@@ -279,7 +294,12 @@ func (p *parser) primitive() (filter, error) {
 		return p.qualified()
 	}
 	if _, err := netip.ParseAddr(t.text); err == nil {
-		return p.qualified()
+		return p.bare()
+	}
+	if p.last.what == "port" || p.last.what == "portrange" {
+		if _, _, err := ports(t.text, p.last.what == "portrange"); err == nil {
+			return p.bare()
+		}
 	}
 	if _, err := netip.ParsePrefix(t.text); err == nil {
 		return nil, p.fail(t.at, fmt.Sprintf("%q is a prefix", t.text), "write `net "+t.text+"`")
@@ -291,11 +311,36 @@ func isQualifier(word string) bool {
 	return word == "src" || word == "dst" || word == "host" || word == "net" || word == "port" || word == "portrange" || word == "outside"
 }
 
+// bare is a value with the qualifiers of the one before it; without any it is a host.
+func (p *parser) bare() (filter, error) {
+	q := p.last
+	f, err := p.value(q)
+	if err == nil && q.of != nil {
+		f = both{q.of, f}
+	}
+	return f, err
+}
+
 // qualified is [outside] [src|dst] (host|net|port|portrange) VALUE; without a word it is a host.
 func (p *parser) qualified() (filter, error) {
 	_, outside := p.take("outside")
-	way, _ := p.take("src", "dst")
+	way, hasWay := p.take("src", "dst")
 	what, said := p.take("host", "net", "port", "portrange")
+	q := qualifiers{outside: outside}
+	if hasWay {
+		q.way = way.text
+	}
+	if said {
+		q.what = what.text
+	}
+	p.last = q
+	if outside && (q.what == "port" || q.what == "portrange") {
+		return nil, p.fail(what.at, "a tunnel's ports are not judged", "write `outside host ADDRESS`, or `vni N`")
+	}
+	return p.value(q)
+}
+
+func (p *parser) value(q qualifiers) (filter, error) {
 	value, is := p.peek()
 	if !is {
 		return nil, p.fail(value.at, "the expression ends too early", "an address, a prefix or a port is wanted")
@@ -303,22 +348,19 @@ func (p *parser) qualified() (filter, error) {
 	p.next++
 	ends := func(source, target field, of func(field) filter) filter {
 		switch {
-		case way.text == "src":
+		case q.way == "src":
 			return of(source)
-		case way.text == "dst":
+		case q.way == "dst":
 			return of(target)
 		}
 		return either{of(source), of(target)}
 	}
-	if said && (what.text == "port" || what.text == "portrange") {
-		if outside {
-			return nil, p.fail(what.at, "a tunnel's ports are not judged", "write `outside host ADDRESS`, or `vni N`")
-		}
-		low, high, err := ports(value.text, what.text == "portrange")
+	if q.what == "port" || q.what == "portrange" {
+		low, high, err := ports(value.text, q.what == "portrange")
 		if err != nil {
 			return nil, p.fail(value.at, err.Error(), "write a number from 0 to 65535, of a range two: 5000-5100")
 		}
-		hasPorts := either{protocols["tcp"], protocols["udp"]}
+		hasPorts := both{either{protocols["tcp"], protocols["udp"]}, isWhole}
 		return both{hasPorts, ends(fieldSourcePort, fieldTargetPort, func(f field) filter {
 			if low == high {
 				return equals(f, low)
@@ -327,11 +369,11 @@ func (p *parser) qualified() (filter, error) {
 		})}, nil
 	}
 	prefix, err := netip.ParsePrefix(value.text)
-	if err != nil || what.text != "net" {
+	if err != nil || q.what != "net" {
 		address, err := netip.ParseAddr(value.text)
 		if err != nil {
 			fix := "write an address as numbers: names are not looked up; systems are chosen by --system"
-			if what.text == "net" {
+			if q.what == "net" {
 				fix = "write a prefix: 10.0.0.0/24"
 			}
 			return nil, p.fail(value.at, fmt.Sprintf("%q is no address", value.text), fix)
@@ -339,10 +381,15 @@ func (p *parser) qualified() (filter, error) {
 		prefix = netip.PrefixFrom(address, address.BitLen())
 	}
 	source, target := fieldInsideSource, fieldInsideTarget
-	if outside {
+	if q.outside {
 		source, target = fieldOutsideSource, fieldOutsideTarget
 	}
-	return ends(source, target, func(f field) filter { return within{f, mapped(prefix)} }), nil
+	judged := ends(source, target, func(f field) filter { return within{f, mapped(prefix)} })
+	if prefix.Addr().Is6() && !q.outside {
+		// Mapped IPv4 is within ::/0.
+		return both{isIPv6, judged}, nil
+	}
+	return judged, nil
 }
 
 func mapped(p netip.Prefix) netip.Prefix {
@@ -442,7 +489,7 @@ func (p *parser) comparison() (filter, error) {
 		f = not{compared("<")}
 	}
 	if n.of != nil {
-		f = both{n.of, f}
+		f = both{both{n.of, isWhole}, f}
 	}
 	return f, nil
 }

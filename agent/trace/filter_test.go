@@ -63,7 +63,13 @@ var judged = map[string][]string{
 	"greater 50":                            {"echo", "tunnel", "dns"},
 	"len > 42 and len <= 98":                {"echo", "tunnel", "dns"},
 	"":                                      {"echo", "tunnel", "dns", "arp"},
-	"tcp or udp or icmp and host 10.0.0.1":  {"tunnel", "dns", "echo"},
+	"tcp or udp or icmp and host 10.0.0.1":  {"echo"}, // from the left, as tcpdump has it
+	"tcp or (icmp and host 10.0.0.1)":       {"tunnel", "echo"},
+	"src host 10.0.0.2 or 10.1.0.1":         {"tunnel"},
+	"dst host 10.0.0.1 or 10.1.0.1":         nil,
+	"udp port 80 or 53":                     {"dns"},
+	"tcp port 80 or 53":                     nil,
+	"net ::/0":                              {"dns"},
 	"((icmp)) and (not tcp)":                {"echo"},
 	"net 0.0.0.0/0 and not portrange 5000-6000": {"echo"},
 }

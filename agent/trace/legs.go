@@ -82,6 +82,8 @@ func (l *leg) hasBeenAt(e event) bool {
 const (
 	// A leg that has met nothing for so long has ended.
 	quietNs = 150_000_000
+	// A packet that is on its way for longer is in a queue that nobody declared.
+	oldestNs = 2_000_000_000
 	// Of one identity so many legs are kept apart; what comes beyond is counted.
 	ordinalsNs = 5_000_000_000
 )
@@ -131,17 +133,41 @@ func (c *collector) add(e event) {
 func (c *collector) find(i identity, e event) *leg {
 	all := c.open[i]
 	for at := len(all) - 1; at >= 0; at-- {
-		if all[at].hasBuffer(e.Buffer) && (!all[at].hasBeenAt(e) || len(all[at].buffers) > 1) {
+		if all[at].hasBuffer(e.Buffer) && !all[at].hasBeenAt(e) && !all[at].isOld(e) {
 			return all[at]
 		}
 	}
 	for _, l := range all {
-		if !l.hasBeenAt(e) {
+		if !l.hasBeenAt(e) && !l.isOld(e) && l.goesOn(e) {
 			return l
 		}
 	}
-	// A copy for another port of a bridge: the device is new to no leg, but a copy of one buffer stands where that one stood.
 	return nil
+}
+
+// isOld: a stream of equal packets would be one leg without an end.
+func (l *leg) isOld(e event) bool { return l.steps[0].AtNs+oldestNs < e.AtNs }
+
+// goesOn: a buffer that is new to the leg is a copy or a segment of its packet, and not an equal packet of somebody else: it has the same
+// ends, and begins in no namespace where the packet never came.
+func (l *leg) goesOn(e event) bool {
+	last := l.steps[len(l.steps)-1].Packet
+	if last.Flags&uint8(flagUnread) != 0 {
+		last = l.steps[0].Packet
+	}
+	p := e.Packet
+	if p.Inside != last.Inside || p.SourcePort != last.SourcePort || p.TargetPort != last.TargetPort {
+		return false
+	}
+	if point(e.Point) != pointQueue && point(e.Point) != pointStart {
+		return true
+	}
+	for _, one := range l.steps {
+		if one.Namespace == e.Namespace {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *collector) ordinal(i identity, now uint64) int {
@@ -215,6 +241,10 @@ func told(p packet) contract.TracePacket {
 		if p.Flags&uint8(one.flag) != 0 {
 			t.Flags = append(t.Flags, one.words)
 		}
+	}
+	if p.Type == typeIPv6 {
+		// :: is an address, too.
+		t.Source, t.Target = netip.AddrFrom16(p.Inside.Source).String(), netip.AddrFrom16(p.Inside.Target).String()
 	}
 	if p.OutsideProtocol != 0 {
 		kind := "vxlan"

@@ -63,6 +63,33 @@ func TestACopyGoesOnInTheLegOfItsPacket(t *testing.T) {
 	}
 }
 
+func TestEqualPacketsOfTwoSystemsAreTwoLegs(t *testing.T) {
+	other := seen(11, 8, 9, pointStart, 1)
+	other.Namespace = 2
+	if all := legsOf(seen(10, 7, 1, pointStart, 1), other); len(all) != 2 {
+		t.Fatalf("%d legs of equal packets that two systems sent", len(all))
+	}
+	answer := seen(11, 8, 2, pointRx, 1)
+	answer.Packet.Inside.Source = [16]uint8{15: 2}
+	if all := legsOf(seen(10, 7, 1, pointStart, 1), answer); len(all) != 2 {
+		t.Fatalf("%d legs of a packet and an equal one of others", len(all))
+	}
+}
+
+func TestAStreamOfEqualPacketsEnds(t *testing.T) {
+	var told int
+	c := newCollector(func(*leg) { told++ })
+	for i := range uint64(100) {
+		at := i * 100_000_000
+		c.add(seen(at, 7, 1, pointStart, 1))
+		c.add(seen(at+1, 7, 2, pointRx, 1))
+		c.close(at+1, false)
+	}
+	if told < 90 {
+		t.Errorf("%d of 100 were told", told)
+	}
+}
+
 func TestARetransmissionIsALegOfItsOwn(t *testing.T) {
 	all := legsOf(seen(10, 7, 1, pointQueue, 1), seen(11, 7, 2, pointRx, 1), seen(300_000_000, 9, 1, pointQueue, 1), seen(300_000_001, 9, 2, pointRx, 1))
 	if len(all) != 2 || all[1].ordinal != 1 {

@@ -60,3 +60,12 @@ func (d *devices) readDevices(inode uint32, path string) error {
 	}
 	return nil
 }
+
+// forget lets go of a namespace's: its inode may be another one's one day.
+func (d *devices) forget(inode uint32) {
+	for key := range d.names {
+		if key[0] == inode {
+			delete(d.names, key)
+		}
+	}
+}

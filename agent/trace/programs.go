@@ -14,13 +14,15 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // programs are loaded and attached for as long as this process lives: nothing is pinned.
 type programs struct {
 	collection *ebpf.Collection
 	links      []link.Link
-	missing    []string // tracepoints that this kernel has not
+	missing    []string           // tracepoints that this kernel has not
+	ingress    map[[2]uint32]bool // interfaces that have the program for what comes there, by inode and index
 }
 
 const filterFunction = "trace_filter"
@@ -80,7 +82,7 @@ func load(path string, f filter, sampleOneOf uint32, devicesAlone, redirects boo
 	if err != nil {
 		return nil, fmt.Errorf("this kernel tells nothing of its types (BTF, CONFIG_DEBUG_INFO_BTF), and without that no packet can be read: %w", err)
 	}
-	p := &programs{}
+	p := &programs{ingress: map[[2]uint32]bool{}}
 	code := compile(f)
 	for name, program := range spec.Programs {
 		if program.Type != ebpf.Tracing {
@@ -132,7 +134,7 @@ func (p *programs) attach() error {
 }
 
 // attachAt puts the program for what comes at the interfaces of a namespace. It goes with this process, or with the namespace.
-func (p *programs) attachAt(path string) error {
+func (p *programs) attachAt(inode uint32, path string) error {
 	program := p.collection.Programs[ingressProgram]
 	if program == nil {
 		return nil
@@ -151,11 +153,19 @@ func (p *programs) attachAt(path string) error {
 			if kind := one.Type(); kind != "veth" && kind != "macvlan" && kind != "ipvlan" {
 				continue
 			}
+			key := [2]uint32{inode, uint32(one.Attrs().Index)}
+			if p.ingress[key] {
+				continue
+			}
 			attached, err := link.AttachTCX(link.TCXOptions{Interface: one.Attrs().Index, Program: program, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
+			if errors.Is(err, unix.ENODEV) {
+				continue // it went meanwhile
+			}
 			if err != nil {
 				return fmt.Errorf("%s at %s: %w", ingressProgram, one.Attrs().Name, err)
 			}
 			p.links = append(p.links, attached)
+			p.ingress[key] = true
 		}
 		return nil
 	})

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 	"unsafe"
 
 	"flipflap.local/agent/contract"
@@ -26,6 +27,7 @@ type Options struct {
 	Programs string // the folder of eBPF objects
 	Proc     string // the server's
 	Filter   string
+	Exclude  string
 	SampleOf uint
 	// Not at every tracepoint: once where a device sends, once where it receives.
 	DevicesAlone bool
@@ -39,6 +41,8 @@ type Options struct {
 }
 
 const (
+	// Of a turn: a ring that is never empty must not keep legs from being told.
+	batchMost   = 65_536
 	drainEvery  = 20 * time.Millisecond
 	rescanEvery = time.Second
 )
@@ -56,6 +60,11 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	out0, err := parseFilter(o.Exclude)
+	if err != nil {
+		return err
+	}
+	f = without(f, out0)
 	p, err := load(filepath.Join(o.Programs, "trace.bpf.o"), f, uint32(o.SampleOf), o.DevicesAlone, o.Redirects)
 	if err != nil {
 		return err
@@ -99,9 +108,8 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		}
 		c.close(now, false)
 		if time.Since(scanned) > rescanEvery {
-			if err := s.scan(ctx); err != nil && ctx.Err() == nil {
-				return err
-			}
+			// Docker may be busy, and a container going: the next look finds what this one did not.
+			_ = s.scan(ctx)
 			scanned = time.Now()
 		}
 	}
@@ -135,7 +143,7 @@ func monotonic() uint64 {
 
 // drain reads what is in the ring once in a while: a program that woke us up would cost its packet more than itself.
 func drain(reader *ringbuf.Reader, c *collector) (uint64, error) {
-	var batch []event
+	batch := make([]event, 0, batchMost)
 	var record ringbuf.Record
 	reader.SetDeadline(time.Now().Add(drainEvery))
 	for {
@@ -150,6 +158,9 @@ func drain(reader *ringbuf.Reader, c *collector) (uint64, error) {
 			return 0, fmt.Errorf("an event of %d bytes: the programs are not those of this agent", len(record.RawSample))
 		}
 		batch = append(batch, *(*event)(unsafe.Pointer(&record.RawSample[0])))
+		if len(batch) == cap(batch) {
+			break // what else there is comes in the next turn
+		}
 	}
 	// CPUs put theirs into the ring as they come.
 	sort.SliceStable(batch, func(a, b int) bool { return batch[a].AtNs < batch[b].AtNs })
@@ -205,18 +216,20 @@ func (s *server) scan(ctx context.Context) error {
 			if err := s.kernel.Put(inode, uint32(1)); err != nil {
 				return err
 			}
-			if containers[path] != "" {
-				if err := s.programs.attachAt(path); err != nil {
-					return err
-				}
-			}
 		}
 		s.paths[inode] = path
+		// Its interfaces may come after it.
+		if containers[path] != "" {
+			if err := s.programs.attachAt(inode, path); err != nil {
+				return err
+			}
+		}
 	}
 	for inode := range s.names {
 		if _, is := s.paths[inode]; !is {
 			delete(s.names, inode)
 			_ = s.kernel.Delete(inode) // it may never have been there
+			s.devices.forget(inode)
 		}
 	}
 	clear(s.asked)
@@ -247,7 +260,17 @@ func (s *server) nameOf(namespace, device uint32) (string, string) {
 	if name == "" {
 		name = fmt.Sprintf("#%d", device)
 	}
-	return s.names[namespace], name
+	return s.names[namespace], printable(name)
+}
+
+// printable: a tenant names its own devices, and a terminal obeys control characters.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, name)
 }
 
 // dropReasons reads the kernel's own words for drops.

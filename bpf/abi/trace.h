@@ -45,7 +45,7 @@ struct trace_packet {
 	__u8 hops;			/* TTL, hop limit */
 	__u8 flags;			/* of enum trace_flag */
 	__u8 zero;
-	__u32 length;			/* of the socket buffer */
+	__u32 length;			/* of the frame on the wire; of what a tunnel carries, its own */
 	__u32 digest;			/* of the payload's beginning; 0: none */
 };
 

@@ -141,7 +141,8 @@ async function serverFacts(context: Context, plans: ReadonlyMap<string, ServerPl
         if (trouble !== undefined) troubles.set(system, trouble);
       }
       for (const [system, { interfaces }] of lookedSystems(finished.stdout))
-        for (const [name, { tap }] of Object.entries((interfaces as typeof interfaces | null) ?? {})) if (tap !== undefined) taps.set(`${system} ${name}`, tap);
+        for (const [name, { tap }] of Object.entries((interfaces as typeof interfaces | null) ?? {}))
+          if (tap !== undefined) taps.set(`${system} ${name}`, tap);
       const agent = lines.find(([first, name]) => first === "container" && name === ownContainers.agent)?.[2] ?? "absent";
       const hash = value("noted");
       const isUnfinished = hash !== "" && state !== null && hash !== knownHash(state, server.name);

@@ -9,18 +9,12 @@ import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
-import {
-  contractVersion,
-  type TraceCounts,
-  type TraceLine,
-  type TracePlan,
-  type TraceReady,
-} from "../../components/host/contract/types.gen";
-import { kindOf } from "../../components/kinds/registry";
+import type { TraceCounts, TraceLine, TraceReady } from "../../components/host/contract/types.gen";
 import { portName } from "../../components/net/names";
 import { AgentTalk } from "../../deploy/agentTalk";
 import { findSystem } from "../../deploy/context";
 import { openDeployed, sayChanged } from "../../deploy/deployed";
+import { tracePlan } from "../../deploy/traceServers";
 import { UsageError } from "../../support/usageError";
 import { table } from "../table";
 import { jsonOption, type Verb } from "../verb";
@@ -86,7 +80,7 @@ interface Ended {
 function summaryOf(journeys: number, ambiguous: number, ended: readonly Ended[]): string[] {
   const lines = [`${journeys} journeys, ${ambiguous} ambiguous`];
   for (const { server, counts, error } of ended) {
-    if (error !== undefined) lines.push(error.startsWith(`${server}:`) ? error : `${server}: ${error}`);
+    if (error !== undefined) lines.push(`${server}: not traced to its end`);
     if (counts !== undefined)
       lines.push(
         `${server}: ${counts.seen} hits, ${counts.matched} matched, ${counts.lost} lost, ${counts.untold} legs too many to tell; ${((counts.cpuMs / counts.seconds / 1000) * 100).toFixed(1)}% of a core for the agent`,
@@ -151,13 +145,11 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const isTable = flags.json !== true && flags.hops !== true && flags.explain !== true;
     const points = flags.points;
     if (points !== undefined && points !== "devices" && points !== "all") throw new UsageError("--points takes devices or all");
-    const plan: TracePlan = {
-      contract: contractVersion,
+    const asked = {
       filter: [...words, ...rest].join(" "),
       sampleOf: sampleOf ?? 1,
-      points: points ?? (isTable ? "all" : "devices"),
-      redirects: declaration.testbed.networks.some((network) => kindOf(network).redirects?.(network) === true),
       seconds: seconds ?? 0,
+      points: points ?? (isTable ? ("all" as const) : ("devices" as const)),
     };
     const wanted = wantedBy(declaration, flags);
     const print = printer(declaration);
@@ -173,7 +165,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const clocks = new Clocks();
     /** Each server's wall clock less its monotonic one. */
     const walls = new Map<string, bigint>();
-    if (flags.otlp !== undefined) writeFileSync(String(flags.otlp), "");
+    // A file that cannot be written is known before anything begins.
+    for (const file of [flags.otlp, flags.svg, flags.pcapng]) if (file !== undefined) writeFileSync(String(file), "");
     const asText = (journey: Journey): void => {
       const hops = flags.hops === true || flags.explain === true ? hopsOf(journey, clocks) : [];
       if (flags.hops === true) console.log(table(hopColumns, hopRows(hops)));
@@ -209,16 +202,22 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       }
     };
     let following = 0;
+    const isAll = (): void => {
+      const names = talks.map((talk) => talk.server.name);
+      if (++following === talks.length) console.error(`following on ${names.filter((name) => !gone.has(name)).join(", ") || "no server"}`);
+    };
+    const gone = new Set<string>();
+    const isGone = (): void => isAll();
     const isReady = (server: string, ready: TraceReady): void => {
       walls.set(server, BigInt(ready.wallNs));
-      if (++following === talks.length) console.error(`following on ${talks.map((talk) => talk.server.name).join(", ")}`);
+      isAll();
       if (ready.missing.length > 0) console.error(`${server}: this kernel has no tracepoint ${ready.missing.join(", ")}: done without`);
     };
     const follow = async (talk: AgentTalk): Promise<Ended> => {
       const server = talk.server.name;
       let counts: TraceCounts | undefined;
       try {
-        talk.tell(JSON.stringify(plan));
+        talk.tell(JSON.stringify(tracePlan(declaration, talk.server, asked)));
         for (let line = await talk.hear(); line !== undefined; line = await talk.hear()) {
           const said = JSON.parse(line) as TraceLine;
           if (said.ready !== undefined) isReady(server, said.ready);
@@ -226,7 +225,11 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
           if (said.counts !== undefined) counts = said.counts;
         }
       } catch (error) {
-        return { server, error: (error as Error).message };
+        const { message } = error as Error;
+        console.error(message.startsWith(`${server}:`) ? message : `${server}: ${message}`);
+        gone.add(server);
+        if (counts === undefined) isGone();
+        return { server, error: message };
       }
       return { server, ...(counts !== undefined && { counts }) };
     };

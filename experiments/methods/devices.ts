@@ -1,11 +1,11 @@
 /** How long pings spend at each device of their way, as report S3 measured it: by the tracer, on unchanged packets. */
-import { Clocks } from "../../components/capabilities/tracer/clocks";
+import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
 import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tracer/hops";
 import { Journeys } from "../../components/capabilities/tracer/journey";
-import { contractVersion, type TraceLine, type TracePlan } from "../../components/host/contract/types.gen";
+import type { TraceLine } from "../../components/host/contract/types.gen";
 import { sh } from "../../components/host/sh";
-import { kindOf } from "../../components/kinds/registry";
 import { AgentTalk } from "../../deploy/agentTalk";
+import { tracePlan } from "../../deploy/traceServers";
 import type { End, Site } from "../site";
 import type { LinkMethod, Measured } from "./method";
 
@@ -21,21 +21,12 @@ const wayOf = (hops: readonly Hop[]): string => hops.map(({ place, device }) => 
 
 /** The legs of what servers saw meanwhile. */
 async function traced(site: Site, servers: readonly string[], filter: string, during: () => Promise<unknown>): Promise<Journeys> {
-  const { networks } = site.declaration.testbed;
-  const plan: TracePlan = {
-    contract: contractVersion,
-    filter,
-    sampleOf: 1,
-    seconds: 0,
-    points: "all",
-    redirects: networks.some((network) => kindOf(network).redirects?.(network) === true),
-  };
   const journeys = new Journeys(servers);
   const talks = servers.map((name) => new AgentTalk(site, site.server(name), "trace"));
   try {
     await Promise.all(
       talks.map(async (talk) => {
-        talk.tell(JSON.stringify(plan));
+        talk.tell(JSON.stringify(tracePlan(site.declaration, talk.server, { filter, points: "all" })));
         await talk.hear();
       }),
     );
@@ -84,13 +75,22 @@ export const devices: LinkMethod = {
     const [usual = "", count = 0] = [...counts].sort(([, a], [, b]) => b - a)[0] ?? [];
     if (count < pings / 2) throw new Error(`of ${pings} pings ${count} met the same devices (${usual || "none was seen"})`);
     const kept = ways.filter((hops) => wayOf(hops) === usual);
-    const meanUs = (of: (hop: Hop) => number | undefined, i: number): number =>
-      kept.reduce((sum, hops) => sum + (of(hops[i] as Hop) ?? 0), 0) / kept.length / 1000;
+    /** Of those that have a time there; undefined where none has. */
+    const meanUs = (of: (hop: Hop) => number | undefined, i: number): number | undefined => {
+      const times = kept.flatMap((hops) => of(hops[i] as Hop) ?? []);
+      return times.length === 0 ? undefined : times.reduce((sum, ns) => sum + ns, 0) / times.length / 1000;
+    };
     const details: Record<string, number> = {};
     for (const [i, hop] of (kept[0] ?? []).entries()) {
-      details[deviceDetail(i, hop)] = meanUs(({ ns }) => ns, i);
-      if (hop.crossing !== undefined)
-        details[`${String(i + 1).padStart(2, "0")}~ to ${hop.crossing.to}`] = meanUs(({ crossing }) => crossing?.time?.ns, i);
+      const at = meanUs(({ ns }) => ns, i);
+      if (at !== undefined) details[deviceDetail(i, hop)] = at;
+      // Between servers: where the clocks' bound leaves a number.
+      const between = meanUs(
+        ({ crossing }) => (crossing?.time !== undefined && isResolved(crossing.time) ? crossing.time.ns : undefined),
+        i,
+      );
+      if (hop.crossing !== undefined && between !== undefined)
+        details[`${String(i + 1).padStart(2, "0")}~ to ${hop.crossing.to}`] = between;
     }
     return { value: Object.values(details).reduce((sum, one) => sum + one, 0), details, raw };
   },

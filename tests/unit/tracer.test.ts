@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
-import { hopsOf } from "../../components/capabilities/tracer/hops";
+import { crossingsOf, hopsOf } from "../../components/capabilities/tracer/hops";
 import { Journeys } from "../../components/capabilities/tracer/journey";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
@@ -75,6 +75,42 @@ describe("journeys", () => {
       [false, [0, 0]],
       [false, [1, 1]],
     ]);
+  });
+
+  it("are paired by which came first, whichever was told first", () => {
+    const all = join(
+      ["flip", leg("a", 1, ...made(500_000))],
+      ["flip", leg("a", 0, ...made(0))],
+      ["flap", leg("a", 0, ...got(100_000))],
+      ["flap", leg("a", 1, ...got(600_000))],
+    );
+    expect(all.map(({ legs }) => legs.map(({ leg: { ordinal } }) => ordinal))).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
+  });
+
+  it("say nothing of clocks where a copy stayed, or buffers are several", () => {
+    const [plain] = join(["flip", leg("a", 0, ...made(0))], ["flap", leg("a", 0, ...got(100_000))]);
+    expect(crossingsOf(plain!).map(({ from, to }) => [from.device, to.device])).toEqual([["up0", "up0"]]);
+    const stayed = [...made(0), { ...step("", "ffv-2", "net_dev_start_xmit", 90_000), buffer: 1 }];
+    const [flooded] = join(["flip", leg("a", 0, ...stayed)], ["flap", leg("a", 0, ...got(30_000))]);
+    expect(crossingsOf(flooded!)).toEqual([]);
+    const [returned] = join(
+      ["flip", leg("a", 0, ...made(0), step("", "up0", "netif_rx", 200_000))],
+      ["flap", leg("a", 0, ...got(100_000))],
+    );
+    expect(crossingsOf(returned!)).toEqual([]);
+  });
+
+  it("of a stream of equal packets do not wait for its end", () => {
+    const journeys = new Journeys(["flip"]);
+    let taken = 0;
+    for (let i = 0; i < 50; i++) {
+      journeys.add("flip", leg("a", i, ...got(i * 1e8)), i * 100);
+      taken += journeys.take(i * 100).length;
+    }
+    expect(taken).toBeGreaterThan(20);
   });
 
   it("are ambiguous, and not guessed, where one of two equal packets was lost", () => {

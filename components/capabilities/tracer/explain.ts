@@ -88,7 +88,12 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
   const drops = hops.flatMap(({ steps }, i) =>
     steps.flatMap((step) => (step.reason === undefined || isTaken(step) ? [] : [{ at: taken[i] as Waypoint, reason: step.reason }])),
   );
-  const drop = drops.at(-1);
+  // Of copies of a flood others are dropped where nobody wants them: what ends a packet is the last that is seen of it.
+  const end = hops
+    .flatMap(({ steps }) => steps)
+    .sort((a, b) => (a.server === b.server ? a.atNs - b.atNs : 0))
+    .at(-1);
+  const drop = end?.reason === undefined ? undefined : drops.at(-1);
   return {
     from: from.system,
     to: to.system,

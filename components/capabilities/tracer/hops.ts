@@ -1,6 +1,6 @@
 /** The time that a packet spent at each device of its way. Pure. */
 import type { BoundedTime, Clocks } from "./clocks";
-import { type Journey, type PlacedStep, stepsOf } from "./journey";
+import { isSent, type Journey, leaves, type PlacedStep, type ServerLeg, stepsOf } from "./journey";
 import { placeOf } from "./words";
 
 /** One device on the way: from the moment that the packet is there to the moment that it is at the next. */
@@ -40,20 +40,27 @@ export function hopsOf(journey: Journey, clocks: Clocks): Hop[] {
     // Nothing follows: what is known is how long it was there.
     if (next === undefined) return steps.length > 1 ? { ...base, ns: last.atNs - first.atNs } : base;
     if (next.server === first.server) return { ...base, ns: next.atNs - first.atNs };
+    // A copy that stayed was the last to be seen: where the other one left is not known.
+    const own = journey.legs.find(({ server }) => server === first.server);
+    if (own === undefined || !leaves(own)) return last === first ? base : { ...base, ns: last.atNs - first.atNs };
     const sent = [...steps].reverse().find(({ point }) => point === "net_dev_start_xmit") ?? last;
     const time = clocks.between(first.server, sent.atNs, next.server, next.atNs);
     return { ...base, ns: sent.atNs - first.atNs, crossing: { to: next.server, ...(time !== undefined && { time }) } };
   });
 }
 
-/** Where a packet left a server and where it came to the next one: what clocks are compared by. */
+/** By one socket buffer: of a flood's copies nobody knows which one went out. */
+const hasOneBuffer = ({ leg }: ServerLeg): boolean => leg.steps.every(({ buffer }) => buffer === 0);
+
+/** Where a packet left a server and where it came to the next one: what clocks are compared by. A wrong pair would spoil all others. */
 export function crossingsOf(journey: Journey): { from: PlacedStep; to: PlacedStep }[] {
-  if (journey.isAmbiguous) return [];
-  return journey.legs.slice(1).flatMap(({ server }, i) => {
-    const before = journey.legs[i]?.server;
-    const steps = stepsOf(journey);
-    const from = steps.filter((step) => step.server === before && step.point === "net_dev_start_xmit").at(-1);
-    const to = steps.find((step) => step.server === server);
-    return from === undefined || to === undefined ? [] : [{ from, to }];
-  });
+  if (journey.isAmbiguous || journey.legs.length !== 2 || !journey.legs.every(hasOneBuffer)) return [];
+  const [before, after] = journey.legs;
+  if (before === undefined || after === undefined) return [];
+  const of = (one: ServerLeg): PlacedStep[] =>
+    stepsOf({ legs: [one], isAmbiguous: false })
+      .filter((step) => !isAfterthought(step))
+      .sort((a, b) => a.atNs - b.atNs);
+  const [from, to] = [of(before).at(-1), of(after)[0]];
+  return from?.point === "net_dev_start_xmit" && to !== undefined && !isSent(to) ? [{ from, to }] : [];
 }

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "eb915e1099cc";
+export const contractVersion = "2ad0c80a2476";
 
 
 /**
@@ -328,7 +328,7 @@ readonly payloadBytes: number
  */
 readonly hops: number
 /**
- * Of the socket buffer.
+ * Of the frame on the wire; of what a tunnel carries, its own.
  */
 readonly bytes: number
 readonly flags?: ("first fragment" | "later fragment" | "super")[]
@@ -463,6 +463,10 @@ readonly contract: string
  * An expression of tcpdump's; empty: all packets.
  */
 readonly filter: string
+/**
+ * What is not told whatever the filter wants: the connection that it is told by.
+ */
+readonly exclude: string
 /**
  * One packet of so many, the same ones on all servers.
  */

@@ -1,0 +1,23 @@
+/** Servers' tracers, and what each is told. */
+import { contractVersion, type TracePlan } from "../components/host/contract/types.gen";
+import type { ServerDeclaration } from "../components/config/declaration";
+import { kindOf } from "../components/kinds/registry";
+import { parseAddress } from "../components/net/cidr";
+import type { Declaration } from "../components/config/declaration";
+
+/** The connection by which a server tells of packets would tell of itself. A name is no address that a filter could have. */
+const ownConnection = ({ address, port }: ServerDeclaration): string =>
+  parseAddress(address) === undefined ? `tcp port ${port}` : `tcp port ${port} and host ${address}`;
+
+export const tracePlan = (
+  declaration: Declaration,
+  server: ServerDeclaration,
+  asked: Pick<TracePlan, "filter" | "points"> & Partial<Pick<TracePlan, "sampleOf" | "seconds">>,
+): TracePlan => ({
+  contract: contractVersion,
+  sampleOf: 1,
+  seconds: 0,
+  exclude: ownConnection(server),
+  redirects: declaration.testbed.networks.some((network) => kindOf(network).redirects?.(network) === true),
+  ...asked,
+});
