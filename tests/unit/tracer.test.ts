@@ -56,7 +56,7 @@ describe("journeys", () => {
     const journeys = new Journeys(["flap", "flip"]);
     for (const [server, one] of legs) journeys.add(server, one, 0);
     expect(journeys.take(100)).toEqual([]);
-    return journeys.take(1000);
+    return journeys.take(2000);
   };
 
   it("go from the server that made the packet to the one that kept it", () => {

@@ -14,8 +14,10 @@ export interface Journey {
   readonly isAmbiguous: boolean;
 }
 
-/** How long one server's leg waits for another's. */
-const patienceMs = 500;
+/** How long one server's leg waits for another's: a busy agent tells late. */
+const patienceMs = 2000;
+/** The same, where what there is has a beginning and an end. */
+const wholePatienceMs = 300;
 
 interface Waiting extends ServerLeg {
   readonly sinceMs: number;
@@ -38,6 +40,10 @@ function inOrder(legs: readonly ServerLeg[]): ServerLeg[] {
   return [...legs].sort((a, b) => rank(a) - rank(b));
 }
 
+/** One packet, from who made it to who kept it. */
+const isWhole = (legs: readonly ServerLeg[]): boolean =>
+  new Set(legs.map(({ server }) => server)).size === legs.length && legs.some(begins) && legs.some((one) => !leaves(one));
+
 /** Collects legs until all that belong together have come. */
 export class Journeys {
   private readonly waiting = new Map<string, Waiting[]>();
@@ -56,8 +62,9 @@ export class Journeys {
     const done: Journey[] = [];
     for (const [identity, legs] of this.waiting) {
       // Of a stream of equal packets some are always young.
-      const isOld = legs.some(({ sinceMs }) => sinceMs + 4 * patienceMs <= nowMs);
-      if (!all && !isOld && legs.some(({ sinceMs }) => sinceMs + patienceMs > nowMs)) continue;
+      const isOld = legs.some(({ sinceMs }) => sinceMs + 2 * patienceMs <= nowMs);
+      const patience = isWhole(legs) ? wholePatienceMs : patienceMs;
+      if (!all && !isOld && legs.some(({ sinceMs }) => sinceMs + patience > nowMs)) continue;
       this.waiting.delete(identity);
       done.push(...joined(legs, this.servers));
     }
