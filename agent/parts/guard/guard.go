@@ -193,13 +193,12 @@ func (g *guard) Guarded(at part.Attachment, args json.RawMessage) error {
 }
 
 // Detached keeps a port guarded that is still there: its plan may have changed, and a new one takes the rules over in place. What no
-// plan wants guarded any more is let go of once every system has been tried.
+// plan wants guarded any more is let go of within a second.
 func (g *guard) Detached(at part.Attachment, _ json.RawMessage) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.settled = false
 	if at.HostLink != nil {
-		g.host.Wake()
 		return nil
 	}
 	p, err := g.plane()
@@ -223,8 +222,8 @@ func (p *plane) letGo(name string) error {
 	return p.keepOnly(port, nil)
 }
 
-// Settled takes the program off ports that no plan wants guarded: of plans that changed, also while no agent ran.
-func (g *guard) Settled(context.Context) {
+// Tick takes the program off ports that no plan wants guarded: of plans that changed, also while no agent ran.
+func (g *guard) Tick(context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.settled {
