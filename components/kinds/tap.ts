@@ -8,7 +8,7 @@ import type { NetworkKind } from "./kind";
 export type Tap =
   /** The server's end of the interface is its own. */
   | { readonly by: "port"; readonly device: string; readonly sends: "ingress" }
-  /** A device of the server that several interfaces sit on. Between two of them on one server packets do not pass it. */
+  /** A device of the server that several interfaces sit on. Between two of them on one server packets come by its ingress alone. */
   | { readonly by: "parent"; readonly device: string; readonly sends: "egress"; readonly toldBy: "mac" | "address" }
   /** Docker makes the server's end, by whatever name: the agent finds it. */
   | { readonly by: "docker"; readonly sends: "ingress" };

@@ -9,7 +9,7 @@ import { announce } from "../announce";
 import { type Addresses, type Member, type NetworkContext, type Prefixes } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
-import { crossing, onServer } from "../path";
+import { crossing, onServer, type Waypoint } from "../path";
 import { type Requirement } from "../requirement";
 import { driverOf, modeOf, parentDevice, parentOf } from "./parents";
 import { macvlanRules } from "./rules";
@@ -162,15 +162,15 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
   redirects: () => true,
   path: (declaration, network, from, to) => {
     const parent = parentOf(network);
-    if (from.server === to.server) return modeOf(network) === "bridge" ? [] : undefined;
-    const across = crossing(declaration, from.server, to.server);
-    if (across === undefined || parent.sort === "local" || parent.sort === "vlan" || parent.sort === "nic") return undefined;
-    if (parent.sort === "uplink") return across;
-    const [out, into] = [from.server, to.server].map((name) => {
+    const onParent = (name: string): Waypoint[] => {
       const server = findServer(declaration, name);
       return server === undefined ? [] : [onServer(name, parentDevice(network, server))];
-    });
-    return [...(out ?? []), ...across, ...(into ?? [])];
+    };
+    // What stays on a server is handed to the parent as if it had come by it.
+    if (from.server === to.server) return modeOf(network) === "bridge" ? onParent(from.server) : undefined;
+    const across = crossing(declaration, from.server, to.server);
+    if (across === undefined || parent.sort === "local" || parent.sort === "vlan" || parent.sort === "nic") return undefined;
+    return parent.sort === "uplink" ? across : [...onParent(from.server), ...across, ...onParent(to.server)];
   },
   attach: (context, member) => ({
     parentIdentity: parentIdentity(context),
