@@ -1,9 +1,8 @@
 /** Servers' tracers, and what each is told. */
 import { contractVersion, type TracePlan } from "../components/host/contract/types.gen";
-import type { ServerDeclaration } from "../components/config/declaration";
+import type { Declaration, ServerDeclaration } from "../components/config/declaration";
 import { kindOf } from "../components/kinds/registry";
 import { parseAddress } from "../components/net/cidr";
-import type { Declaration } from "../components/config/declaration";
 
 /** The connection by which a server tells of packets would tell of itself. A name is no address that a filter could have. */
 const ownConnection = ({ address, port }: ServerDeclaration): string =>

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"sort"
 
 	"flipflap.local/agent/contract"
@@ -44,7 +45,7 @@ func identityOf(p packet) identity {
 	return i
 }
 
-// isAlone: what such a packet is by itself no other is by chance; of the rest only order and the socket buffer tell.
+// text is the same on every server.
 func (i identity) text() string {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%v", i)
@@ -60,14 +61,7 @@ type leg struct {
 	lastNs   uint64
 }
 
-func (l *leg) hasBuffer(buffer uint64) bool {
-	for _, one := range l.buffers {
-		if one == buffer {
-			return true
-		}
-	}
-	return false
-}
+func (l *leg) hasBuffer(buffer uint64) bool { return slices.Contains(l.buffers, buffer) }
 
 // hasBeenAt: a packet meets a device's point once in a while that a leg is open; twice is another packet, or a copy of a flood.
 func (l *leg) hasBeenAt(e event) bool {
@@ -84,7 +78,7 @@ const (
 	quietNs = 150_000_000
 	// A packet that is on its way for longer is in a queue that nobody declared.
 	oldestNs = 2_000_000_000
-	// Of one identity so many legs are kept apart; what comes beyond is counted.
+	// So long after the last packet of an identity its numbers begin again.
 	ordinalsNs = 5_000_000_000
 )
 
@@ -274,11 +268,8 @@ func (l *leg) asTold(names func(namespace, device uint32) (string, string), reas
 		}
 		namespace, device := names(e.Namespace, e.Device)
 		step := contract.TraceStep{Namespace: namespace, Device: device, Point: pointNames[point(e.Point)], AtNs: int64(e.AtNs), Cpu: int(e.Cpu), Packet: last}
-		for i, buffer := range l.buffers {
-			if buffer == e.Buffer {
-				step.Buffer = i
-			}
-		}
+		// A driver's own word comes by a buffer that is known.
+		step.Buffer = max(0, slices.Index(l.buffers, e.Buffer))
 		if point(e.Point) == pointDrop {
 			step.Reason = reasons[e.Reason]
 			if step.Reason == "" {

@@ -167,16 +167,14 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const walls = new Map<string, bigint>();
     // A file that cannot be written is known before anything begins.
     for (const file of [flags.otlp, flags.svg, flags.pcapng]) if (file !== undefined) writeFileSync(String(file), "");
-    const asText = (journey: Journey): void => {
-      const hops = flags.hops === true || flags.explain === true ? hopsOf(journey, clocks) : [];
+    const asText = (journey: Journey, hops: readonly Hop[]): void => {
       if (flags.hops === true) console.log(table(hopColumns, hopRows(hops)));
       else if (flags.explain !== true) for (const step of stepsOf(journey)) print(cellsOf(step));
       if (flags.explain === true) console.log(explanationText(explain(declaration, journey, hops)));
       if (journey.isAmbiguous) console.log("ambiguous: others were the same here at the same time");
       if (flags.hops === true || flags.explain !== true) console.log("");
     };
-    const asJson = (journey: Journey): string => {
-      const hops = hopsOf(journey, clocks);
+    const asJson = (journey: Journey, hops: readonly Hop[]): string => {
       const explained = explain(declaration, journey, hops);
       const bare = hops.map(({ server, place, device, ns, crossing }) => ({ server, place, device, ns, crossing }));
       return JSON.stringify({ ...journey, hops: bare, ...(explained !== undefined && { explained }) });
@@ -192,25 +190,27 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         if (shown === 0 && isTable) print(columns);
         shown++;
         if (journey.isAmbiguous) ambiguous++;
+        const hops = hopsOf(journey, clocks);
         // More than a picture holds is no picture.
-        if (flags.svg !== undefined && pictured.length < mostPictured) pictured.push(hopsOf(journey, clocks));
+        if (flags.svg !== undefined && pictured.length < mostPictured) pictured.push(hops);
         capture?.add(journey);
-        if (flags.otlp !== undefined) appendFileSync(String(flags.otlp), `${otlpLine(journey, hopsOf(journey, clocks), walls)}\n`);
-        if (flags.json === true) console.log(asJson(journey));
-        else asText(journey);
+        if (flags.otlp !== undefined) appendFileSync(String(flags.otlp), `${otlpLine(journey, hops, walls)}\n`);
+        if (flags.json === true) console.log(asJson(journey, hops));
+        else asText(journey, hops);
         if (shown === count) end();
       }
     };
-    let following = 0;
-    const isAll = (): void => {
-      const names = talks.map((talk) => talk.server.name);
-      if (++following === talks.length) console.error(`following on ${names.filter((name) => !gone.has(name)).join(", ") || "no server"}`);
+    /** Whether each server that has answered follows. */
+    const answered = new Map<string, boolean>();
+    const answer = (server: string, follows: boolean): void => {
+      if (answered.has(server)) return;
+      answered.set(server, follows);
+      const following = talks.flatMap(({ server: { name } }) => (answered.get(name) === true ? [name] : []));
+      if (answered.size === talks.length) console.error(`following on ${following.join(", ") || "no server"}`);
     };
-    const gone = new Set<string>();
-    const isGone = (): void => isAll();
     const isReady = (server: string, ready: TraceReady): void => {
       walls.set(server, BigInt(ready.wallNs));
-      isAll();
+      answer(server, true);
       if (ready.missing.length > 0) console.error(`${server}: this kernel has no tracepoint ${ready.missing.join(", ")}: done without`);
     };
     const follow = async (talk: AgentTalk): Promise<Ended> => {
@@ -227,8 +227,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       } catch (error) {
         const { message } = error as Error;
         console.error(message.startsWith(`${server}:`) ? message : `${server}: ${message}`);
-        gone.add(server);
-        if (counts === undefined) isGone();
+        answer(server, false);
         return { server, error: message };
       }
       return { server, ...(counts !== undefined && { counts }) };

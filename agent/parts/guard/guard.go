@@ -232,6 +232,7 @@ func (g *guard) Tick(context.Context) {
 	if g.loaded == nil {
 		// Without a system that needs it nothing is loaded, but an agent before this one may have left something.
 		if _, err := os.Stat(object(g.host.Files()).Pins); err != nil {
+			g.settled = true
 			return
 		}
 	}
