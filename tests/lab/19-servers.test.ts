@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Project, succeeded } from "../../benches/support/scratchProject";
 import { run, sleep } from "../../support/process";
-import { onLab } from "../support/onLab";
+import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
 
@@ -37,12 +37,15 @@ const expectWhole = async (): Promise<void> =>
 
 /** How many of a hundred pings a second between the first two got no answer while something is done. */
 async function lostDuring(work: () => Promise<unknown>): Promise<number> {
+  await inSystem("one", "rm", "-f", "/tmp/ping");
   const pinging = inSystem("one", "sh", "-c", "ping -i 0.01 -w 120 -q 10.1.2.12 & echo $! >/tmp/ping; wait");
+  expect(await eventually(async () => (await inSystem("one", "test", "-s", "/tmp/ping")).code === 0)).toBe(true);
   await sleep(1000);
   await work();
   await inSystem("one", "sh", "-c", "kill -INT $(cat /tmp/ping)");
   const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec((await pinging).stdout) ?? [];
-  expect(Number(sent)).toBeGreaterThan(300);
+  // A second before, and all the while: a busy machine sends fewer than it was asked to.
+  expect(Number(sent)).toBeGreaterThan(50);
   return Number(sent) - Number(received);
 }
 
