@@ -1,4 +1,4 @@
-/** npm run bench -- [link|evpn|ila|ila-registry|policies|guard|trace|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] [--counts N,N] */
+/** npm run bench -- [link|evpn|evpn-networks|ila|ila-registry|policies|guard|trace|macvlan|vpn|vpn-star|scale|commands|setup]... [--rounds N] [--seconds N] [--seed N] [--counts N,N] */
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -8,6 +8,7 @@ import { codeRoot } from "../support/project";
 import type { BenchOptions } from "./bench";
 import { benchCommands } from "./commands";
 import { benchEvpn } from "./evpn";
+import { benchEvpnNetworks } from "./evpnNetworks";
 import { benchGuard } from "./guard";
 import { benchIla, benchIlaRegistry } from "./ila";
 import { benchLink } from "./link";
@@ -20,6 +21,7 @@ import { benchMacvlan, benchVpn, benchVpnStar } from "./vpn";
 const benches = {
   link: benchLink,
   evpn: benchEvpn,
+  "evpn-networks": benchEvpnNetworks,
   ila: benchIla,
   "ila-registry": benchIlaRegistry,
   policies: benchPolicies,
@@ -37,6 +39,7 @@ const help = `npm run bench -- [${Object.keys(benches).join("|")}]... [--rounds 
 
   link      server to server and kind bridge in its modes: one TCP stream, TCP_RR on one core
   evpn      kind evpn: the same, part by part; how fast a system is known elsewhere; 20,000 routes
+  evpn-networks  50 networks of 10 tenants with 200 systems: from a bare lab until every server knows the others
   ila       kind ila: its modes beside the same way without ILA, and what a packet costs
   ila-registry  how fast a system is known elsewhere; 100,000 systems; moves
   policies  kinds swarm and cilium with policies and without; 1,000 rules; a change under traffic
@@ -76,7 +79,7 @@ async function main(argv: readonly string[]): Promise<void> {
       "tools",
       ...(positionals.some((name) => name.startsWith("ila")) ? (["etcd"] as const) : []),
       ...(positionals.some((name) => name.startsWith("vpn")) ? (["strongswan"] as const) : []),
-      ...(positionals.some((name) => ["evpn", "guard"].includes(name)) ? (["frr", "gobgp"] as const) : []),
+      ...(positionals.some((name) => ["evpn", "evpn-networks", "guard"].includes(name)) ? (["frr", "gobgp"] as const) : []),
     ]),
   ]);
   const options: BenchOptions = {
