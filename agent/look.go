@@ -39,13 +39,14 @@ func (a *agent) look(ctx context.Context) ([]looked, error) {
 		all   []looked
 		group sync.WaitGroup
 		turns = make(chan struct{}, 8)
+		lists kernel.NeighbourLists
 	)
 	for system, path := range files {
 		group.Add(1)
 		turns <- struct{}{}
 		go func() {
 			defer func() { <-turns; group.Done() }()
-			found, err := a.lookAt(ctx, path)
+			found, err := a.lookAt(ctx, path, &lists)
 			if err != nil {
 				found = &looked{Interfaces: map[string]lookedIface{}, Error: err.Error()}
 			}
@@ -64,7 +65,7 @@ func (a *agent) look(ctx context.Context) ([]looked, error) {
 }
 
 // lookAt gives nil where the container does not run.
-func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
+func (a *agent) lookAt(ctx context.Context, path string, lists *kernel.NeighbourLists) (*looked, error) {
 	s, err := readSpec(path)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,9 @@ func (a *agent) lookAt(ctx context.Context, path string) (*looked, error) {
 			return err
 		}
 		for _, want := range s.Interfaces {
-			iface, err := a.lookAtInterface(ctx, attachment(s, want, c), inside)
+			at := attachment(s, want, c)
+			at.Neighbours = lists
+			iface, err := a.lookAtInterface(ctx, at, inside)
 			if err != nil {
 				return fmt.Errorf("interface %s: %w", want.Name, err)
 			}

@@ -4,8 +4,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"net"
-	"sort"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -43,43 +41,4 @@ func LinkIndex(name string) (int, error) {
 // HasEnd: an IPv4 address with an end was told by somebody, and not declared.
 func HasEnd(address netlink.Addr) bool {
 	return address.IP.To4() != nil && address.Flags&unix.IFA_F_PERMANENT == 0
-}
-
-// NeighboursOf lists a device's neighbours that have the MAC, by their addresses; none of a device that is not there.
-func NeighboursOf(device int, mac net.HardwareAddr) (map[string]netlink.Neigh, error) {
-	found := map[string]netlink.Neigh{}
-	if device == 0 {
-		return found, nil
-	}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		listed, err := netlink.NeighList(device, family)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range listed {
-			if n.HardwareAddr.String() == mac.String() {
-				found[n.IP.String()] = n
-			}
-		}
-	}
-	return found, nil
-}
-
-// IsLearned: told by another program, as BGP's are.
-func IsLearned(n netlink.Neigh) bool { return n.Flags&netlink.NTF_EXT_LEARNED != 0 }
-
-// PermanentNeighbours gives their addresses in order, but for those that another program has told.
-func PermanentNeighbours(device int, mac net.HardwareAddr) ([]string, error) {
-	present, err := NeighboursOf(device, mac)
-	if err != nil {
-		return nil, err
-	}
-	found := []string{}
-	for ip, n := range present {
-		if !IsLearned(n) && n.State&netlink.NUD_PERMANENT != 0 {
-			found = append(found, ip)
-		}
-	}
-	sort.Strings(found)
-	return found, nil
 }

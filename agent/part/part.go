@@ -8,6 +8,7 @@ import (
 
 	"flipflap.local/agent/contract"
 	"flipflap.local/agent/docker"
+	"flipflap.local/agent/kernel"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 )
@@ -22,6 +23,8 @@ type Attachment struct {
 	// The server's end; nil where it is gone, and of interfaces that have none: those on a device of the server, and docker's own.
 	HostLink netlink.Link
 	Fresh    bool // the container has not been attached since it started
+	// Of a look, all systems' at once; else FreshNeighbours.
+	Neighbours *kernel.NeighbourLists
 }
 
 // Port gives the server's end to a part that can do nothing without.

@@ -163,7 +163,7 @@ func (a *advertiser) Attached(at part.Attachment, args json.RawMessage) error {
 			return fmt.Errorf("the tunnel's entry of %s: %w", t.mac, err)
 		}
 	}
-	present, err := kernel.NeighboursOf(t.bridge, t.mac)
+	present, err := kernel.FreshNeighbours.With(t.bridge, t.mac)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (a *advertiser) Detached(at part.Attachment, args json.RawMessage) error {
 	if t.bridge == 0 {
 		return nil
 	}
-	present, err := kernel.NeighboursOf(t.bridge, t.mac)
+	present, err := kernel.FreshNeighbours.With(t.bridge, t.mac)
 	if err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (a *advertiser) Look(at part.Attachment, args json.RawMessage) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	neighbours, err := kernel.PermanentNeighbours(t.bridge, t.mac)
+	neighbours, err := at.Neighbours.Permanent(t.bridge, t.mac)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +241,7 @@ func (a *advertiser) Look(at part.Attachment, args json.RawMessage) (map[string]
 		return found, nil
 	}
 	port := at.HostLink.Attrs().Index
-	entries, err := netlink.NeighList(port, unix.AF_BRIDGE)
+	entries, err := at.Neighbours.Of(port, unix.AF_BRIDGE)
 	if err != nil {
 		return nil, err
 	}

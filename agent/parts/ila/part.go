@@ -12,7 +12,6 @@ import (
 	"flipflap.local/agent/bpf"
 	"flipflap.local/agent/contract"
 	"flipflap.local/agent/docker"
-	"flipflap.local/agent/kernel"
 	"flipflap.local/agent/part"
 	"github.com/vishvananda/netlink"
 )
@@ -138,6 +137,6 @@ func (s *systems) Look(at part.Attachment, _ json.RawMessage) (map[string]contra
 	if err != nil {
 		return nil, err
 	}
-	found["neighbours"], err = kernel.PermanentNeighbours(at.HostLink.Attrs().Index, mac)
+	found["neighbours"], err = at.Neighbours.Permanent(at.HostLink.Attrs().Index, mac)
 	return found, err
 }

@@ -74,6 +74,6 @@ func (neighbours) Look(at part.Attachment, args json.RawMessage) (map[string]con
 	if err != nil {
 		return nil, err
 	}
-	found, err := kernel.PermanentNeighbours(index, mac)
+	found, err := at.Neighbours.Permanent(index, mac)
 	return map[string]contract.Property{"neighbours": found}, err
 }

@@ -38,7 +38,7 @@ export const attached: ObjectType<AttachedSpec> = {
   remove: () => sh`:`,
   check: (spec, owner) => sh`
     for system in ${[...spec.systems]}; do
-      echo "=== $system"; if [ -e ${statusFolder(owner)}/$system.json ]; then cat ${statusFolder(owner)}/$system.json; fi
+      echo "=== $system"; if { read -r status <${statusFolder(owner)}/$system.json; } 2>/dev/null; then printf '%s\n' "$status"; fi
     done
   `,
   wanted: (spec) => Object.fromEntries(spec.systems.map((system) => [system, "attached"])),

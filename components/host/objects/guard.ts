@@ -31,8 +31,10 @@ const listed: Script = sh`
 /** Devices with our marks that are not in our group, which the guard does not look at: outside_group MARKS GROUP */
 const outside: Script = sh`
   outside_group() {
-    for _link in /sys/class/net/*; do
-      case $(cat "$_link/ifalias" 2>/dev/null) in "$1"*) [ "$(cat "$_link/netdev_group")" = "$2" ] || echo "\${_link##*/}" ;; esac
+    for _link in $(grep -l "^$1" /sys/class/net/*/ifalias 2>/dev/null); do
+      _link=\${_link%/ifalias}
+      { read -r _group <"$_link/netdev_group"; } 2>/dev/null || continue
+      [ "$_group" = "$2" ] || echo "\${_link##*/}"
     done
   }
 `;
