@@ -13,6 +13,7 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 #include "abi/trace.h"
 #include "lib/arp.h"
@@ -27,13 +28,21 @@ struct {
 	__uint(max_entries, 1 << 24);
 } events SEC(".maps");
 
-/* The server's own, by inode: servers of a lab share a kernel. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u32);
-	__type(value, __u32);
-} namespaces SEC(".maps");
+/* The server's own, by inode, each in one of few slots: servers of a lab share a kernel, and a map's lookup costs more than the rest. */
+__u32 namespaces[TRACE_NAMESPACE_SLOTS];
+
+static __always_inline int is_ours(__u32 inode)
+{
+	for (int i = 0; i < TRACE_NAMESPACE_TRIES; i++) {
+		__u32 found = namespaces[(inode + i) % TRACE_NAMESPACE_SLOTS];
+
+		if (found == inode)
+			return 1;
+		if (!found)
+			return 0;
+	}
+	return 0;
+}
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -63,6 +72,7 @@ const volatile struct trace_event *const event_type;
 const volatile enum trace_point point_names = TRACE_QUEUE;
 const volatile enum trace_flag flag_names = TRACE_SUPER;
 const volatile enum trace_count count_names = TRACE_SEEN;
+const volatile enum trace_namespace namespace_names = TRACE_NAMESPACE_TRIES;
 
 static __always_inline void trace_count(enum trace_count which)
 {
@@ -82,25 +92,22 @@ static __noinline int trace_filter(struct trace_packet *packet)
 	return verdict;
 }
 
-/* What is read of a header at once: IPv6, the longest upper header, and what a digest takes. */
-#define HEAD 64
+extern void *bpf_rdonly_cast(const void *at, __u32 type) __ksym __weak;
 
-/* The beginning of a header; what is not there is 0. */
-struct head {
-	__u8 bytes[HEAD];
-	__u32 read;
-};
-
-static __always_inline long read_head(struct head *head, const unsigned char *at, const unsigned char *end)
-{
-	__s64 left = end - at;
-
-	head->read = left > HEAD ? HEAD : left < 0 ? 0 : left;
-	__builtin_memset(head->bytes, 0, HEAD);
-	if (head->read == 0 || head->read > HEAD)
-		return -1;
-	return bpf_probe_read_kernel(head->bytes, head->read, at);
-}
+/*
+ * A header that may lie anywhere, read as it is: the kernel gives 0 for what is not there. Before Linux 6.2 it is copied first.
+ * The type is one of the kernel's own.
+ */
+#define VIEW(header, at)                                                                                       \
+	({                                                                                                     \
+		struct header copy_ = {};                                                                      \
+		const struct header *view_ = &copy_;                                                           \
+		if (bpf_rdonly_cast)                                                                           \
+			view_ = bpf_rdonly_cast(at, bpf_core_type_id_kernel(struct header));                   \
+		else                                                                                           \
+			bpf_probe_read_kernel(&copy_, sizeof(copy_), at);                                      \
+		view_;                                                                                         \
+	})
 
 static __always_inline void map_ipv4(__u8 *into, __u32 address)
 {
@@ -109,66 +116,66 @@ static __always_inline void map_ipv4(__u8 *into, __u32 address)
 }
 
 /* A digest of the payload's beginning, where that is in one piece with the headers. */
-static __always_inline void digest_payload(const __u8 *payload, __s32 left, struct trace_packet *packet)
+static __always_inline void digest_payload(const unsigned char *payload, const unsigned char *end, struct trace_packet *packet)
 {
+	__u32 words[DIGEST_BYTES / 4] = {};
 	__u32 sum = 2166136261;
 	__s32 bytes = packet->payload_bytes;
 
 	if (bytes > DIGEST_BYTES)
 		bytes = DIGEST_BYTES;
-	if (bytes <= 0 || bytes > left)
+	if (bytes <= 0 || payload + bytes > end || bpf_probe_read_kernel(words, bytes & (2 * DIGEST_BYTES - 1), payload))
 		return;
-	for (int i = 0; i < DIGEST_BYTES / 4; i++) {
-		__u32 word = *(__u32 *)(payload + 4 * i);
-		__s32 rest = bytes - 4 * i;
-
-		/* Behind a short payload is what pads the frame. */
-		if (rest <= 0)
-			word = 0;
-		else if (rest < 4)
-			word &= (1U << 8 * rest) - 1;
-		sum = (sum ^ word) * 16777619 ^ sum >> 15;
-	}
+	for (int i = 0; i < DIGEST_BYTES / 4; i++)
+		sum = (sum ^ words[i]) * 16777619 ^ sum >> 15;
 	packet->digest = sum ? sum : 1;
 }
 
-/* The upper header, of which so much is left; 1 where a tunnel's payload follows. */
-static __always_inline int parse_upper(const __u8 *upper, __s32 left, struct trace_packet *packet)
+/* The upper header; 1 where a tunnel's payload follows. */
+static __always_inline int parse_upper(const unsigned char *upper, const unsigned char *end, struct trace_packet *packet)
 {
-	if (left < 8)
+	/* UDP, and ICMP's type and code, checksum, identifier, number; ESP's two words. */
+	const struct udphdr *words;
+
+	if (upper + sizeof(*words) > end)
 		return 0;
+	words = VIEW(udphdr, upper);
 	switch (packet->protocol) {
-	case IPPROTO_TCP:
-		if (left < 20)
+	case IPPROTO_TCP: {
+		const struct tcphdr *tcp;
+
+		if (upper + sizeof(*tcp) > end)
 			return 0;
-		packet->source_port = bpf_ntohs(*(__be16 *)upper);
-		packet->target_port = bpf_ntohs(*(__be16 *)(upper + 2));
-		packet->sequence = bpf_ntohl(*(__be32 *)(upper + 4));
-		packet->acknowledged = bpf_ntohl(*(__be32 *)(upper + 8));
-		packet->tcp_flags = upper[13];
-		packet->payload_bytes -= (upper[12] >> 4) * 4;
+		tcp = VIEW(tcphdr, upper);
+		packet->source_port = bpf_ntohs(words->source);
+		packet->target_port = bpf_ntohs(words->dest);
+		packet->sequence = bpf_ntohl(tcp->seq);
+		packet->acknowledged = bpf_ntohl(tcp->ack_seq);
+		packet->tcp_flags = ((const __u8 *)tcp)[13];
+		packet->payload_bytes -= (((const __u8 *)tcp)[12] >> 4) * 4;
 		return 0;
+	}
 	case IPPROTO_UDP:
-		packet->source_port = bpf_ntohs(*(__be16 *)upper);
-		packet->target_port = bpf_ntohs(*(__be16 *)(upper + 2));
+		packet->source_port = bpf_ntohs(words->source);
+		packet->target_port = bpf_ntohs(words->dest);
 		packet->payload_bytes -= sizeof(struct udphdr);
 		if (vxlan_is_port(packet->target_port))
 			return 1;
-		digest_payload(upper + 8, left - 8, packet);
+		digest_payload(upper + 8, end, packet);
 		return 0;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		packet->source_port = bpf_ntohs(*(__be16 *)upper);
-		packet->target_port = bpf_ntohs(*(__be16 *)(upper + 4));
-		packet->sequence = bpf_ntohs(*(__be16 *)(upper + 6));
+		packet->source_port = bpf_ntohs(words->source);
+		packet->target_port = bpf_ntohs(words->len);
+		packet->sequence = bpf_ntohs(words->check);
 		packet->payload_bytes -= 8;
-		digest_payload(upper + 8, left - 8, packet);
+		digest_payload(upper + 8, end, packet);
 		return 0;
 	case IPPROTO_ESP:
 		packet->outside = packet->inside;
 		packet->outside_protocol = IPPROTO_ESP;
-		packet->vni = bpf_ntohl(*(__be32 *)upper);
-		packet->sequence = bpf_ntohl(*(__be32 *)(upper + 4));
+		packet->vni = bpf_ntohs(words->source) << 16 | bpf_ntohs(words->dest);
+		packet->sequence = bpf_ntohs(words->len) << 16 | bpf_ntohs(words->check);
 		return 0;
 	}
 	return 0;
@@ -208,72 +215,64 @@ static __noinline __u32 skip_headers(const unsigned char *at, const unsigned cha
 	return 0;
 }
 
-/* An upper header that is not where most are: behind options. Gives 1 where a tunnel's payload follows. */
-static __noinline int parse_far(const unsigned char *at, const unsigned char *end, struct trace_packet *packet)
+static __always_inline void copy_ipv6(__u8 *into, const struct in6_addr *address)
 {
-	struct head head;
-
-	if (read_head(&head, at, end))
-		return 0;
-	return parse_upper(head.bytes, head.read, packet);
+	for (int i = 0; i < 4; i++)
+		((__u32 *)into)[i] = address->in6_u.u6_addr32[i];
 }
 
 /* A packet from its network header on. Gives where what a VXLAN tunnel carries begins; none where there is no such tunnel. */
 static __always_inline const unsigned char *parse(const unsigned char *at, const unsigned char *end, struct trace_packet *packet)
 {
-	struct head head;
-
-	if (read_head(&head, at, end))
-		return 0;
 	if (packet->type == ETH_P_IP) {
-		struct iphdr *ip = (void *)head.bytes;
-		__u32 bytes = ip->ihl * 4;
-		int tunnel;
+		const struct iphdr *ip;
+		__u16 fragment;
 
+		if (at + sizeof(*ip) > end)
+			return 0;
+		ip = VIEW(iphdr, at);
 		map_ipv4(packet->inside.source, ip->saddr);
 		map_ipv4(packet->inside.target, ip->daddr);
 		packet->protocol = ip->protocol;
 		packet->id = bpf_ntohs(ip->id);
 		packet->hops = ip->ttl;
-		packet->payload_bytes = bpf_ntohs(ip->tot_len) - bytes;
-		if (ip->frag_off & bpf_htons(0x1fff)) {
+		at += (*(const __u8 *)ip & 15) * 4;
+		packet->payload_bytes = bpf_ntohs(ip->tot_len) - (*(const __u8 *)ip & 15) * 4;
+		fragment = bpf_ntohs(ip->frag_off);
+		if (fragment & 0x1fff) {
 			packet->flags |= TRACE_LATER_FRAGMENT;
-			packet->sequence = bpf_ntohs(ip->frag_off) & 0x1fff;
+			packet->sequence = fragment & 0x1fff;
 			return 0;
 		}
-		if (ip->frag_off & bpf_htons(0x2000))
+		if (fragment & 0x2000)
 			packet->flags |= TRACE_FIRST_FRAGMENT;
-		if (bytes == sizeof(*ip))
-			tunnel = parse_upper(head.bytes + sizeof(*ip), (__s32)head.read - (__s32)sizeof(*ip), packet);
-		else
-			tunnel = parse_far(at + bytes, end, packet);
-		return tunnel ? at + bytes : 0;
+		return parse_upper(at, end, packet) ? at : 0;
 	}
 	if (packet->type == ETH_P_IPV6) {
-		struct ipv6hdr *ip6 = (void *)head.bytes;
+		const struct ipv6hdr *ip6;
 		__u32 bytes = sizeof(*ip6);
-		int tunnel;
 
-		__builtin_memcpy(packet->inside.source, &ip6->saddr, 16);
-		__builtin_memcpy(packet->inside.target, &ip6->daddr, 16);
+		if (at + sizeof(*ip6) > end)
+			return 0;
+		ip6 = VIEW(ipv6hdr, at);
+		copy_ipv6(packet->inside.source, &ip6->saddr);
+		copy_ipv6(packet->inside.target, &ip6->daddr);
 		packet->protocol = ip6->nexthdr;
 		packet->hops = ip6->hop_limit;
 		packet->payload_bytes = bpf_ntohs(ip6->payload_len);
-		if (packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_ICMPV6 ||
-		    packet->protocol == IPPROTO_ESP) {
-			tunnel = parse_upper(head.bytes + sizeof(*ip6), (__s32)head.read - (__s32)sizeof(*ip6), packet);
-		} else {
+		if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_ICMPV6 &&
+		    packet->protocol != IPPROTO_ESP)
 			bytes = skip_headers(at, end, packet);
-			tunnel = bytes ? parse_far(at + bytes, end, packet) : 0;
-		}
-		return tunnel ? at + bytes : 0;
+		return bytes && parse_upper(at + bytes, end, packet) ? at + bytes : 0;
 	}
 	if (packet->type == ETH_P_ARP) {
-		struct arp_ipv4 *arp = (void *)head.bytes;
+		struct arp_ipv4 arp;
 
-		map_ipv4(packet->inside.source, *(__u32 *)arp->sender);
-		map_ipv4(packet->inside.target, *(__u32 *)arp->target);
-		packet->sequence = bpf_ntohs(arp->operation);
+		if (at + sizeof(arp) > end || bpf_probe_read_kernel(&arp, sizeof(arp), at))
+			return 0;
+		map_ipv4(packet->inside.source, *(__u32 *)arp.sender);
+		map_ipv4(packet->inside.target, *(__u32 *)arp.target);
+		packet->sequence = bpf_ntohs(arp.operation);
 	}
 	return 0;
 }
@@ -348,7 +347,7 @@ static __always_inline int trace(struct sk_buff *skb, enum trace_point point, __
 	if (!dev)
 		return 0;
 	namespace = dev->nd_net.net->ns.inum;
-	if (!bpf_map_lookup_elem(&namespaces, &namespace))
+	if (!is_ours(namespace))
 		return 0;
 	trace_count(TRACE_SEEN);
 	head = skb->head;

@@ -190,6 +190,7 @@ const abis = [
       "trace_point=point/point",
       "trace_flag=flag/flag",
       "trace_count=count/count",
+      "trace_namespace=namespaceTable/namespace",
       "trace_addresses=addresses",
       "trace_packet=packet",
       "trace_event=event",

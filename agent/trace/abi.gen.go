@@ -33,6 +33,13 @@ const (
 	countCounts  count = 3
 )
 
+type namespaceTable uint32
+
+const (
+	namespaceTries namespaceTable = 8
+	namespaceSlots namespaceTable = 32768
+)
+
 type addresses struct {
 	Source [16]uint8
 	Target [16]uint8

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"flipflap.local/agent/bpf"
@@ -181,6 +182,39 @@ func (p *programs) detach() {
 func (p *programs) close() {
 	p.detach()
 	p.collection.Close()
+}
+
+// setNamespaces says which are the server's own.
+func (p *programs) setNamespaces(inodes []uint32) error {
+	slots, err := slotsOf(inodes)
+	if err != nil {
+		return err
+	}
+	return p.collection.Variables["namespaces"].Set(slots)
+}
+
+// slotsOf puts each into one of the few slots in which the programs look for it.
+func slotsOf(inodes []uint32) ([]uint32, error) {
+	inodes = slices.Clone(inodes)
+	slices.Sort(inodes)
+	slots := make([]uint32, namespaceSlots)
+	for _, inode := range inodes {
+		if !place(slots, inode) {
+			return nil, fmt.Errorf("%d network namespaces are more than can be told apart", len(inodes))
+		}
+	}
+	return slots, nil
+}
+
+func place(slots []uint32, inode uint32) bool {
+	for i := range uint32(namespaceTries) {
+		slot := &slots[(inode+i)%uint32(namespaceSlots)]
+		if *slot == 0 {
+			*slot = inode
+			return true
+		}
+	}
+	return false
 }
 
 // counted sums one of the programs' counters over all CPUs.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -16,7 +18,6 @@ import (
 	"unsafe"
 
 	"flipflap.local/agent/contract"
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -70,7 +71,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		return err
 	}
 	defer p.close()
-	s := &server{options: o, programs: p, kernel: p.collection.Maps["namespaces"], names: map[uint32]string{}, devices: devices{names: map[[2]uint32]string{}}, asked: map[[2]uint32]bool{}}
+	s := &server{options: o, programs: p, names: map[uint32]string{}, devices: devices{names: map[[2]uint32]string{}}, asked: map[[2]uint32]bool{}}
 	if err := s.scan(ctx); err != nil {
 		return err
 	}
@@ -174,7 +175,6 @@ func drain(reader *ringbuf.Reader, c *collector) (uint64, error) {
 type server struct {
 	options  Options
 	programs *programs
-	kernel   *ebpf.Map // of the programs: which namespaces are ours
 	names    map[uint32]string
 	paths    map[uint32]string
 	devices  devices
@@ -202,6 +202,7 @@ func (s *server) scan(ctx context.Context) error {
 		}
 	}
 	s.paths = map[uint32]string{}
+	changed := false
 	for path, name := range found {
 		inode, is := namespaceAt(path)
 		if !is {
@@ -213,9 +214,7 @@ func (s *server) scan(ctx context.Context) error {
 				name = s.options.Overlays(ctx, name)
 			}
 			s.names[inode] = name
-			if err := s.kernel.Put(inode, uint32(1)); err != nil {
-				return err
-			}
+			changed = changed || !known
 		}
 		s.paths[inode] = path
 		// Its interfaces may come after it.
@@ -228,12 +227,15 @@ func (s *server) scan(ctx context.Context) error {
 	for inode := range s.names {
 		if _, is := s.paths[inode]; !is {
 			delete(s.names, inode)
-			_ = s.kernel.Delete(inode) // it may never have been there
+			changed = true
 			s.devices.forget(inode)
 		}
 	}
 	clear(s.asked)
-	return nil
+	if !changed {
+		return nil
+	}
+	return s.programs.setNamespaces(slices.Collect(maps.Keys(s.names)))
 }
 
 const nsfsMagic = 0x6e736673

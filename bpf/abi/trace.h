@@ -2,6 +2,12 @@
 #pragma once
 #include <linux/types.h>
 
+/* A namespace of the server's own is in one of so many slots from its inode on, which the kernel numbers one after the other. */
+enum trace_namespace {
+	TRACE_NAMESPACE_TRIES = 8,
+	TRACE_NAMESPACE_SLOTS = 32768,
+};
+
 /* Where a packet was seen: the kernel's tracepoints, in the order in which a packet that is sent meets them. */
 enum trace_point {
 	TRACE_QUEUE = 1,	/* net_dev_queue */
