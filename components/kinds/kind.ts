@@ -13,7 +13,7 @@ import type { Address } from "../net/cidr";
 import type { Addresses, KindContext, Member, NetworkContext, Prefixes } from "./contexts";
 import type { Observation } from "./observation";
 import type { KindSecret, Part, SharedParts } from "./parts";
-import type { Waypoint } from "./path";
+import type { End, Waypoint } from "./path";
 import type { PolicyEnforcer } from "./policies";
 import type { Requirement } from "./requirement";
 
@@ -114,8 +114,8 @@ export interface NetworkKind<N extends Network = Network> {
   readonly policies?: PolicyEnforcer<N>;
   /** Whether packets of one server's members reach those of another, for the reachability test. */
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
-  /** The devices between the interfaces of two members; undefined where that is not known. */
-  path?(declaration: Declaration, network: N, from: Member, to: Member): readonly Waypoint[] | undefined;
+  /** The devices between the interfaces of two members, also of two networks of a tenant; undefined where that is not known. */
+  path?(declaration: Declaration, from: End<N>, to: End): readonly Waypoint[] | undefined;
   /** Packets are redirected to its systems, past the kernel's points for packets that come. */
   redirects?(network: N): boolean;
   observations(context: KindContext<N>, owner: Owner): readonly Observation[];

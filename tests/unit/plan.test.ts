@@ -43,6 +43,28 @@ describe("the plan of a server", () => {
     expect(plan("flap").networks.map((n) => n.network.name)).toEqual(["red-net"]);
   });
 
+  it("leads to all routed networks of its tenants, and has nothing else of those without systems here", () => {
+    const text = `tenants: [{ name: red }, { name: blue }]
+networks:
+  - { name: one, tenant: red, kind: bridge, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 } }
+  - { name: two, tenant: red, kind: bridge, mode: router, subnets: { flip: 10.1.1.0/24, flap: 10.1.2.0/24 } }
+  - { name: other, tenant: blue, kind: bridge, subnets: { flip: 10.2.1.0/24, flap: 10.2.2.0/24 } }
+systems:
+  - { name: a, tenant: red, server: flip, networks: [{ name: one }] }
+  - { name: b, tenant: red, server: flap, networks: [{ name: two }] }
+  - { name: c, tenant: blue, server: flap, networks: [{ name: other }] }
+links: [{ between: [flip, flap] }]
+`;
+    const objects = (server: string, network: string) =>
+      plan(server, text)
+        .networks.find((one) => one.network.name === network)
+        ?.nve.map((object) => ("type" in object ? `${object.type.type} ${object.name}` : ""));
+    expect(objects("flip", "two")).toEqual(["route route-10.1.2.0/24"]);
+    expect(objects("flap", "one")).toEqual(["route route-10.0.1.0/24"]);
+    expect(objects("flip", "other")).toBeUndefined();
+    expect(plan("flip", text.replace(/links: .*/, "links: []")).networks.map(({ network }) => network.name)).toEqual(["one"]);
+  });
+
   it("sets the reports' offloads, and the declared ones over them", () => {
     const features = (text?: string) => plan("flip", text).settings.find((o) => o.type.type === "offloads")?.spec;
     expect(features()).toMatchObject({ features: { tso: false, gso: true, gro: true } });

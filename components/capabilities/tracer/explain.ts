@@ -1,9 +1,7 @@
 /** The way that a packet took, held against the one that is declared. Pure. */
 import type { Declaration } from "../../config/declaration";
-import type { Network } from "../../config/types.gen";
-import type { Member } from "../../kinds/contexts";
 import { resolveMembers } from "../../kinds/members";
-import { onServer, type Waypoint } from "../../kinds/path";
+import { type End, onServer, type Waypoint } from "../../kinds/path";
 import { kindOf } from "../../kinds/registry";
 import { formatAddress } from "../../net/cidr";
 import type { Hop } from "./hops";
@@ -23,7 +21,8 @@ export interface Explanation {
 }
 
 const nameOf = ({ server, namespace, device }: Waypoint): string => `${namespace === "" ? server : namespace} ${device}`;
-const isSame = (a: Waypoint, b: Waypoint): boolean => nameOf(a) === nameOf(b);
+const isSame = (declared: Waypoint, taken: Waypoint): boolean =>
+  declared.device.endsWith("*") ? nameOf(taken).startsWith(nameOf(declared).slice(0, -1)) : nameOf(declared) === nameOf(taken);
 
 /** What is common to both in its order; what is left of each. */
 function compared(declared: readonly Waypoint[], taken: readonly Waypoint[]): { missing: Waypoint[]; extra: Waypoint[] } {
@@ -50,37 +49,35 @@ function compared(declared: readonly Waypoint[], taken: readonly Waypoint[]): { 
   return { missing, extra };
 }
 
-interface Ends {
-  readonly network: Network;
-  readonly from: Member;
-  readonly to: Member;
-}
-
-/** The members whose addresses the packet has, in the network by whose interface it left. */
-function endsOf(declaration: Declaration, journey: Journey): Ends | undefined {
+/** The members whose addresses the packet has: the first by its interface; the second of the same network, or of another of the tenant's. */
+function endsOf(declaration: Declaration, journey: Journey): { readonly from: End; readonly to: End } | undefined {
   const first = journey.legs[0]?.leg;
   const [step, packet] = [first?.steps[0], first?.packets[0]];
   if (step === undefined || packet === undefined) return undefined;
-  const has = (member: Member, address: string): boolean =>
-    [member.addresses.ipv4, member.addresses.ipv6].some((own) => own !== undefined && formatAddress(own) === address);
-  for (const network of declaration.testbed.networks) {
-    const { members } = resolveMembers(declaration, network);
-    const from = members.find(
-      (member) => member.system === step.namespace && member.interface === step.device && has(member, packet.source),
-    );
-    const to = members.find((member) => has(member, packet.target));
-    if (from !== undefined && to !== undefined) return { network, from, to };
+  const has = ({ member: { addresses } }: End, address: string): boolean =>
+    [addresses.ipv4, addresses.ipv6].some((own) => own !== undefined && formatAddress(own) === address);
+  const all = declaration.testbed.networks.flatMap((network) =>
+    resolveMembers(declaration, network).members.map((member): End => ({ network, member })),
+  );
+  const from = all.find((end) => end.member.system === step.namespace && end.member.interface === step.device && has(end, packet.source));
+  if (from === undefined) return undefined;
+  // What answers a translated packet has its target only where it is translated back.
+  const last = journey.legs.at(-1)?.leg.packets.at(-1);
+  for (const target of new Set([packet.target, last?.target ?? ""])) {
+    const targets = all.filter((end) => end.network.tenant === from.network.tenant && has(end, target));
+    const to = targets.find(({ network }) => network === from.network) ?? targets[0];
+    if (to !== undefined) return { from, to };
   }
   return undefined;
 }
 
-/** Undefined where the packet is of no two systems of a network. */
+/** Undefined where the packet is of no two systems of a tenant. */
 export function explain(declaration: Declaration, journey: Journey, hops: readonly Hop[]): Explanation | undefined {
   const ends = endsOf(declaration, journey);
   if (ends === undefined) return undefined;
-  const { network, from, to } = ends;
-  const inside = (member: Member): Waypoint => ({ server: member.server, namespace: member.system, device: member.interface });
-  const between = kindOf(network).path?.(declaration, network, from, to);
+  const { from, to } = ends;
+  const inside = ({ member }: End): Waypoint => ({ server: member.server, namespace: member.system, device: member.interface });
+  const between = kindOf(from.network).path?.(declaration, from, to);
   const declared = between === undefined ? undefined : [inside(from), ...between, inside(to)];
   const taken = hops.map(({ server, device, steps }) => ({ ...onServer(server, device), namespace: steps[0]?.namespace ?? "" }));
   // Sockets of raw IP have taken their copies of a reply before nobody else wants it.
@@ -95,8 +92,8 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
     .at(-1);
   const drop = end?.reason === undefined ? undefined : drops.at(-1);
   return {
-    from: from.system,
-    to: to.system,
+    from: from.member.system,
+    to: to.member.system,
     ...(declared !== undefined && { declared }),
     ...(declared === undefined ? { missing: [], extra: [] } : compared(declared, taken)),
     ...(drop !== undefined && { dropped: drop }),
@@ -104,7 +101,7 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
 }
 
 export function explanationText(one: Explanation | undefined): string {
-  if (one === undefined) return "no two systems of a network are its ends";
+  if (one === undefined) return "its ends are not two systems of one tenant";
   const { from, to, declared, missing, extra, dropped } = one;
   const lines = [
     ...(dropped === undefined ? [] : [`dropped at ${nameOf(dropped.at)}: ${dropped.reason}`]),

@@ -12,7 +12,7 @@ import { announce } from "../announce";
 import { type Member, type NetworkContext } from "../contexts";
 import { type NetworkGuard, type NetworkKind } from "../kind";
 import { nothingShared } from "../parts";
-import { crossing, onServer, portOf, type Waypoint } from "../path";
+import { acrossServers, type End, onServer, portOf, type Waypoint } from "../path";
 import { filtersBesideIptables, type Requirement } from "../requirement";
 import { bridgeDevice, bridgeEnforcer, filterChain, filterVariant, policyOf } from "./policies";
 import { bridgeGateways, bridgePrefixes, modeOf, prefixTexts, routedPrefixes } from "./prefixes";
@@ -25,6 +25,8 @@ type Context = NetworkContext<BridgeNetwork>;
 /** The kernel's own. */
 const defaultAgeingSeconds = 300;
 
+const routerNamespace = (network: BridgeNetwork): string => `ff-router-${network.name}`;
+const routerPort = (network: BridgeNetwork): string => deviceName("rp-", network.name);
 const transitDevice = (network: BridgeNetwork): string => deviceName("rt-", network.name);
 
 /** The device by which the server itself sees the systems: what it routes to and filters at. */
@@ -56,10 +58,10 @@ function bridgeObject(context: Context): HostObject {
 
 function routerObject({ network, server, mtuBytes }: Context): HostObject {
   return declare(router, "router", {
-    namespace: `ff-router-${network.name}`,
+    namespace: routerNamespace(network),
     bridge: bridgeDevice(network),
     transitDevice: transitDevice(network),
-    portDevice: deviceName("rp-", network.name),
+    portDevice: routerPort(network),
     mtuBytes,
     addresses: gatewayTexts(network, server.name),
   }) as HostObject;
@@ -93,6 +95,22 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
   );
 }
 
+const isRoutedAcross = (network: BridgeNetwork): boolean => modeOf(network) === "routed" || modeOf(network) === "router";
+
+/** Where the tenant has another network, the way to this one is needed too, though it has no system there: `peerRoutes`, and nothing else. */
+function servers(declaration: Context["declaration"], network: BridgeNetwork): ServerDeclaration[] {
+  const own = serversOf(declaration, network);
+  if (!isRoutedAcross(network) || own.length === 0) return own;
+  const { networks, links } = declaration.testbed;
+  const related = networks.filter((one) => one.kind === "bridge" && one.tenant === network.tenant && isRoutedAcross(one));
+  const candidates = new Set(related.flatMap((one) => serversOf(declaration, one)));
+  const joined = (server: ServerDeclaration): boolean =>
+    links.some(({ between }) => [server, ...own].every(({ name }) => between.includes(name)));
+  return declaration.servers.filter((server) => own.includes(server) || (candidates.has(server) && joined(server)));
+}
+
+const hasSystems = ({ declaration, network, server }: Context): boolean => serversOf(declaration, network).includes(server);
+
 /** The devices by which the tenant's packets come to a network from its others, and go there. */
 function waysOf(context: Context): string[] {
   return [context.server.uplink, ...siblings(context).map(serverDevice).sort()];
@@ -109,6 +127,7 @@ function siblings({ declaration, network, server }: Context): BridgeNetwork[] {
 }
 
 function guard(context: Context): NetworkGuard {
+  if (!hasSystems(context)) return { guarded: [] };
   const { network, server } = context;
   const device = bridgeDevice(network);
   const untagged = policyOf(context) !== undefined;
@@ -170,6 +189,7 @@ function filterObject(context: Context): HostObject {
 }
 
 function nve(context: Context): HostObject[] {
+  if (!hasSystems(context)) return peerRoutes(context);
   const { network } = context;
   if (modeOf(network) === "l2") {
     const port =
@@ -203,20 +223,41 @@ function reaches({ network }: Context, from: Member, to: Member): boolean {
   return modeOf(network) !== "nat";
 }
 
+/** From a member's port to the server's own routing. */
+function wayOut({ network, member }: End<BridgeNetwork>): Waypoint[] {
+  if (modeOf(network) !== "router") return [portOf(member), onServer(member.server, bridgeDevice(network))];
+  const inRouter = (device: string): Waypoint => ({
+    server: member.server,
+    namespace: routerNamespace(network).slice("ff-".length),
+    device,
+  });
+  return [
+    portOf(member),
+    onServer(member.server, routerPort(network)),
+    inRouter("inner"),
+    inRouter("transit"),
+    onServer(member.server, transitDevice(network)),
+  ];
+}
+
+const isBridge = (end: End): end is End<BridgeNetwork> => end.network.kind === "bridge";
+
 /** What stays on a bridge does not meet the bridge's own device; what is routed does. */
-function path(declaration: Context["declaration"], network: BridgeNetwork, from: Member, to: Member): readonly Waypoint[] | undefined {
-  if (from.server === to.server) return [portOf(from), portOf(to)];
-  const across = crossing(declaration, from.server, to.server);
-  if (across === undefined || modeOf(network) !== "routed") return undefined;
-  const bridge = bridgeDevice(network);
-  return [portOf(from), onServer(from.server, bridge), ...across, onServer(to.server, bridge), portOf(to)];
+function path(declaration: Context["declaration"], from: End<BridgeNetwork>, to: End): readonly Waypoint[] | undefined {
+  if (!isBridge(to)) return undefined;
+  const isLocal = from.member.server === to.member.server;
+  if (from.network === to.network && isLocal) return [portOf(from.member), portOf(to.member)];
+  const modes = [modeOf(from.network), modeOf(to.network)];
+  if (modes.includes("l2") || (modes.includes("nat") && !isLocal)) return undefined;
+  const across = acrossServers(declaration, from.member, to.member);
+  return across && [...wayOut(from), ...across, ...wayOut(to).reverse()];
 }
 
 export const bridgeKind: NetworkKind<BridgeNetwork> = {
   kind: "bridge",
   rules: bridgeRules,
   variant: modeOf,
-  servers: serversOf,
+  servers,
   links: (declaration, network) => linksOf(declaration, serversOf(declaration, network)),
   routesOnServer: true,
   isSegment: (network) => modeOf(network) === "l2",

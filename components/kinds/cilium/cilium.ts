@@ -13,6 +13,7 @@ import type { KindContext, NetworkContext } from "../contexts";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
 import type { NetworkKind } from "../kind";
 import type { ContainerPlan, Part, SharedParts } from "../parts";
+import { acrossServers, onServer, type Waypoint } from "../path";
 import type { Requirement } from "../requirement";
 import { observations } from "./observations";
 import { ciliumEnforcer, importedBy, isPoliced, selectorsOf } from "./policies";
@@ -224,6 +225,12 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
     startedByAgent: true,
   }),
   reaches: () => true,
+  path: (declaration, { network, member: from }, { network: other, member: to }) => {
+    if (other.kind !== "cilium" || isNative(network)) return undefined;
+    const across = acrossServers(declaration, from, to);
+    const tunnel = (server: string): Waypoint[] => (across?.length === 0 ? [] : [onServer(server, "cilium_vxlan")]);
+    return across && [onServer(from.server, "lxc*"), ...tunnel(from.server), ...across, ...tunnel(to.server), onServer(to.server, "lxc*")];
+  },
   experimentRules: (network, declaration) => ({ selectors: selectorsOf(declaration, network) }),
   policies: ciliumEnforcer,
   observations,

@@ -6,10 +6,10 @@ import { ownAddresses } from "../../host/objects/attachSpec";
 import type { RouterLeg } from "../../host/objects/tenantRouter";
 import { formatAddress, hostAddress, parsePrefix } from "../../net/cidr";
 import { deviceName, macFor, ownContainers } from "../../net/names";
-import type { Addresses, KindContext, Member, NetworkContext, Prefixes } from "../contexts";
+import type { Addresses, KindContext, NetworkContext, Prefixes } from "../contexts";
 import type { NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
-import { crossing, onServer, portOf, type Waypoint } from "../path";
+import { acrossServers, type End, onServer, portOf, type Waypoint } from "../path";
 import { noRoutesOf, type Requirement } from "../requirement";
 import { asnOf, evpnServers, gatewayMac, isRouted, routeDistinguisher, routerVns, routeTarget, vxlanPort } from "./identifiers";
 import { observations } from "./observations";
@@ -24,6 +24,8 @@ type Context = NetworkContext<EvpnNetwork>;
 const namespaceOf = (tenant: string): string => `ff-tenant-${tenant}`;
 const bridgeDevice = (network: EvpnNetwork): string => deviceName("br-", network.name);
 const tunnelDevice = (network: EvpnNetwork): string => deviceName("vx-", network.name);
+const routerPort = (network: EvpnNetwork): string => deviceName("rp-", network.name);
+const routerDevice = (network: EvpnNetwork): string => deviceName("vn", String(network.vn));
 
 function prefixes(network: EvpnNetwork): Prefixes {
   const [ipv4, ipv6] = [parsePrefix(network.subnet ?? ""), parsePrefix(network.subnet6 ?? "")];
@@ -71,8 +73,8 @@ function nve({ declaration, network, server, mtuBytes }: Context): HostObject[] 
 function legOf({ network, mtuBytes }: Context): RouterLeg {
   const [own, all] = [gateways(network), prefixes(network)];
   return {
-    port: deviceName("rp-", network.name),
-    device: deviceName("vn", String(network.vn)),
+    port: routerPort(network),
+    device: routerDevice(network),
     bridge: bridgeDevice(network),
     mtuBytes,
     addresses: (["ipv4", "ipv6"] as const).flatMap((family) => {
@@ -140,12 +142,28 @@ const requirements: readonly Requirement[] = [
 const isCutShort = ({ shortcut }: EvpnNetwork): boolean => shortcut ?? true;
 
 /** The short cut ends in the system's own interface: no port, and no bridge, is met there. */
-function path(declaration: Context["declaration"], network: EvpnNetwork, from: Member, to: Member): readonly Waypoint[] | undefined {
-  const last = isCutShort(network) ? [] : [portOf(to)];
-  if (from.server === to.server) return [portOf(from), ...last];
-  const across = crossing(declaration, from.server, to.server);
-  const tunnel = tunnelDevice(network);
-  return across && [portOf(from), onServer(from.server, tunnel), ...across, onServer(to.server, tunnel), ...last];
+const isEvpn = (end: End): end is End<EvpnNetwork> => end.network.kind === "evpn";
+
+function path(declaration: Context["declaration"], from: End<EvpnNetwork>, to: End): readonly Waypoint[] | undefined {
+  if (!isEvpn(to)) return undefined;
+  const across = acrossServers(declaration, from.member, to.member);
+  const isLocal = from.member.server === to.member.server;
+  const tunnel = tunnelDevice(to.network);
+  const tunnelled =
+    across === undefined || isLocal ? across : [onServer(from.member.server, tunnel), ...across, onServer(to.member.server, tunnel)];
+  if (tunnelled === undefined) return undefined;
+  // What a router hands to the bridge goes by the bridge; short cuts begin at ports and tunnels.
+  const isCut = isCutShort(to.network) && !(isLocal && from.network !== to.network);
+  const last = isCut ? [] : [portOf(to.member)];
+  if (from.network === to.network) return [portOf(from.member), ...tunnelled, ...last];
+  if (from.network.irb !== "asymmetric" || to.network.irb !== "asymmetric") return undefined;
+  const inRouter = ({ network }: End<EvpnNetwork>): Waypoint => ({
+    server: from.member.server,
+    namespace: namespaceOf(network.tenant).slice("ff-".length),
+    device: routerDevice(network),
+  });
+  const legs = [from, to].map(({ network }) => onServer(from.member.server, routerPort(network)));
+  return [portOf(from.member), legs[0] as Waypoint, inRouter(from), inRouter(to), legs[1] as Waypoint, ...tunnelled, ...last];
 }
 
 export const evpnKind: NetworkKind<EvpnNetwork> = {

@@ -13,7 +13,7 @@ import type { KindContext, NetworkContext, Prefixes } from "../contexts";
 import { etcdAuthority, etcdClient, etcdEndpoints } from "../etcd";
 import type { NetworkGuard, NetworkKind } from "../kind";
 import type { SharedParts } from "../parts";
-import { crossing, portOf } from "../path";
+import { acrossServers, portOf } from "../path";
 import type { Requirement } from "../requirement";
 import { backendOn, checksumOf, isTranslated, offloadsOn } from "./backends";
 import { observations } from "./observations";
@@ -176,10 +176,10 @@ export const ilaKind: NetworkKind<IlaNetwork> = {
     offloads: offloadsOn(network, server.name),
   }),
   guardsPorts: true,
-  path: (declaration, network, from, to) => {
-    if (declaration.servers.some(({ name }) => backendOn(network, name) === "kernel")) return undefined;
-    const across = from.server === to.server ? [] : crossing(declaration, from.server, to.server);
-    return across && [portOf(from), ...across];
+  path: (declaration, { network, member }, to) => {
+    if (network !== to.network || declaration.servers.some(({ name }) => backendOn(network, name) === "kernel")) return undefined;
+    const across = acrossServers(declaration, member, to.member);
+    return across && [portOf(member), ...across];
   },
   redirects: () => true,
   reaches: () => true,

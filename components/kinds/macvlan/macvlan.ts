@@ -160,7 +160,8 @@ export const macvlanKind: NetworkKind<MacvlanNetwork> = {
   moved: (_, member, moment) => (moment === "alone" ? announce(member) : undefined),
   // A parent hands frames to the interfaces on it past the kernel's points, as a redirect does.
   redirects: () => true,
-  path: (declaration, network, from, to) => {
+  path: (declaration, { network, member: from }, { network: other, member: to }) => {
+    if (other !== network) return undefined;
     const parent = parentOf(network);
     const onParent = (name: string): Waypoint[] => {
       const server = findServer(declaration, name);

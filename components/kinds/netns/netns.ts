@@ -46,6 +46,6 @@ export const netnsKind: NetworkKind<NetnsNetwork> = {
     guarded: [{ devices: members.filter((member) => member.server === server.name).map(portName), open: true }],
   }),
   reaches: () => true,
-  path: (_, __, from, to) => [portOf(from), portOf(to)],
+  path: (_, from, to) => (from.network === to.network ? [portOf(from.member), portOf(to.member)] : undefined),
   observations: () => [],
 };

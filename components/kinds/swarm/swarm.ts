@@ -11,6 +11,7 @@ import { dockerNetwork } from "../../net/names";
 import type { KindContext, NetworkContext, Prefixes } from "../contexts";
 import type { NetworkKind } from "../kind";
 import type { ContainerPlan, Part, SharedParts } from "../parts";
+import { acrossServers, type Waypoint } from "../path";
 import type { Requirement } from "../requirement";
 import { netfilterOf, setPrefix, variantOf } from "./netfilter";
 import { observations } from "./observations";
@@ -144,6 +145,15 @@ export const swarmKind: NetworkKind<SwarmNetwork> = {
   sysctls: {},
   nve,
   shared,
+  // Docker numbers the ends in an overlay's namespace as systems come.
+  path: (declaration, { network, member: from }, { network: other, member: to }) => {
+    const across = other === network ? acrossServers(declaration, from, to) : undefined;
+    const inOverlay = (server: string, device: string): Waypoint => ({ server, namespace: dockerNetwork(network.name), device });
+    const tunnel = (server: string): Waypoint[] => (across?.length === 0 ? [] : [inOverlay(server, "vxlan*")]);
+    return (
+      across && [inOverlay(from.server, "veth*"), ...tunnel(from.server), ...across, ...tunnel(to.server), inOverlay(to.server, "veth*")]
+    );
+  },
   attach: ({ network }) => ({
     learns: false,
     routes: [],
