@@ -1,8 +1,10 @@
 package trace
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"net/netip"
 	"slices"
 	"sort"
@@ -48,7 +50,7 @@ func identityOf(p packet) identity {
 // text is the same on every server.
 func (i identity) text() string {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%v", i)
+	_ = binary.Write(h, binary.BigEndian, i)
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
@@ -87,6 +89,9 @@ type collector struct {
 	open     map[identity][]*leg
 	byBuffer map[uint64]*leg // of what is in a driver's hands
 	ordinals map[identity]*ordinal
+	// Each open leg and each ordinal once, with when to look at it next: to look at all of them in each turn took more than all else.
+	legs     waiting[*leg]
+	numbered waiting[identity]
 	emit     func(*leg)
 	count    uint64
 }
@@ -98,6 +103,35 @@ type ordinal struct {
 
 func newCollector(emit func(*leg)) *collector {
 	return &collector{open: map[identity][]*leg{}, byBuffer: map[uint64]*leg{}, ordinals: map[identity]*ordinal{}, emit: emit}
+}
+
+// waiting is what is looked at in the order of its times.
+type waiting[T any] struct {
+	all []struct {
+		what T
+		atNs uint64
+	}
+}
+
+func (w *waiting[T]) put(what T, atNs uint64) {
+	w.all = append(w.all, struct {
+		what T
+		atNs uint64
+	}{what, atNs})
+}
+
+// due takes what is to be looked at by now; what is not done with is put again with its next time. What stands before it may make it late.
+func (w *waiting[T]) due(now uint64, next func(T) (atNs uint64, again bool)) {
+	due := 0
+	for due < len(w.all) && w.all[due].atNs < now {
+		due++
+	}
+	for _, one := range w.all[:due] {
+		if at, again := next(one.what); again {
+			w.put(one.what, at)
+		}
+	}
+	w.all = w.all[due:]
 }
 
 func (c *collector) add(e event) {
@@ -113,6 +147,7 @@ func (c *collector) add(e event) {
 	if l == nil {
 		l = &leg{identity: i, ordinal: c.ordinal(i, e.AtNs)}
 		c.open[i] = append(c.open[i], l)
+		c.legs.put(l, e.AtNs+quietNs)
 	}
 	if !l.hasBuffer(e.Buffer) {
 		l.buffers = append(l.buffers, e.Buffer)
@@ -169,6 +204,7 @@ func (c *collector) ordinal(i identity, now uint64) int {
 	if o == nil {
 		o = &ordinal{}
 		c.ordinals[i] = o
+		c.numbered.put(i, now+ordinalsNs)
 	}
 	o.lastNs = now
 	o.next++
@@ -177,36 +213,43 @@ func (c *collector) ordinal(i identity, now uint64) int {
 
 // close ends the legs that have been quiet by now; with all, every leg.
 func (c *collector) close(now uint64, all bool) {
+	if all {
+		now = math.MaxUint64
+	}
 	var ended []*leg
-	for i, legs := range c.open {
-		kept := legs[:0]
-		for _, l := range legs {
-			if all || l.lastNs+quietNs < now {
-				ended = append(ended, l)
-			} else {
-				kept = append(kept, l)
-			}
+	c.legs.due(now, func(l *leg) (uint64, bool) {
+		if quiet := l.lastNs + quietNs; quiet >= now {
+			return quiet, true
 		}
-		if len(kept) == 0 {
-			delete(c.open, i)
-		} else {
-			c.open[i] = kept
+		ended = append(ended, l)
+		c.forget(l)
+		return 0, false
+	})
+	c.numbered.due(now, func(i identity) (uint64, bool) {
+		if last := c.ordinals[i].lastNs; last+ordinalsNs >= now || c.open[i] != nil {
+			return last + ordinalsNs, true
 		}
-	}
-	for i, o := range c.ordinals {
-		if o.lastNs+ordinalsNs < now && c.open[i] == nil {
-			delete(c.ordinals, i)
-		}
-	}
-	for buffer, l := range c.byBuffer {
-		if l.lastNs+quietNs < now {
-			delete(c.byBuffer, buffer)
-		}
-	}
+		delete(c.ordinals, i)
+		return 0, false
+	})
 	sort.Slice(ended, func(a, b int) bool { return ended[a].steps[0].AtNs < ended[b].steps[0].AtNs })
 	for _, l := range ended {
 		c.count++
 		c.emit(l)
+	}
+}
+
+// forget lets go of a leg that has ended.
+func (c *collector) forget(l *leg) {
+	if kept := slices.DeleteFunc(c.open[l.identity], func(one *leg) bool { return one == l }); len(kept) > 0 {
+		c.open[l.identity] = kept
+	} else {
+		delete(c.open, l.identity)
+	}
+	for _, buffer := range l.buffers {
+		if c.byBuffer[buffer] == l {
+			delete(c.byBuffer, buffer)
+		}
 	}
 }
 

@@ -75,6 +75,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err := s.scan(ctx); err != nil {
 		return err
 	}
+	reasons := dropReasons()
 	reader, err := ringbuf.NewReader(p.collection.Maps["events"])
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		ctx, cancel = context.WithTimeout(ctx, o.For)
 		defer cancel()
 	}
-	reasons := dropReasons()
+	d := drains{reader: reader}
 	c := newCollector(func(l *leg) {
 		if box.isFull() {
 			box.untold++
@@ -103,7 +104,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	})
 	scanned := time.Now()
 	for ctx.Err() == nil {
-		now, err := drain(reader, c)
+		now, err := d.drain(c)
 		if err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		}
 	}
 	p.detach()
-	now, err := drain(reader, c)
+	now, err := d.drain(c)
 	if err != nil {
 		return err
 	}
@@ -142,24 +143,29 @@ func monotonic() uint64 {
 	return uint64(now.Nano())
 }
 
-// drain reads what is in the ring once in a while: a program that woke us up would cost its packet more than itself.
-func drain(reader *ringbuf.Reader, c *collector) (uint64, error) {
-	batch := make([]event, 0, batchMost)
-	var record ringbuf.Record
-	reader.SetDeadline(time.Now().Add(drainEvery))
+// drains reads the ring once in a while: a program that woke us up would cost its packet more than itself.
+type drains struct {
+	reader *ringbuf.Reader
+	record ringbuf.Record
+	batch  []event // kept: to make one for each turn took a quarter of a core
+}
+
+func (d *drains) drain(c *collector) (uint64, error) {
+	batch := d.batch[:0]
+	d.reader.SetDeadline(time.Now().Add(drainEvery))
 	for {
-		err := reader.ReadInto(&record)
+		err := d.reader.ReadInto(&d.record)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}
 		if err != nil {
 			return 0, err
 		}
-		if len(record.RawSample) < int(unsafe.Sizeof(event{})) {
-			return 0, fmt.Errorf("an event of %d bytes: the programs are not those of this agent", len(record.RawSample))
+		if len(d.record.RawSample) < int(unsafe.Sizeof(event{})) {
+			return 0, fmt.Errorf("an event of %d bytes: the programs are not those of this agent", len(d.record.RawSample))
 		}
-		batch = append(batch, *(*event)(unsafe.Pointer(&record.RawSample[0])))
-		if len(batch) == cap(batch) {
+		batch = append(batch, *(*event)(unsafe.Pointer(&d.record.RawSample[0])))
+		if len(batch) == batchMost {
 			break // what else there is comes in the next turn
 		}
 	}
@@ -168,6 +174,7 @@ func drain(reader *ringbuf.Reader, c *collector) (uint64, error) {
 	for _, e := range batch {
 		c.add(e)
 	}
+	d.batch = batch
 	return monotonic(), nil
 }
 

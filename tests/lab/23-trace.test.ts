@@ -26,17 +26,26 @@ const sorts = {
   il: { tenant: "red", text: 'kind: ila, vn: 7, sir: "face:b00c:0:7::/64"' },
   mv: { tenant: "red", text: "kind: macvlan, parent: vxlan 74, subnet: 10.74.0.0/24" },
   ns: { tenant: "red", text: "kind: netns, subnet: 10.73.0.0/24" },
+  rt: { tenant: "red", text: "kind: bridge, mode: router, subnets: { flip: 10.75.1.0/24, flap: 10.75.2.0/24 }" },
+  nt: { tenant: "red", text: "kind: bridge, mode: nat, subnet: 10.76.0.0/24" },
+  sw: { tenant: "red", text: "kind: swarm, subnet: 10.77.0.0/24" },
+  ci: { tenant: "red", text: "kind: cilium, subnets: { flip: 10.78.1.0/24, flap: 10.78.2.0/24 }" },
+  ia: { tenant: "red", text: "kind: evpn, vn: 79, subnet: 10.79.1.0/24, irb: asymmetric" },
+  ib: { tenant: "red", text: "kind: evpn, vn: 80, subnet: 10.79.2.0/24, irb: asymmetric" },
 } as const;
 type Sort = keyof typeof sorts;
 const names = Object.keys(sorts) as Sort[];
+
+/** Kinds whose networks, or these modes of theirs, stay on a server. */
+const isLocal = (sort: Sort): boolean => sort === "ns" || sort === "nt";
 
 /** Two on flip and one on flap; a and c of the two evpn networks have equal addresses. */
 const systemsOf = (sort: Sort): { name: string; server: string; address?: string }[] =>
   [
     { name: `${sort}-a`, server: "flip", address: "10.72.0.11" },
     { name: `${sort}-b`, server: "flip", address: "10.72.0.12" },
-    ...(sort === "ns" ? [] : [{ name: `${sort}-c`, server: "flap", address: "10.72.0.13" }]),
-  ].map(({ address, ...one }) => (sort.startsWith("e") ? { ...one, address } : one));
+    ...(isLocal(sort) ? [] : [{ name: `${sort}-c`, server: "flap", address: "10.72.0.13" }]),
+  ].map(({ address, ...one }) => (["ev", "es"].includes(sort) ? { ...one, address } : one));
 
 const testbed = `tenants: [{ name: red }, { name: blue }]
 networks:
@@ -103,15 +112,25 @@ describe("the tracer", () => {
     await bringUp("trace", servers, before);
   });
 
-  const pairs = names.flatMap((sort) =>
-    (sort === "ns" ? (["b"] as const) : (["b", "c"] as const)).map((to) => [sort, `${sort}-a`, `${sort}-${to}`] as const),
-  );
+  const pairs = [
+    ...names.flatMap((sort) => (isLocal(sort) ? ["b"] : ["b", "c"]).map((to) => [sort, `${sort}-a`, `${sort}-${to}`] as const)),
+    // Between networks of a tenant: by a router and without one, with NAT, by an EVPN's routers.
+    ...(
+      [
+        ["br-a", "rt-c"],
+        ["rt-a", "br-b"],
+        ["nt-a", "br-b"],
+        ["ia-a", "ib-b"],
+        ["ia-a", "ib-c"],
+      ] as const
+    ).map(([from, to]) => ["", from, to] as const),
+  ];
 
   it.each(pairs)("follows pings by the declared way, there and back: %s, %s to %s", async (sort, from, to) => {
     // Neighbours are known, and what is cached of ways is.
     succeeded(await inSystem(from, "ping", "-n", "-c", "2", "-i", "0.2", addressOf(to)));
     const filter = sort === "il" ? "icmp6 and (icmp6[icmp6type] = icmp6-echo or icmp6[icmp6type] = icmp6-echoreply)" : "icmp";
-    const { journeys, said } = await traced(["--network", sort, filter], async () => {
+    const { journeys, said } = await traced([...(sort === "" ? ["--system", from] : ["--network", sort]), filter], async () => {
       succeeded(await inSystem(from, "ping", "-n", "-c", "3", "-i", "0.2", addressOf(to)));
     });
     expect(journeys.length, said).toBe(6);
