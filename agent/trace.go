@@ -37,7 +37,7 @@ func (a *agent) trace(ctx context.Context, in io.Reader, out io.Writer) error {
 		cancel()
 	}()
 	return trace.Run(ctx, trace.Options{
-		Programs: a.files.Programs, Proc: a.files.Proc, Filter: plan.Filter, Exclude: plan.Exclude, SampleOf: uint(plan.SampleOf), DevicesAlone: plan.Points == "devices", Redirects: plan.Redirects,
+		Programs: a.files.Programs, Proc: a.files.Proc, Filter: plan.Filter, Exclude: plan.Exclude, Also: plan.Also, SampleOf: uint(plan.SampleOf), DevicesAlone: plan.Points == "devices", Redirects: plan.Redirects,
 		For: time.Duration(plan.Seconds) * time.Second, Containers: a.containerNamespaces, Overlays: a.overlayName,
 	}, out)
 }

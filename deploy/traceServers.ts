@@ -11,11 +11,12 @@ const ownConnection = ({ address, port }: ServerDeclaration): string =>
 export const tracePlan = (
   declaration: Declaration,
   server: ServerDeclaration,
-  asked: Pick<TracePlan, "filter" | "points"> & Partial<Pick<TracePlan, "sampleOf" | "seconds">>,
+  asked: Pick<TracePlan, "filter" | "points"> & Partial<Pick<TracePlan, "sampleOf" | "seconds" | "also">>,
 ): TracePlan => ({
   contract: contractVersion,
   sampleOf: 1,
   seconds: 0,
+  also: "",
   exclude: ownConnection(server),
   redirects: declaration.testbed.networks.some((network) => kindOf(network).redirects?.(network) === true),
   ...asked,

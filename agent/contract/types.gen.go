@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "2ad0c80a2476"
+const Version = "aaf2fd44e784"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -255,6 +255,8 @@ type TracePlan struct {
 	Contract string `json:"contract"`
 	// An expression of tcpdump's; empty: all packets.
 	Filter string `json:"filter"`
+	// What is told beside what the filter wants: the packets that may carry it unread. Empty: nothing.
+	Also string `json:"also"`
 	// What is not told whatever the filter wants: the connection that it is told by.
 	Exclude string `json:"exclude"`
 	// One packet of so many, the same ones on all servers.

@@ -29,6 +29,7 @@ type Options struct {
 	Proc     string // the server's
 	Filter   string
 	Exclude  string
+	Also     string
 	SampleOf uint
 	// Not at every tracepoint: once where a device sends, once where it receives.
 	DevicesAlone bool
@@ -61,11 +62,18 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	out0, err := parseFilter(o.Exclude)
+	also, err := parseFilter(o.Also)
 	if err != nil {
 		return err
 	}
-	f = without(f, out0)
+	if f != nil && also != nil {
+		f = either{f, also}
+	}
+	excluded, err := parseFilter(o.Exclude)
+	if err != nil {
+		return err
+	}
+	f = without(f, excluded)
 	p, err := load(filepath.Join(o.Programs, "trace.bpf.o"), f, uint32(o.SampleOf), o.DevicesAlone, o.Redirects)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 import { appendFileSync, writeFileSync } from "node:fs";
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Clocks } from "../../components/capabilities/tracer/clocks";
+import { Concealed, isAside } from "../../components/capabilities/tracer/concealed";
 import { explain, explanationText } from "../../components/capabilities/tracer/explain";
 import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tracer/hops";
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
@@ -9,6 +10,7 @@ import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
+import { capabilities } from "../../components/capabilities/registry";
 import type { TraceCounts, TraceLine, TraceReady } from "../../components/host/contract/types.gen";
 import { portName } from "../../components/net/names";
 import { AgentTalk } from "../../deploy/agentTalk";
@@ -145,14 +147,19 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const isTable = flags.json !== true && flags.hops !== true && flags.explain !== true;
     const points = flags.points;
     if (points !== undefined && points !== "devices" && points !== "all") throw new UsageError("--points takes devices or all");
+    // Which of them carry what is wanted nobody can say of a sample.
+    const also = sampleOf === undefined ? capabilities.flatMap((one) => one.conceals?.(declaration) ?? []).join(" or ") : "";
     const asked = {
       filter: [...words, ...rest].join(" "),
       sampleOf: sampleOf ?? 1,
       seconds: seconds ?? 0,
+      also,
       points: points ?? (isTable ? ("all" as const) : ("devices" as const)),
     };
     const wanted = wantedBy(declaration, flags);
     const print = printer(declaration);
+    const isAskedFor = asked.filter === "" || /\b(esp|4500)\b/.test(asked.filter);
+    const concealed = also === "" ? undefined : new Concealed();
     const journeys = new Journeys(declaration.servers.map(({ name }) => name));
     const talks = declaration.servers
       .filter(({ name }) => systemsOn(declaration, name).length > 0)
@@ -176,7 +183,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     };
     const asJson = (journey: Journey, hops: readonly Hop[]): string => {
       const explained = explain(declaration, journey, hops);
-      const bare = hops.map(({ server, place, device, ns, crossing }) => ({ server, place, device, ns, crossing }));
+      const bare = hops.map(({ steps: _, ...hop }) => hop);
       return JSON.stringify({ ...journey, hops: bare, ...(explained !== undefined && { explained }) });
     };
     const pictured: (readonly Hop[])[] = [];
@@ -185,7 +192,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       const taken = journeys.take(Date.now(), all);
       // Of all that were seen, whatever is shown.
       for (const { from, to } of taken.flatMap(crossingsOf)) clocks.crossed(from.server, from.atNs, to.server, to.atNs);
-      for (const journey of taken) {
+      for (const journey of concealed?.take(taken, Date.now(), all) ?? taken) {
+        if (concealed !== undefined && !isAskedFor && isAside(journey)) continue;
         if (!wanted(journey) || (count !== undefined && shown >= count)) continue;
         if (shown === 0 && isTable) print(columns);
         shown++;

@@ -90,6 +90,8 @@ export interface Capability {
   started?(declaration: Declaration): readonly StartedWay[];
   /** Lines of the topology's picture, between two systems. */
   edges?(declaration: Declaration): readonly { readonly ends: readonly [string, string]; readonly text: string }[];
+  /** A filter of the tracer's for the packets in which others are carried so that nobody can read them; nothing where there are none. */
+  conceals?(declaration: Declaration): readonly string[];
   /** A system that `flipflap move` must not run on two servers at once. */
   standsAlone?(declaration: Declaration, system: string): boolean;
   /** What `flipflap doctor` judges. */

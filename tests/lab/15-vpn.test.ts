@@ -6,6 +6,7 @@ import { sleep } from "../../support/process";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
+import { type Told, tracedIn, way } from "../support/traced";
 
 const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
@@ -107,6 +108,32 @@ describe("sites and tunnels", () => {
     const open = await atRouter(() => reaches("gw-a", address("internet", "wan-a")));
     expect(open.plain.length).toBeGreaterThan(1);
     await onServer("flap", "docker exec ff-s1 pkill iperf3; docker exec ff-gw-s pkill iperf3");
+  });
+
+  it("are followed in, through and out by the tracer: what carries a packet is inferred, and marked", async () => {
+    const s1 = address("s1", "cloud-s");
+    const followed = async (from: string): Promise<readonly Told[]> => {
+      const { journeys, said } = await tracedIn(project, [`icmp and host ${s1}`], async () => {
+        succeeded(await inSystem(from, "ping", "-n", "-c", "3", "-i", "0.3", s1));
+      });
+      expect(journeys.length, said).toBe(6);
+      return journeys;
+    };
+    for (const journey of (await followed("a1")).filter(({ explained }) => explained?.from === "a1")) {
+      expect(way(journey)).toMatch(
+        /^a1\/eth0 .*gw-a\/ipsec0 gw-a\/eth0 .*internet\/eth0 internet\/eth2 .*gw-s\/eth0 gw-s\/ipsec0 .*s1\/eth0$/,
+      );
+      const inferred = journey.hops.filter(({ isInferred }) => isInferred === true);
+      expect([inferred[0]?.place, inferred.at(-1)?.place]).toEqual(["gw-a", "gw-s"]);
+    }
+    // Out of a server and back to it, by the Internet of the other one.
+    for (const journey of (await followed("b1")).filter(({ explained }) => explained?.from === "b1")) {
+      const visited = journey.hops.map(({ server }) => server).filter((server, i, all) => server !== all[i - 1]);
+      expect([visited, way(journey)]).toEqual([
+        ["flap", "flip", "flap"],
+        expect.stringMatching(/gw-b\/eth0 .*internet\/eth1 internet\/eth2 .*gw-s\/eth0/),
+      ]);
+    }
   });
 
   it("lose nothing while keys are made anew", async () => {

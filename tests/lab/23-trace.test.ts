@@ -2,8 +2,6 @@
 import { spawn } from "node:child_process";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Project, succeeded } from "../../benches/support/scratchProject";
-import type { Explanation } from "../../components/capabilities/tracer/explain";
-import type { Journey } from "../../components/capabilities/tracer/journey";
 import { checkedDeclaration } from "../../components/plan/check";
 import { resolveMembers } from "../../components/kinds/members";
 import { formatAddress } from "../../components/net/cidr";
@@ -14,6 +12,7 @@ import { ethernet, ipv4, sendWords, udp } from "../support/frames";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
+import { type Traced, tracedIn, way } from "../support/traced";
 
 const project = new Project(ownRoot());
 const { bringUp, destroyAll, inSystem, onServer } = onLab(project);
@@ -62,35 +61,7 @@ ${names
 links: [{ between: [flip, flap] }]
 `;
 
-type Told = Journey & { readonly explained?: Explanation; readonly hops: readonly { readonly place: string; readonly device: string }[] };
-
-interface Traced {
-  readonly journeys: readonly Told[];
-  readonly said: string;
-}
-
-/** What the tracer says of what is done meanwhile. */
-async function traced(words: readonly string[], during: () => Promise<unknown>): Promise<Traced> {
-  const child = spawn("node", [`${codeRoot}/cli/start.cjs`, "trace", "--json", ...words], {
-    cwd: project.root,
-    env: { ...pulumiEnvironment(project.root), CI: "true" },
-  });
-  let [out, said] = ["", ""];
-  child.stdout.on("data", (data: Buffer) => (out += data.toString()));
-  const ready = new Promise<void>((resolve, reject) => {
-    child.stderr.on("data", (data: Buffer) => {
-      said += data.toString();
-      if (said.includes("following")) resolve();
-    });
-    child.once("close", () => reject(new Error(`the tracer ended: ${said}`)));
-  });
-  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
-  await ready;
-  await during();
-  child.kill("SIGINT");
-  await ended;
-  return { said, journeys: out.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as Told] : [])) };
-}
+const traced = (words: readonly string[], during: () => Promise<unknown>): Promise<Traced> => tracedIn(project, words, during);
 
 const addressOf = (system: string): string => {
   const declaration = checkedDeclaration(project.root, readLabState(project.root), true);
@@ -101,8 +72,6 @@ const addressOf = (system: string): string => {
   }
   throw new Error(`${system} has no address`);
 };
-
-const way = ({ hops }: Told): string => hops.map(({ place, device }) => `${place}/${device}`).join(" ");
 
 describe("the tracer", () => {
   const before = new Map<string, string>();

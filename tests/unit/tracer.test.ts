@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
+import { Concealed } from "../../components/capabilities/tracer/concealed";
 import { crossingsOf, hopsOf } from "../../components/capabilities/tracer/hops";
-import { Journeys } from "../../components/capabilities/tracer/journey";
+import { type Journey, Journeys } from "../../components/capabilities/tracer/journey";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
@@ -120,6 +121,51 @@ describe("journeys", () => {
       [true, 1],
       [true, 1],
     ]);
+  });
+
+  it("come back to their server, behind those that passed them on", () => {
+    const [journey] = join(
+      ["flap", leg("a", 0, ...made(0), step("", "up0", "netif_rx", 200_000), step("red-db", "eth0", "netif_receive_skb", 210_000))],
+      ["flip", leg("a", 0, step("", "up0", "netif_rx", 60_000), step("", "up0", "net_dev_start_xmit", 90_000))],
+    );
+    expect(journey?.legs.map(({ server, leg: { steps } }) => [server, steps.length])).toEqual([
+      ["flap", 6],
+      ["flip", 2],
+      ["flap", 2],
+    ]);
+    expect(hopsOf(journey!, new Clocks()).map(({ server, device }) => `${server} ${device}`)).toEqual([
+      "flap eth0",
+      "flap ffv-1",
+      "flap up0",
+      "flip up0",
+      "flap up0",
+      "flap eth0",
+    ]);
+  });
+
+  it("take in what carries them unread: between two gateways, behind the one and before the other, and longer", () => {
+    const carrier = (at: number, bytes: number): Journey => {
+      const packet: TracePacket = { ...echo, protocol: 17, sourcePort: 4500, targetPort: 4500, bytes };
+      const steps = [step("gw-a", "eth0", "net_dev_start_xmit", at), step("gw-b", "eth0", "netif_receive_skb", at + 10)];
+      return { isAmbiguous: false, legs: [{ server: "flip", leg: { identity: "c", ordinal: 0, packets: [packet], steps } }] };
+    };
+    const plain = leg("a", 0, step("gw-a", "ipsec0", "net_dev_start_xmit", 1000), step("gw-b", "ipsec0", "netif_receive_skb", 2000));
+    const carried: Journey = { isAmbiguous: false, legs: [{ server: "flip", leg: plain }] };
+    const places = (one: Journey) =>
+      one.legs.map(({ isInferred, leg: { steps } }) => [isInferred === true, steps.map(({ device }) => device)]);
+
+    const concealed = new Concealed();
+    // Before, behind, too short: others' packets. Told later than what it carries: the right one.
+    expect(concealed.take([carried, carrier(900, 150), carrier(1995, 150), carrier(1200, 84)], 0)).toEqual([]);
+    const [joined] = concealed.take([carrier(1500, 150)], 100);
+    expect(places(joined!)).toEqual([
+      [false, ["ipsec0"]],
+      [true, ["eth0", "eth0"]],
+      [false, ["ipsec0"]],
+    ]);
+    expect(concealed.take([], 3000).length).toBe(3);
+    // One carrier carries one packet; without one a journey goes on as it is.
+    expect(new Concealed().take([carried, carried, carrier(1500, 150)], 0, true).map(({ legs }) => legs.length)).toEqual([3, 1]);
   });
 
   it("have a time at each device, and none of a driver that says so late", () => {

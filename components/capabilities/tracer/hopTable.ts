@@ -7,7 +7,7 @@ const us = (ns: number): string => (ns / 1000).toFixed(1);
 
 /** Rows of place, device, time in us, and what is to say of it. */
 export function hopRows(hops: readonly Hop[]): string[][] {
-  return hops.map(({ place, device, ns, crossing, steps }, i) => {
+  return hops.map(({ place, device, ns, crossing, steps, isInferred }, i) => {
     const last = steps.at(-1);
     const notes = [
       ...(crossing === undefined
@@ -19,6 +19,7 @@ export function hopRows(hops: readonly Hop[]): string[][] {
                 ? `to ${crossing.to}: ${us(crossing.time.ns)} ± ${us(crossing.time.boundNs)} us`
                 : `to ${crossing.to}: not resolvable, ± ${us(crossing.time.boundNs)} us`,
           ]),
+      ...(isInferred === true && hops[i - 1]?.isInferred !== true ? ["carries it, by time and length: encrypted"] : []),
       ...(last?.reason === undefined ? [] : [`dropped: ${last.reason}`]),
     ];
     const seen = steps[0]?.seen;

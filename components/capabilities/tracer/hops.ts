@@ -12,6 +12,8 @@ export interface Hop {
   readonly steps: readonly PlacedStep[];
   /** Undefined at the end, where nothing follows. */
   readonly ns?: number;
+  /** Of what carries the packet where it cannot be read. */
+  readonly isInferred?: true;
   /** Of the way to another server: how sure that is; undefined where the clocks cannot be compared. */
   readonly crossing?: { readonly to: string; readonly time?: BoundedTime };
 }
@@ -20,29 +22,35 @@ export interface Hop {
 const isAfterthought = ({ point }: PlacedStep): boolean => point === "net_dev_xmit";
 
 export function hopsOf(journey: Journey, clocks: Clocks): Hop[] {
-  const groups: PlacedStep[][] = [];
-  for (const { server } of journey.legs) {
-    const own = stepsOf(journey).filter((step) => step.server === server);
+  const groups: { readonly leg: ServerLeg; readonly steps: PlacedStep[] }[] = [];
+  for (const leg of journey.legs) {
+    const { server } = leg;
+    const own = stepsOf({ legs: [leg], isAmbiguous: false });
     for (const step of own.sort((a, b) => a.atNs - b.atNs)) {
-      const isHere = ([one]: readonly PlacedStep[]): boolean =>
+      const isHere = ({ steps: [one] }: { readonly steps: readonly PlacedStep[] }): boolean =>
         one !== undefined && one.server === server && one.namespace === step.namespace && one.device === step.device;
       const last = groups.at(-1);
-      if (last !== undefined && isHere(last)) last.push(step);
-      else if (isAfterthought(step)) [...groups].reverse().find(isHere)?.push(step);
-      else groups.push([step]);
+      if (last !== undefined && isHere(last)) last.steps.push(step);
+      else if (isAfterthought(step)) [...groups].reverse().find(isHere)?.steps.push(step);
+      else groups.push({ leg, steps: [step] });
     }
   }
-  return groups.map((steps, i): Hop => {
+  return groups.map(({ leg, steps }, i): Hop => {
     const first = steps[0] as PlacedStep;
-    const next = groups[i + 1]?.[0];
-    const base = { server: first.server, place: placeOf(first), device: first.device, steps };
+    const next = groups[i + 1]?.steps[0];
+    const base = {
+      server: first.server,
+      place: placeOf(first),
+      device: first.device,
+      steps,
+      ...(leg.isInferred === true && { isInferred: true as const }),
+    };
     const last = steps.at(-1) as PlacedStep;
     // Nothing follows: what is known is how long it was there.
     if (next === undefined) return steps.length > 1 ? { ...base, ns: last.atNs - first.atNs } : base;
     if (next.server === first.server) return { ...base, ns: next.atNs - first.atNs };
     // A copy that stayed was the last to be seen: where the other one left is not known.
-    const own = journey.legs.find(({ server }) => server === first.server);
-    if (own === undefined || !leaves(own)) return last === first ? base : { ...base, ns: last.atNs - first.atNs };
+    if (!leaves(leg)) return last === first ? base : { ...base, ns: last.atNs - first.atNs };
     const sent = [...steps].reverse().find(({ point }) => point === "net_dev_start_xmit") ?? last;
     const time = clocks.between(first.server, sent.atNs, next.server, next.atNs);
     return { ...base, ns: sent.atNs - first.atNs, crossing: { to: next.server, ...(time !== undefined && { time }) } };

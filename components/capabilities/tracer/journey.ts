@@ -5,6 +5,8 @@ import type { TraceLeg, TracePacket, TraceStep } from "../../host/contract/types
 export interface ServerLeg {
   readonly server: string;
   readonly leg: TraceLeg;
+  /** Known by its time and length alone: what it carries cannot be read. */
+  readonly isInferred?: true;
 }
 
 export interface Journey {
@@ -34,10 +36,32 @@ export const leaves = ({ leg }: ServerLeg): boolean => {
   return last !== undefined && isSent(last);
 };
 
-/** In the order of the way: who made it, who passed it on, who kept it. */
+const durationOf = ({ leg }: ServerLeg): number => (leg.steps.at(-1)?.atNs ?? 0) - (leg.steps[0]?.atNs ?? 0);
+
+/** Cuts a leg where its packet was elsewhere for so long: between a device of the server that sent it and one that got it. */
+function cut(one: ServerLeg, awayNs: number): readonly [ServerLeg, ServerLeg] | undefined {
+  const { leg } = one;
+  const pauses = leg.steps.flatMap((step, i) => {
+    const next = leg.steps[i + 1];
+    const isAway = next !== undefined && isSent(step) && !isSent(next) && step.namespace === "" && next.namespace === "";
+    return isAway && next.atNs - step.atNs >= awayNs ? [i + 1] : [];
+  });
+  const [at] = pauses;
+  if (at === undefined || pauses.length > 1) return undefined;
+  return [
+    { ...one, leg: { ...leg, steps: leg.steps.slice(0, at) } },
+    { ...one, leg: { ...leg, steps: leg.steps.slice(at) } },
+  ];
+}
+
+/** In the order of the way: who made it, who passed it on, who kept it. Who made it may keep it, after others have passed it on. */
 function inOrder(legs: readonly ServerLeg[]): ServerLeg[] {
   const rank = (one: ServerLeg): number => (begins(one) ? 0 : leaves(one) ? 1 : 2);
-  return [...legs].sort((a, b) => rank(a) - rank(b));
+  const [first, ...others] = [...legs].sort((a, b) => rank(a) - rank(b));
+  if (first === undefined) return [];
+  const isBack = begins(first) && !leaves(first) && others.length > 0 && others.every((one) => !begins(one) && leaves(one));
+  const parts = isBack ? cut(first, Math.max(...others.map(durationOf))) : undefined;
+  return parts === undefined ? [first, ...others] : [parts[0], ...others, parts[1]];
 }
 
 /** One packet, from who made it to who kept it. */

@@ -57,7 +57,7 @@ function journeyPicture(hops: readonly Hop[], top: number, width: number): { par
     const last = hop.steps.at(-1);
     const tunnelled = hop.steps.some(({ seen: packet }) => packet.tunnel !== undefined);
     parts.push(
-      `<rect class="device${last?.reason === undefined ? "" : " dropped"}${tunnelled ? " tunnel" : ""}" x="${left}" y="${above}" width="${box.width}" height="${box.height}" rx="4" style="fill:${shade(hop.ns, most)}"/>`,
+      `<rect class="device${last?.reason === undefined ? "" : " dropped"}${tunnelled ? " tunnel" : ""}${hop.isInferred === true ? " inferred" : ""}" x="${left}" y="${above}" width="${box.width}" height="${box.height}" rx="4" style="fill:${shade(hop.ns, most)}"/>`,
       text({
         words: short(`${hop.place === hop.server ? "" : `${hop.place} `}${hop.device}`),
         x: left + box.width / 2,
@@ -97,7 +97,7 @@ export function journeysPicture(journeys: readonly (readonly Hop[])[]): string {
   }
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top}" width="${width}" height="${top}" role="img" aria-label="packets' ways through devices">`,
-    "<style>text{font:13px system-ui,sans-serif;fill:#222}.title{font-weight:600}.server{font-weight:600;fill:#444}.time{fill:#222}.small{font-size:11.5px;fill:#555}.reason{font-size:11px;font-weight:600;fill:#a00}.lane{fill:#f4f4f4}.device{stroke:#888}.tunnel{stroke:#0072b2;stroke-width:2}.dropped{stroke:#a00;stroke-width:2.5}.way{fill:none;stroke:#444;stroke-width:1.3}@media(prefers-color-scheme:dark){svg{background:#1b1b1b}text{fill:#ddd}.server,.time{fill:#ddd}.small{fill:#aaa}.reason{fill:#f77}.lane{fill:#262626}.way{stroke:#bbb}}</style>",
+    "<style>text{font:13px system-ui,sans-serif;fill:#222}.title{font-weight:600}.server{font-weight:600;fill:#444}.time{fill:#222}.small{font-size:11.5px;fill:#555}.reason{font-size:11px;font-weight:600;fill:#a00}.lane{fill:#f4f4f4}.device{stroke:#888}.tunnel{stroke:#0072b2;stroke-width:2}.inferred{stroke-dasharray:5 3}.dropped{stroke:#a00;stroke-width:2.5}.way{fill:none;stroke:#444;stroke-width:1.3}@media(prefers-color-scheme:dark){svg{background:#1b1b1b}text{fill:#ddd}.server,.time{fill:#ddd}.small{fill:#aaa}.reason{fill:#f77}.lane{fill:#262626}.way{stroke:#bbb}}</style>",
     '<defs><marker id="end" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="#777"/></marker></defs>',
     ...all,
     "</svg>",

@@ -54,6 +54,7 @@ export const vpnCapability: Capability = {
   apart: hostTunnels,
   started,
   edges,
+  conceals: (declaration) => (tunnelsOf(declaration).length === 0 ? [] : ["esp", "udp port 4500"]),
   // Two gateways of one name and MAC would each get answers to what the other asked.
   standsAlone: isGateway,
   abilities: [

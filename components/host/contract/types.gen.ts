@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "2ad0c80a2476";
+export const contractVersion = "aaf2fd44e784";
 
 
 /**
@@ -463,6 +463,10 @@ readonly contract: string
  * An expression of tcpdump's; empty: all packets.
  */
 readonly filter: string
+/**
+ * What is told beside what the filter wants: the packets that may carry it unread. Empty: nothing.
+ */
+readonly also: string
 /**
  * What is not told whatever the filter wants: the connection that it is told by.
  */
