@@ -22,7 +22,10 @@ import { table } from "../table";
 import { jsonOption, type Verb } from "../verb";
 
 /** What a journey must have met to be shown. */
-function wantedBy(declaration: Declaration, flags: Readonly<Record<string, string | boolean | undefined>>): (journey: Journey) => boolean {
+function wantedBy(
+  declaration: Declaration,
+  flags: Readonly<Record<string, string | boolean | undefined>>,
+): (journey: Journey, hops: readonly Hop[]) => boolean {
   const { systems } = declaration.testbed;
   const chosen = systems.filter(
     (system) =>
@@ -40,10 +43,13 @@ function wantedBy(declaration: Declaration, flags: Readonly<Record<string, strin
   );
   const everything = flags.system === undefined && flags.tenant === undefined && flags.network === undefined;
   const isMet = (step: PlacedStep): boolean => namespaces.has(step.namespace) || ports.has(`${step.server} ${step.device}`);
-  return (journey) => {
+  return (journey, hops) => {
     const steps = stepsOf(journey);
     if (flags.device !== undefined && !steps.some(({ device }) => device === flags.device)) return false;
-    return everything || steps.some(isMet);
+    if (everything || steps.some(isMet)) return true;
+    // A drop that came long after all else is at nobody's interface.
+    const { isKnown, from, to } = explain(declaration, journey, hops);
+    return isKnown && steps.every(({ reason }) => reason !== undefined) && (namespaces.has(from) || namespaces.has(to));
   };
 }
 
@@ -182,9 +188,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       if (flags.hops === true || flags.explain !== true) console.log("");
     };
     const asJson = (journey: Journey, hops: readonly Hop[]): string => {
-      const explained = explain(declaration, journey, hops);
       const bare = hops.map(({ steps: _, ...hop }) => hop);
-      return JSON.stringify({ ...journey, hops: bare, ...(explained !== undefined && { explained }) });
+      return JSON.stringify({ ...journey, hops: bare, explained: explain(declaration, journey, hops) });
     };
     const pictured: (readonly Hop[])[] = [];
     const capture = flags.pcapng === undefined ? undefined : new Capture();
@@ -194,11 +199,11 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       for (const { from, to } of taken.flatMap(crossingsOf)) clocks.crossed(from.server, from.atNs, to.server, to.atNs);
       for (const journey of concealed?.take(taken, Date.now(), all) ?? taken) {
         if (concealed !== undefined && !isAskedFor && isAside(journey)) continue;
-        if (!wanted(journey) || (count !== undefined && shown >= count)) continue;
+        const hops = hopsOf(journey, clocks);
+        if (!wanted(journey, hops) || (count !== undefined && shown >= count)) continue;
         if (shown === 0 && isTable) print(columns);
         shown++;
         if (journey.isAmbiguous) ambiguous++;
-        const hops = hopsOf(journey, clocks);
         // More than a picture holds is no picture.
         if (flags.svg !== undefined && pictured.length < mostPictured) pictured.push(hops);
         capture?.add(journey);

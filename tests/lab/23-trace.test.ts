@@ -169,6 +169,142 @@ describe("the tracer", () => {
     expect(reasons[0]).toMatch(/NETFILTER_DROP|IP_OUTNOROUTES|IP_INNOROUTES/);
   });
 
+  /** In a system's namespace, by its server's tools. */
+  const inside = (system: string, command: string): string => `nsenter -t $(docker inspect -f '{{.State.Pid}}' ff-${system}) -n ${command}`;
+
+  /** What breaks a way between br-a on flip and br-c on flap, or that of another kind; where the tracer finds it, and why. */
+  interface Breakage {
+    readonly server: "flip" | "flap";
+    readonly make: string;
+    /** Without it, or beside it, a repair mends what was made. */
+    readonly undo?: string;
+    readonly isRepaired?: true;
+    readonly filter?: string;
+    readonly from?: string;
+    readonly ping?: readonly string[];
+    readonly at: string;
+    readonly reason: string;
+  }
+  const peer = (): string => addressOf("br-c");
+  const breakages: Readonly<Record<string, () => Breakage>> = {
+    "an MTU": () => ({
+      server: "flip",
+      make: "ip link set up0 mtu 1500",
+      ping: ["-M", "do", "-s", "4000"],
+      at: "flip br-br",
+      reason: "PKT_TOO_BIG",
+    }),
+    "a wrong route": () => ({
+      server: "flip",
+      make: `ip route add unreachable ${peer()}/32`,
+      undo: `ip route del unreachable ${peer()}/32`,
+      at: "flip br-br",
+      reason: "IP_INNOROUTES|IP_OUTNOROUTES|NOT_SPECIFIED",
+    }),
+    "a rule of the server": () => ({
+      server: "flip",
+      make: `iptables -I FORWARD -d ${peer()} -j DROP`,
+      undo: `iptables -D FORWARD -d ${peer()} -j DROP`,
+      at: "flip br-br",
+      reason: "NETFILTER_DROP",
+    }),
+    "a rule of a system's own": () => ({
+      server: "flap",
+      make: `${inside("br-c", "nft add table ip x")}; ${inside("br-c", "nft 'add chain ip x in { type filter hook input priority 0; }'")}; ${inside("br-c", "nft add rule ip x in icmp type echo-request drop")}`,
+      undo: inside("br-c", "nft delete table ip x"),
+      at: "br-c eth0",
+      reason: "NETFILTER_DROP",
+    }),
+    "a far link": () => ({ server: "flap", make: "ip link set up0 down", at: "flip up0", reason: "QDISC_DROP|DEV_READY" }),
+    "a next hop that is not there": () => ({
+      server: "flap",
+      make: `${inside("br-c", "ip link set eth0 arp off")}; ip neigh del ${peer()} dev br-br`,
+      undo: inside("br-c", "ip link set eth0 arp on"),
+      isRepaired: true,
+      ping: ["-W", "4"],
+      at: "flap br-br",
+      reason: "NEIGH_FAILED",
+    }),
+    "a neighbour's wrong MAC": () => ({
+      server: "flap",
+      make: `ip neigh replace ${peer()} lladdr 02:66:66:66:66:01 dev br-br nud permanent`,
+      at: "br-c eth0",
+      reason: "OTHERHOST",
+    }),
+    "a source that is elsewhere": () => ({
+      server: "flap",
+      make: `sysctl -qw net.ipv4.conf.up0.rp_filter=1; ip route add ${addressOf("br-a")}/32 dev br-br`,
+      undo: `sysctl -qw net.ipv4.conf.up0.rp_filter=0; ip route del ${addressOf("br-a")}/32 dev br-br`,
+      at: "flap up0",
+      reason: "IP_RPFILTER",
+    }),
+    "a system's interface": () => ({
+      server: "flap",
+      make: inside("br-c", "ip link set eth0 down"),
+      at: "flap br-br",
+      reason: "NO_TX_TARGET|QDISC_DROP",
+    }),
+    "a port of a bridge that is blocked": () => ({
+      server: "flap",
+      make: "for port in $(bridge link show | sed -n 's/^[0-9]*: \\(ffv-[0-9a-f]*\\).* master br-br .*/\\1/p'); do bridge link set dev $port state 0; done",
+      undo: "for port in $(bridge link show | sed -n 's/^[0-9]*: \\(ffv-[0-9a-f]*\\).* master br-br .*/\\1/p'); do bridge link set dev $port state 3; done",
+      at: "flap br-br",
+      reason: "QDISC_DROP|NO_TX_TARGET|NOT_SPECIFIED",
+    }),
+    "a full queue": () => ({
+      server: "flip",
+      make: "tc qdisc add dev up0 root tbf rate 8kbit burst 1600 limit 2000",
+      undo: "tc qdisc del dev up0 root",
+      ping: ["-c", "8", "-i", "0.05", "-s", "900"],
+      at: "flip up0",
+      reason: "QDISC_DROP",
+    }),
+    "a hop limit": () => ({ server: "flip", make: "true", undo: "true", ping: ["-t", "1"], at: "flip br-br", reason: "IP_INHDR" }),
+    "an ILA mapping that is not there": () => ({
+      server: "flip",
+      make: "true",
+      undo: "true",
+      from: "il-a",
+      filter: "icmp6 and host face:b00c:0:7:2000:7:0:1",
+      ping: ["face:b00c:0:7:2000:7:0:1"],
+      at: "flip ffv-[0-9a-f]+",
+      reason: "TC_INGRESS",
+    }),
+    "a VN that the other server has not": () => ({
+      server: "flap",
+      // Its routes stay meanwhile.
+      make: "docker pause ff-speaker >/dev/null; ip link set vx-es down",
+      undo: "ip link set vx-es up; docker unpause ff-speaker >/dev/null",
+      isRepaired: true,
+      from: "es-a",
+      ping: [addressOf("es-c")],
+      at: "flap up0",
+      reason: "VXLAN_VNI_NOT_FOUND|NO_SOCKET",
+    }),
+  };
+
+  it.each(Object.keys(breakages))("names the device and the reason where %s is at fault", async (name) => {
+    const { server, make, undo, isRepaired, filter = "icmp", from = "br-a", ping = [], at, reason } = (breakages[name] as () => Breakage)();
+    const target = ping.some((word) => word.includes(":") || /^\d+\.\d+\./.test(word)) ? [] : [peer()];
+    const { journeys, said } = await traced(["--system", from, filter], async () => {
+      await onServer(server, make);
+      await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", ...ping, ...target);
+    });
+    try {
+      const found = journeys.flatMap(({ explained }) =>
+        explained?.dropped === undefined
+          ? []
+          : [
+              `${explained.dropped.at.namespace || explained.dropped.at.server} ${explained.dropped.at.device}: ${explained.dropped.reason}`,
+            ],
+      );
+      expect(found.filter((one) => new RegExp(`^${at}: (${reason})$`).test(one)).length, `${found.join("; ")}\n${said}`).toBeGreaterThan(0);
+    } finally {
+      if (undo !== undefined) await onServer(server, undo);
+      if (undo === undefined || isRepaired) succeeded(await project.flipflap("repair"));
+    }
+  });
+
   it("says what is wrong with what it is asked, and begins nothing", async () => {
     const asked = async (...words: string[]) => {
       const { code, stderr } = await project.flipflap("trace", ...words);

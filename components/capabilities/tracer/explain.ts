@@ -6,11 +6,13 @@ import { kindOf } from "../../kinds/registry";
 import { formatAddress } from "../../net/cidr";
 import type { Hop } from "./hops";
 import type { Journey, PlacedStep } from "./journey";
-import { kindOfPacket } from "./words";
+import { kindOfPacket, reasonText } from "./words";
 
 export interface Explanation {
+  /** Systems; addresses where the packet is of no two systems of a tenant. */
   readonly from: string;
   readonly to: string;
+  readonly isKnown: boolean;
   /** What is declared; undefined where a kind does not say. */
   readonly declared?: readonly Waypoint[];
   /** Devices of it that the packet did not meet, and others that it met, in their order. */
@@ -59,7 +61,11 @@ function endsOf(declaration: Declaration, journey: Journey): { readonly from: En
   const all = declaration.testbed.networks.flatMap((network) =>
     resolveMembers(declaration, network).members.map((member): End => ({ network, member })),
   );
-  const from = all.find((end) => end.member.system === step.namespace && end.member.interface === step.device && has(end, packet.source));
+  const senders = all.filter((end) => has(end, packet.source));
+  const from =
+    senders.find(({ member }) => member.system === step.namespace && member.interface === step.device) ??
+    // A drop that comes long after all else is a journey of its own: the address must do.
+    (step.reason !== undefined && senders.length === 1 ? senders[0] : undefined);
   if (from === undefined) return undefined;
   // What answers a translated packet has its target only where it is translated back.
   const last = journey.legs.at(-1)?.leg.packets.at(-1);
@@ -71,19 +77,26 @@ function endsOf(declaration: Declaration, journey: Journey): { readonly from: En
   return undefined;
 }
 
-/** Undefined where the packet is of no two systems of a tenant. */
-export function explain(declaration: Declaration, journey: Journey, hops: readonly Hop[]): Explanation | undefined {
-  const ends = endsOf(declaration, journey);
-  if (ends === undefined) return undefined;
-  const { from, to } = ends;
-  const inside = ({ member }: End): Waypoint => ({ server: member.server, namespace: member.system, device: member.interface });
+const inside = ({ member }: End): Waypoint => ({ server: member.server, namespace: member.system, device: member.interface });
+
+function declaredWay(declaration: Declaration, { from, to }: { readonly from: End; readonly to: End }): readonly Waypoint[] | undefined {
   const between = kindOf(from.network).path?.(declaration, from, to);
-  const declared = between === undefined ? undefined : [inside(from), ...between, inside(to)];
+  return between === undefined ? undefined : [inside(from), ...between, inside(to)];
+}
+
+export function explain(declaration: Declaration, journey: Journey, hops: readonly Hop[]): Explanation {
+  const ends = endsOf(declaration, journey);
+  const declared = ends && declaredWay(declaration, ends);
+  const first = journey.legs[0]?.leg.packets[0];
   const taken = hops.map(({ server, device, steps }) => ({ ...onServer(server, device), namespace: steps[0]?.namespace ?? "" }));
   // Sockets of raw IP have taken their copies of a reply before nobody else wants it.
   const isTaken = ({ reason, seen }: PlacedStep): boolean => reason === "NO_SOCKET" && kindOfPacket(seen) === "reply";
+  // A flood's copy at a system that it is not for.
+  const isNobodys = ({ reason, namespace }: PlacedStep): boolean => reason === "OTHERHOST" && namespace !== ends?.to.member.system;
   const drops = hops.flatMap(({ steps }, i) =>
-    steps.flatMap((step) => (step.reason === undefined || isTaken(step) ? [] : [{ at: taken[i] as Waypoint, reason: step.reason }])),
+    steps.flatMap((step) =>
+      step.reason === undefined || isTaken(step) || isNobodys(step) ? [] : [{ at: taken[i] as Waypoint, reason: step.reason }],
+    ),
   );
   // Of copies of a flood others are dropped where nobody wants them: what ends a packet is the last that is seen of it.
   const end = hops
@@ -91,23 +104,24 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
     .sort((a, b) => (a.server === b.server ? a.atNs - b.atNs : 0))
     .at(-1);
   const drop = end?.reason === undefined ? undefined : drops.at(-1);
+  const isDropAlone = hops.every(({ steps }) => steps.every(({ reason }) => reason !== undefined));
   return {
-    from: from.member.system,
-    to: to.member.system,
+    from: ends?.from.member.system ?? first?.source ?? "",
+    to: ends?.to.member.system ?? first?.target ?? "",
+    isKnown: ends !== undefined,
     ...(declared !== undefined && { declared }),
-    ...(declared === undefined ? { missing: [], extra: [] } : compared(declared, taken)),
+    ...(declared === undefined || isDropAlone ? { missing: [], extra: [] } : compared(declared, taken)),
     ...(drop !== undefined && { dropped: drop }),
   };
 }
 
-export function explanationText(one: Explanation | undefined): string {
-  if (one === undefined) return "its ends are not two systems of one tenant";
-  const { from, to, declared, missing, extra, dropped } = one;
+export function explanationText({ from, to, isKnown, declared, missing, extra, dropped }: Explanation): string {
   const lines = [
-    ...(dropped === undefined ? [] : [`dropped at ${nameOf(dropped.at)}: ${dropped.reason}`]),
+    ...(dropped === undefined ? [] : [`dropped at ${nameOf(dropped.at)}: ${reasonText(dropped.reason)}`]),
     ...(missing.length === 0 ? [] : [`never met: ${missing.map(nameOf).join(", ")}`]),
     ...(extra.length === 0 ? [] : [`not declared: ${extra.map(nameOf).join(", ")}`]),
   ];
   if (lines.length > 0) return `${from} to ${to}: ${lines.join("; ")}`;
+  if (!isKnown) return `${from} to ${to}: no two systems of one tenant`;
   return declared === undefined ? `${from} to ${to}: arrived; no way is declared to hold it against` : `${from} to ${to}: as declared`;
 }

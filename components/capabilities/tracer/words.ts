@@ -59,3 +59,27 @@ export function addressesOf(packet: TracePacket): string {
 /** The namespace's name: a server's own is the server's. */
 export const placeOf = ({ server, namespace }: Pick<TraceStep, "namespace"> & { readonly server: string }): string =>
   namespace === "" ? server : namespace;
+
+/** What the kernel's reasons come to (6.18), those that a testbed meets. */
+const reasons: Readonly<Record<string, string>> = {
+  IP_INHDR: "its hop limit ended, or its header is wrong",
+  IP_INNOROUTES: "no route leads there",
+  IP_OUTNOROUTES: "no route leads there",
+  IP_RPFILTER: "its source is not behind the device that it came by (rp_filter)",
+  NEIGH_FAILED: "the next hop does not answer ARP or neighbour discovery",
+  NETFILTER_DROP: "a rule of iptables or nft",
+  NO_SOCKET: "nobody listens",
+  NO_TX_TARGET: "the bridge has no port to send it to",
+  OTHERHOST: "it has another one's MAC",
+  PKT_TOO_BIG: "longer than the MTU ahead, and not to be cut",
+  QDISC_DROP: "the device's queue is full, or the device is down",
+  TC_INGRESS: "an eBPF program where it came in",
+  TC_EGRESS: "an eBPF program where it was to go out",
+  UDP_CSUM: "its checksum is wrong",
+  TCP_CSUM: "its checksum is wrong",
+  ICMP_CSUM: "its checksum is wrong",
+  VXLAN_VNI_NOT_FOUND: "this server has no tunnel with that VN",
+};
+
+/** The kernel's word, and what it comes to. */
+export const reasonText = (reason: string): string => (reasons[reason] === undefined ? reason : `${reason}, ${reasons[reason]}`);
