@@ -118,7 +118,7 @@ A packet is followed unchanged through namespaces, bridges, routers, NAT and tun
 expression of tcpdump's; it judges the packet that a tunnel carries (outside host ADDRESS, vni N judge the tunnel). Where packets
 cannot be told apart their journeys are ambiguous, and counted.
 
-Each point costs each packet some 50 ns, also of those that the filter does not want: --points devices has half as many as
+Each point costs each packet some 60 ns, also of those that the filter does not want: --points devices has half as many as
 --points all, which knows what waits in queues, too.
 
 Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, what was lost, and what it cost.`,
