@@ -114,9 +114,13 @@ async function makeJob(folder: string): Promise<void> {
   await buildGuestAgent(folder);
   const objects = join(folder, "bpf");
   await run(["make", "-s", "-C", join(codeRoot, "bpf"), `OUT=${objects}`]);
-  for (const name of ["overlay", "ila"]) cpSync(join(objects, `${name}.bpf.o`), join(folder, `${name}.bpf.o`));
+  for (const name of ["overlay", "ila", "trace"]) cpSync(join(objects, `${name}.bpf.o`), join(folder, `${name}.bpf.o`));
   await buildGoTest(folder, "bpf");
+  await buildGoTest(folder, "trace");
   const parts = [prelude, `echo "=== chain"; on flap /job/bpf.test -test.v -test.short 2>&1 | sed 's/^=== //' || :`];
+  parts.push(
+    `echo "=== tracer"; FLIPFLAP_BPF=/job/trace.bpf.o /job/trace.test -test.v -test.run 'TestWhat|TestEqualDatagrams' 2>&1 | sed 's/^=== //' || :`,
+  );
   for (const [i, sorts] of phases.entries()) {
     const declaration = declarationOf(sorts);
     writeGuestScripts(folder, i, declaration);
@@ -185,6 +189,14 @@ describe("kind ila by the kernel", () => {
       "TestADeviceThatWasMadeAnewIsFoundWithoutAProgram",
     ]);
     expect(said).not.toContain("--- FAIL");
+  });
+
+  it("follows packets, without tcx and with copies of headers too", () => {
+    const said = output.get("tracer") ?? "";
+    expect(
+      [...said.matchAll(/--- (\w+): (Test\w+)/g)].map(([, how, name]) => `${how} ${name}`),
+      said,
+    ).toEqual(["PASS TestWhatTheFilterDoesNotWantIsNotTold", "PASS TestEqualDatagramsAreAsManyLegs"]);
   });
 
   it("leaves nothing behind when it is taken away", () => {
