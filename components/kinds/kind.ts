@@ -98,7 +98,7 @@ export interface NetworkKind<N extends Network = Network> {
   /** Its servers meet at an authority on the hub. */
   readonly needsHub?: true;
   /** Of a server that takes part; of any where none is named. */
-  requires(network: N, server?: string): readonly Requirement[];
+  requires(network: N, server?: string, declaration?: Declaration): readonly Requirement[];
   /** Secrets that arise on the hub for the kind itself. */
   readonly secrets: readonly KindSecret[];
   /** Sysctls of the servers, set where the kernel knows them. */

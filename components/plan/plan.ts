@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { ServerAddition } from "../capabilities/capability";
 import { capabilities } from "../capabilities/registry";
-import { type Declaration, type ServerDeclaration, systemsOn } from "../config/declaration";
+import { type Declaration, type ServerDeclaration, serversOf, systemsOn } from "../config/declaration";
 import type { Network } from "../config/types.gen";
 import { declare, type HostObject } from "../host/objectType";
 import { objectTypes } from "../host/objects";
@@ -115,9 +115,11 @@ export function planServer(declaration: Declaration, server: ServerDeclaration):
     requirements: [
       ...commonRequirements,
       ...impairmentRequirements(declaration, server),
-      ...requiring.flatMap((network) => kindOf(network).requires(network, server.name)),
+      ...requiring.flatMap((network) => kindOf(network).requires(network, server.name, declaration)),
       ...[...contexts.values()].flatMap(({ network, policies }) =>
-        policies.resolved.selected.length === 0 ? [] : (kindOf(network).policies?.requires(network) ?? []),
+        policies.resolved.selected.length === 0 || !serversOf(declaration, network).includes(server)
+          ? []
+          : (kindOf(network).policies?.requires(network) ?? []),
       ),
       ...kinds.flatMap(({ shared }) => shared.authority?.requires ?? []),
       ...added.flatMap(({ requirements }) => requirements),

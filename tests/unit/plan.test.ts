@@ -63,6 +63,14 @@ links: [{ between: [flip, flap] }]
     expect(objects("flap", "one")).toEqual(["route route-10.0.1.0/24"]);
     expect(objects("flip", "other")).toBeUndefined();
     expect(plan("flip", text.replace(/links: .*/, "links: []")).networks.map(({ network }) => network.name)).toEqual(["one"]);
+    // By the uplinks alone, and what a network needs of a server is asked of those that have it.
+    const aside = text.replace("between: [flip, flap]", "between: [flip, flap], interfaces: { flip: eth9 }");
+    expect(plan("flip", aside).networks.map(({ network }) => network.name)).toEqual(["one"]);
+    const filtered = text.replace("mode: router,", "mode: router, filter: nft,");
+    expect(["flip", "flap"].map((server) => plan(server, filtered).requirements.some(({ why }) => why === "filter: nft"))).toEqual([
+      false,
+      true,
+    ]);
   });
 
   it("sets the reports' offloads, and the declared ones over them", () => {

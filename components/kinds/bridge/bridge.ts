@@ -1,7 +1,7 @@
 /** `kind: bridge`: a Linux bridge a server, in report S3's modes. */
 import type { ServerDeclaration } from "../../config/declaration";
-import { linksOf, serversOf } from "../../config/declaration";
-import type { BridgeNetwork } from "../../config/types.gen";
+import { linkDevice, linksOf, serversOf } from "../../config/declaration";
+import type { BridgeNetwork, Link } from "../../config/types.gen";
 import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { ownAddresses } from "../../host/objects/attachSpec";
@@ -89,7 +89,8 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
   return peers.flatMap((peer) =>
     Object.values(bridgePrefixes(network, peer.name)).flatMap((prefix: Prefix) => {
       const via = underlayAddress(peer, prefix.family);
-      if (via === undefined) return [];
+      // A rule wants both where both have systems.
+      if (via === undefined || underlayAddress(server, prefix.family) === undefined) return [];
       return [declare(route, `route-${formatPrefix(prefix)}`, { to: formatPrefix(prefix), via, device: server.uplink }) as HostObject];
     }),
   );
@@ -97,16 +98,21 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
 
 const isRoutedAcross = (network: BridgeNetwork): boolean => modeOf(network) === "routed" || modeOf(network) === "router";
 
-/** Where the tenant has another network, the way to this one is needed too, though it has no system there: `peerRoutes`, and nothing else. */
+/**
+ * Where the tenant has another network, the way to this one is needed too, though it has no system there: `peerRoutes`, and nothing else.
+ * As far as a link by which all servers of this network route leads.
+ */
 function servers(declaration: Context["declaration"], network: BridgeNetwork): ServerDeclaration[] {
   const own = serversOf(declaration, network);
   if (!isRoutedAcross(network) || own.length === 0) return own;
   const { networks, links } = declaration.testbed;
+  const routes = (link: Link, server: ServerDeclaration): boolean =>
+    link.between.includes(server.name) && linkDevice(link, server) === server.uplink;
+  const shared = links.find((link) => own.every((server) => routes(link, server)));
+  if (shared === undefined) return own;
   const related = networks.filter((one) => one.kind === "bridge" && one.tenant === network.tenant && isRoutedAcross(one));
-  const candidates = new Set(related.flatMap((one) => serversOf(declaration, one)));
-  const joined = (server: ServerDeclaration): boolean =>
-    links.some(({ between }) => [server, ...own].every(({ name }) => between.includes(name)));
-  return declaration.servers.filter((server) => own.includes(server) || (candidates.has(server) && joined(server)));
+  const others = new Set(related.flatMap((one) => serversOf(declaration, one)));
+  return declaration.servers.filter((server) => own.includes(server) || (others.has(server) && routes(shared, server)));
 }
 
 const hasSystems = ({ declaration, network, server }: Context): boolean => serversOf(declaration, network).includes(server);
@@ -204,7 +210,8 @@ function nve(context: Context): HostObject[] {
   return [filterObject(context), bridgeObject(context), ...gateway, ...peers];
 }
 
-function requires(network: BridgeNetwork): Requirement[] {
+function requires(network: BridgeNetwork, server?: string, declaration?: Context["declaration"]): Requirement[] {
+  if (declaration !== undefined && !serversOf(declaration, network).some(({ name }) => name === server)) return [];
   const bridges: Requirement = { kernelOption: "CONFIG_BRIDGE", why: "bridges" };
   const variant = network.filter ?? "iptables";
   const filters: Requirement = {
