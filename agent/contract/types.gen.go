@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "aaf2fd44e784"
+const Version = "5cdd95b0999a"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -222,7 +222,9 @@ type TraceLeg struct {
 	// The same on all servers, whatever bridges, NAT and tunnels change.
 	Identity string `json:"identity"`
 	// How many of this identity came before on this server, of those that are still known.
-	Ordinal int           `json:"ordinal"`
+	Ordinal int `json:"ordinal"`
+	// The filter does not want it: it is told because it may carry what the filter wants.
+	Aside   bool          `json:"aside"`
 	Packets []TracePacket `json:"packets"`
 	Steps   []TraceStep   `json:"steps"`
 }

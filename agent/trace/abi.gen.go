@@ -36,7 +36,7 @@ const (
 type namespaceTable uint32
 
 const (
-	namespaceTries namespaceTable = 8
+	namespaceTries namespaceTable = 32
 	namespaceSlots namespaceTable = 32768
 )
 

@@ -294,6 +294,11 @@ func told(p packet) contract.TracePacket {
 	return t
 }
 
+// matches: a filter wants the packet as it was at one of its steps.
+func (l *leg) matches(f filter) bool {
+	return slices.ContainsFunc(l.steps, func(e event) bool { return e.Packet.Flags&uint8(flagUnread) == 0 && matches(f, e.Packet) })
+}
+
 // asTold gives a leg in the program's words.
 func (l *leg) asTold(names func(namespace, device uint32) (string, string), reasons map[uint32]string) contract.TraceLeg {
 	t := contract.TraceLeg{Identity: l.identity.text(), Ordinal: l.ordinal}

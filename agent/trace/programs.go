@@ -23,6 +23,7 @@ type programs struct {
 	collection *ebpf.Collection
 	links      []link.Link
 	missing    []string           // tracepoints that this kernel has not
+	slots      []uint32           // as the programs have them
 	ingress    map[[2]uint32]bool // interfaces that have the program for what comes there, by inode and index
 }
 
@@ -186,20 +187,36 @@ func (p *programs) close() {
 
 // setNamespaces says which are the server's own.
 func (p *programs) setNamespaces(inodes []uint32) error {
-	slots, err := slotsOf(inodes)
+	slots, err := slotsOf(p.slots, inodes)
 	if err != nil {
 		return err
 	}
-	return p.collection.Variables["namespaces"].Set(slots)
+	if err := p.collection.Variables["namespaces"].Set(slots); err != nil {
+		return err
+	}
+	p.slots = slots
+	return nil
 }
 
-// slotsOf puts each into one of the few slots in which the programs look for it.
-func slotsOf(inodes []uint32) ([]uint32, error) {
-	inodes = slices.Clone(inodes)
-	slices.Sort(inodes)
+// wasThere is in the slot of a namespace that has gone: a look goes on behind it.
+const wasThere = 1
+
+// slotsOf puts each into one of the few slots in which the programs look for it. Those that stay keep theirs: the programs read meanwhile.
+func slotsOf(before []uint32, inodes []uint32) ([]uint32, error) {
 	slots := make([]uint32, namespaceSlots)
+	copy(slots, before)
+	placed := map[uint32]bool{}
+	for i, inode := range slots {
+		switch {
+		case inode <= wasThere:
+		case slices.Contains(inodes, inode):
+			placed[inode] = true
+		default:
+			slots[i] = wasThere
+		}
+	}
 	for _, inode := range inodes {
-		if !place(slots, inode) {
+		if !placed[inode] && !place(slots, inode) {
 			return nil, fmt.Errorf("%d network namespaces are more than can be told apart", len(inodes))
 		}
 	}
@@ -209,7 +226,7 @@ func slotsOf(inodes []uint32) ([]uint32, error) {
 func place(slots []uint32, inode uint32) bool {
 	for i := range uint32(namespaceTries) {
 		slot := &slots[(inode+i)%uint32(namespaceSlots)]
-		if *slot == 0 {
+		if *slot <= wasThere {
 			*slot = inode
 			return true
 		}

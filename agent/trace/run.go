@@ -66,8 +66,12 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if f != nil && also != nil {
-		f = either{f, also}
+	wanted := f
+	if wanted == nil {
+		also = nil
+	}
+	if also != nil {
+		f = either{wanted, also}
 	}
 	excluded, err := parseFilter(o.Exclude)
 	if err != nil {
@@ -108,6 +112,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 			return
 		}
 		told := l.asTold(s.nameOf, reasons)
+		told.Aside = also != nil && !l.matches(wanted)
 		box.put(contract.TraceLine{Leg: &told})
 	})
 	scanned := time.Now()
@@ -194,6 +199,8 @@ type server struct {
 	paths    map[uint32]string
 	devices  devices
 	asked    map[[2]uint32]bool
+	// The programs do not know yet of all that there are, and that have gone.
+	isChanged bool
 }
 
 // scan finds the namespaces that there are now.
@@ -217,7 +224,7 @@ func (s *server) scan(ctx context.Context) error {
 		}
 	}
 	s.paths = map[uint32]string{}
-	changed := false
+	var failed []error
 	for path, name := range found {
 		inode, is := namespaceAt(path)
 		if !is {
@@ -229,28 +236,28 @@ func (s *server) scan(ctx context.Context) error {
 				name = s.options.Overlays(ctx, name)
 			}
 			s.names[inode] = name
-			changed = changed || !known
+			s.isChanged = s.isChanged || !known
 		}
 		s.paths[inode] = path
 		// Its interfaces may come after it.
 		if containers[path] != "" {
-			if err := s.programs.attachAt(inode, path); err != nil {
-				return err
-			}
+			failed = append(failed, s.programs.attachAt(inode, path))
 		}
 	}
 	for inode := range s.names {
 		if _, is := s.paths[inode]; !is {
 			delete(s.names, inode)
-			changed = true
+			s.isChanged = true
 			s.devices.forget(inode)
 		}
 	}
 	clear(s.asked)
-	if !changed {
-		return nil
+	if s.isChanged {
+		err := s.programs.setNamespaces(slices.Collect(maps.Keys(s.names)))
+		s.isChanged = err != nil
+		failed = append(failed, err)
 	}
-	return s.programs.setNamespaces(slices.Collect(maps.Keys(s.names)))
+	return errors.Join(failed...)
 }
 
 const nsfsMagic = 0x6e736673

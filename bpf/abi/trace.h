@@ -4,7 +4,7 @@
 
 /* A namespace of the server's own is in one of so many slots from its inode on, which the kernel numbers one after the other. */
 enum trace_namespace {
-	TRACE_NAMESPACE_TRIES = 8,
+	TRACE_NAMESPACE_TRIES = 32,
 	TRACE_NAMESPACE_SLOTS = 32768,
 };
 

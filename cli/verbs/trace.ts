@@ -1,7 +1,7 @@
 import { appendFileSync, writeFileSync } from "node:fs";
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Clocks } from "../../components/capabilities/tracer/clocks";
-import { Concealed, isAside } from "../../components/capabilities/tracer/concealed";
+import { Concealed, isAside, isEsp } from "../../components/capabilities/tracer/concealed";
 import { explain, explanationText } from "../../components/capabilities/tracer/explain";
 import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tracer/hops";
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
@@ -48,8 +48,9 @@ function wantedBy(
     if (flags.device !== undefined && !steps.some(({ device }) => device === flags.device)) return false;
     if (everything || steps.some(isMet)) return true;
     // A drop that came long after all else is at nobody's interface.
+    if (!steps.every(({ reason }) => reason !== undefined)) return false;
     const { isKnown, from, to } = explain(declaration, journey, hops);
-    return isKnown && steps.every(({ reason }) => reason !== undefined) && (namespaces.has(from) || namespaces.has(to));
+    return isKnown && (namespaces.has(from) || namespaces.has(to));
   };
 }
 
@@ -154,7 +155,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const points = flags.points;
     if (points !== undefined && points !== "devices" && points !== "all") throw new UsageError("--points takes devices or all");
     // Which of them carry what is wanted nobody can say of a sample.
-    const also = sampleOf === undefined ? capabilities.flatMap((one) => one.conceals?.(declaration) ?? []).join(" or ") : "";
+    const conceals = sampleOf === undefined ? capabilities.flatMap((one) => one.conceals?.(declaration) ?? []) : [];
+    const also = conceals.map(({ filter }) => filter).join(" or ");
     const asked = {
       filter: [...words, ...rest].join(" "),
       sampleOf: sampleOf ?? 1,
@@ -164,8 +166,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     };
     const wanted = wantedBy(declaration, flags);
     const print = printer(declaration);
-    const isAskedFor = asked.filter === "" || /\b(esp|4500)\b/.test(asked.filter);
-    const concealed = also === "" ? undefined : new Concealed();
+    const concealed = also === "" ? undefined : new Concealed(new Set(conceals.flatMap(({ gateways }) => gateways)), isEsp);
     const journeys = new Journeys(declaration.servers.map(({ name }) => name));
     const talks = declaration.servers
       .filter(({ name }) => systemsOn(declaration, name).length > 0)
@@ -198,7 +199,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       // Of all that were seen, whatever is shown.
       for (const { from, to } of taken.flatMap(crossingsOf)) clocks.crossed(from.server, from.atNs, to.server, to.atNs);
       for (const journey of concealed?.take(taken, Date.now(), all) ?? taken) {
-        if (concealed !== undefined && !isAskedFor && isAside(journey)) continue;
+        if (isAside(journey)) continue;
         const hops = hopsOf(journey, clocks);
         if (!wanted(journey, hops) || (count !== undefined && shown >= count)) continue;
         if (shown === 0 && isTable) print(columns);

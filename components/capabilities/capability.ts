@@ -90,8 +90,8 @@ export interface Capability {
   started?(declaration: Declaration): readonly StartedWay[];
   /** Lines of the topology's picture, between two systems. */
   edges?(declaration: Declaration): readonly { readonly ends: readonly [string, string]; readonly text: string }[];
-  /** A filter of the tracer's for the packets in which others are carried so that nobody can read them; nothing where there are none. */
-  conceals?(declaration: Declaration): readonly string[];
+  /** Packets in which others are carried so that nobody can read them: a filter of the tracer's, and the systems where others go in and out. */
+  conceals?(declaration: Declaration): readonly { readonly filter: string; readonly gateways: readonly string[] }[];
   /** A system that `flipflap move` must not run on two servers at once. */
   standsAlone?(declaration: Declaration, system: string): boolean;
   /** What `flipflap doctor` judges. */

@@ -55,6 +55,7 @@ const all: readonly Programs[] = [
       "TestWhatTheFilterDoesNotWantIsNotTold",
       "TestEqualDatagramsAreAsManyLegs",
       "TestAMillionPacketsAreReadAlike",
+      "TestNamespacesThatStayKeepTheirSlots",
     ],
     skips: [],
     says: /1000000 packets/,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
-import { Concealed } from "../../components/capabilities/tracer/concealed";
+import { Concealed, isAside, isEsp } from "../../components/capabilities/tracer/concealed";
 import { crossingsOf, hopsOf } from "../../components/capabilities/tracer/hops";
 import { type Journey, Journeys } from "../../components/capabilities/tracer/journey";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
@@ -40,7 +40,13 @@ const step = (namespace: string, device: string, point: TraceStep["point"], atNs
   buffer: 0,
 });
 
-const leg = (identity: string, ordinal: number, ...steps: TraceStep[]): TraceLeg => ({ identity, ordinal, packets: [echo], steps });
+const leg = (identity: string, ordinal: number, ...steps: TraceStep[]): TraceLeg => ({
+  identity,
+  ordinal,
+  aside: false,
+  packets: [echo],
+  steps,
+});
 
 const made = (at: number): TraceStep[] => [
   step("red-web", "eth0", "net_dev_queue", at),
@@ -144,28 +150,58 @@ describe("journeys", () => {
   });
 
   it("take in what carries them unread: between two gateways, behind the one and before the other, and longer", () => {
-    const carrier = (at: number, bytes: number): Journey => {
+    const carrier = (at: number, bytes: number, into = "gw-b"): Journey => {
       const packet: TracePacket = { ...echo, protocol: 17, sourcePort: 4500, targetPort: 4500, bytes };
-      const steps = [step("gw-a", "eth0", "net_dev_start_xmit", at), step("gw-b", "eth0", "netif_receive_skb", at + 10)];
-      return { isAmbiguous: false, legs: [{ server: "flip", leg: { identity: "c", ordinal: 0, packets: [packet], steps } }] };
+      const steps = [step("gw-a", "eth0", "net_dev_start_xmit", at), step(into, "eth0", "netif_receive_skb", at + 10)];
+      const one = { identity: "c", ordinal: 0, aside: true, packets: [packet], steps };
+      return { isAmbiguous: false, legs: [{ server: "flip", leg: one }] };
     };
-    const plain = leg("a", 0, step("gw-a", "ipsec0", "net_dev_start_xmit", 1000), step("gw-b", "ipsec0", "netif_receive_skb", 2000));
+    const plain = leg(
+      "a",
+      0,
+      step("gw-a", "ipsec0", "net_dev_start_xmit", 1000),
+      step("gw-b", "ipsec0", "netif_receive_skb", 2000),
+      step("", "mv-x", "net_dev_xmit", 2001),
+    );
     const carried: Journey = { isAmbiguous: false, legs: [{ server: "flip", leg: plain }] };
     const places = (one: Journey) =>
       one.legs.map(({ isInferred, leg: { steps } }) => [isInferred === true, steps.map(({ device }) => device)]);
+    const gateways = new Set(["gw-a", "gw-b", "gw-c"]);
 
-    const concealed = new Concealed();
-    // Before, behind, too short: others' packets. Told later than what it carries: the right one.
-    expect(concealed.take([carried, carrier(900, 150), carrier(1995, 150), carrier(1200, 84)], 0)).toEqual([]);
-    const [joined] = concealed.take([carrier(1500, 150)], 100);
+    const concealed = new Concealed(gateways, isEsp);
+    // Before, behind, too short, too long, to another gateway: others' packets. Told later than what it carries: the right one.
+    const others = [carrier(900, 150), carrier(1995, 150), carrier(1200, 84), carrier(1200, 1514), carrier(1300, 150, "gw-c")];
+    expect(concealed.take([carried, ...others], 0)).toEqual([]);
+    expect(concealed.take([carrier(1500, 150)], 100)).toEqual([]);
+    const [joined] = concealed.take([], 2600);
     expect(places(joined!)).toEqual([
       [false, ["ipsec0"]],
       [true, ["eth0", "eth0"]],
-      [false, ["ipsec0"]],
+      [false, ["ipsec0", "mv-x"]],
     ]);
-    expect(concealed.take([], 3000).length).toBe(3);
-    // One carrier carries one packet; without one a journey goes on as it is.
-    expect(new Concealed().take([carried, carried, carrier(1500, 150)], 0, true).map(({ legs }) => legs.length)).toEqual([3, 1]);
+    expect(concealed.take([], 6000).map(isAside)).toEqual([true, true, true, true, true]);
+    // Without one a journey goes on as it is; with two nobody knows which it was.
+    const alone = (...all: Journey[]) => new Concealed(gateways, isEsp).take(all, 0, true)[0];
+    expect([alone(carried)?.legs.length, alone(carried)?.isAmbiguous]).toEqual([1, false]);
+    const two = alone(carried, carrier(1400, 150), carrier(1500, 150));
+    expect([two?.legs.length, two?.isAmbiguous]).toEqual([1, true]);
+  });
+
+  it("do not take long to be joined, however many wait", () => {
+    const gateways = new Set(["gw-a", "gw-b"]);
+    const concealed = new Concealed(gateways, isEsp);
+    const all = Array.from({ length: 2000 }, (_, i): Journey => {
+      const at = i * 1e6;
+      const packet: TracePacket = { ...echo, protocol: 17, sourcePort: 4500, targetPort: 4500, bytes: 150 };
+      const way = i % 2 === 0 ? ["ipsec0", 0, 900] : ["eth0", -999_500, -999_200];
+      const [device, before, after] = way as [string, number, number];
+      const steps = [step("gw-a", device, "net_dev_start_xmit", at + before), step("gw-b", device, "netif_receive_skb", at + after)];
+      const one = { identity: "x", ordinal: 0, aside: i % 2 === 1, packets: [i % 2 === 0 ? echo : packet], steps };
+      return { isAmbiguous: false, legs: [{ server: "flip", leg: one }] };
+    });
+    for (let i = 0; i < 20; i++) concealed.take(i === 0 ? all : [], i);
+    const done = concealed.take([], 3000);
+    expect([done.length, done.every(({ legs }) => legs.length === 3)]).toEqual([1000, true]);
   });
 
   it("have a time at each device, and none of a driver that says so late", () => {

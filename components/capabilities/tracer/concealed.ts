@@ -4,55 +4,35 @@
  */
 import { isSent, type Journey, type PlacedStep, type ServerLeg, stepsOf } from "./journey";
 
-/** RFC 3948: ESP in UDP. */
-const espPort = 4500;
-
-function isCarrier(journey: Journey): boolean {
-  const seen = stepsOf(journey)[0]?.seen;
-  if (seen === undefined) return false;
-  return seen.tunnel?.kind === "esp" || (seen.protocol === 17 && (seen.sourcePort === espPort || seen.targetPort === espPort));
-}
-
-/** What strongSwan, or the kernel, takes for a packet; and how long a carrier waits for what it carries. */
+/** What strongSwan, or the kernel, takes for a packet. */
 const mostNs = 50_000_000;
-const patienceMs = 1000;
+/** Outer IP, UDP, ESP's head, padding and check: what a tunnel adds to a packet. */
+const addedBytes = { least: 20, most: 120 } as const;
+/** Longer than a journey waits for its legs. */
+const patienceMs = 2500;
+/** More than these wait for nothing. */
+const mostWaiting = 20_000;
+
+const isAfterthought = ({ point }: PlacedStep): boolean => point === "net_dev_xmit";
+const sorted = (one: ServerLeg): PlacedStep[] => stepsOf({ legs: [one], isAmbiguous: false }).sort((a, b) => a.atNs - b.atNs);
+const placeOf = ({ server, namespace }: PlacedStep): string => `${server} ${namespace}`;
 
 interface Gap {
-  /** How many legs are whole before it; and steps of the one that it is in. */
+  /** How many legs are whole before it; and from which step on the packet is out again. */
   readonly leg: number;
-  readonly steps: number;
+  readonly at: number;
   readonly from: PlacedStep;
   readonly to: PlacedStep;
 }
 
-/** Where a packet was in one namespace last, and is in another one next: both somebody's own. */
-function gapsOf({ legs }: Journey): Gap[] {
-  const placed = legs.flatMap((one, leg) =>
-    stepsOf({ legs: [one], isAmbiguous: false })
-      .sort((a, b) => a.atNs - b.atNs)
-      .map((step, i) => ({ leg, steps: i, step })),
-  );
-  return placed.flatMap(({ leg, steps, step: to }, i) => {
+/** Where a packet was in one gateway last, and is in another one next. */
+function gapsOf({ legs }: Journey, gateways: ReadonlySet<string>): Gap[] {
+  const placed = legs.flatMap((one, leg) => sorted(one).map((step, at) => ({ leg, at, step }))).filter(({ step }) => !isAfterthought(step));
+  return placed.flatMap(({ leg, at, step: to }, i) => {
     const from = placed[i - 1]?.step;
-    const isGap = from !== undefined && from.namespace !== "" && to.namespace !== "" && from.namespace !== to.namespace && !isSent(to);
-    return isGap ? [{ leg, steps, from, to }] : [];
+    const isGap = from !== undefined && gateways.has(from.namespace) && gateways.has(to.namespace) && from.namespace !== to.namespace;
+    return isGap && !isSent(to) ? [{ leg, at, from, to }] : [];
   });
-}
-
-function carries(carrier: Journey, { from, to }: Gap): boolean {
-  const steps = stepsOf(carrier);
-  const [first, last] = [steps[0], [...steps].reverse().find(({ point }) => point !== "net_dev_xmit")];
-  if (first === undefined || last === undefined || carrier.isAmbiguous) return false;
-  const [before, after] = [first.atNs - from.atNs, to.atNs - last.atNs];
-  return (
-    [first.server, first.namespace].join() === [from.server, from.namespace].join() &&
-    [last.server, last.namespace].join() === [to.server, to.namespace].join() &&
-    before >= 0 &&
-    before < mostNs &&
-    after >= 0 &&
-    after < mostNs &&
-    first.seen.bytes > from.seen.bytes
-  );
 }
 
 /** The journey with its carrier's legs in the gap. */
@@ -67,46 +47,94 @@ function filled({ legs, isAmbiguous }: Journey, gap: Gap, carrier: Journey): Jou
     isAmbiguous,
     legs: [
       ...legs.slice(0, gap.leg),
-      ...part(0, gap.steps),
+      ...part(0, gap.at),
       ...carrier.legs.map((leg) => ({ ...leg, isInferred: true as const })),
-      ...part(gap.steps),
+      ...part(gap.at),
       ...legs.slice(gap.leg + 1),
     ],
   };
 }
 
+interface Carrier {
+  readonly journey: Journey;
+  readonly sinceMs: number;
+  readonly key: string;
+  readonly first: PlacedStep;
+  readonly last: PlacedStep;
+}
+
+interface Waiting {
+  readonly journey: Journey;
+  readonly gap: Gap;
+  readonly sinceMs: number;
+}
+
 /** Joins journeys as they come; what carries nothing that was seen goes on as it is. */
 export class Concealed {
-  private carriers: { readonly journey: Journey; readonly sinceMs: number }[] = [];
-  private waiting: { readonly journey: Journey; readonly sinceMs: number }[] = [];
+  /** By where they begin and end. */
+  private readonly carriers = new Map<string, Carrier[]>();
+  private waiting: Waiting[] = [];
+
+  /** The gateways' names, and what tells a packet that may carry another. */
+  constructor(
+    private readonly gateways: ReadonlySet<string>,
+    private readonly isCarrier: (first: PlacedStep) => boolean,
+  ) {}
 
   take(taken: readonly Journey[], nowMs: number, all = false): Journey[] {
     const done: Journey[] = [];
-    for (const journey of taken) (isCarrier(journey) ? this.carriers : this.waiting).push({ journey, sinceMs: nowMs });
-    this.waiting = this.waiting.filter(({ journey, sinceMs }) => {
-      const joined = this.joined(journey);
-      // Its carrier may be told a little later.
-      if (joined === journey && gapsOf(journey).length > 0 && !all && sinceMs + patienceMs > nowMs) return true;
-      done.push(joined);
-      return false;
-    });
-    this.carriers = this.carriers.filter(({ journey, sinceMs }) => {
-      if (!all && sinceMs + 2 * patienceMs > nowMs) return true;
-      done.push(journey);
-      return false;
-    });
+    for (const journey of taken) {
+      const carrier = this.carrierOf(journey, nowMs);
+      const [gap] = carrier === undefined ? gapsOf(journey, this.gateways) : [];
+      if (carrier !== undefined) this.carriers.set(carrier.key, [...(this.carriers.get(carrier.key) ?? []), carrier]);
+      else if (gap !== undefined && this.waiting.length < mostWaiting) this.waiting.push({ journey, gap, sinceMs: nowMs });
+      else done.push(journey);
+    }
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const { journey, gap, sinceMs } of waiting) {
+      // All that could be its carrier have been told by then.
+      if (all || sinceMs + patienceMs <= nowMs) done.push(this.joined(journey, gap));
+      else this.waiting.push({ journey, gap, sinceMs });
+    }
+    for (const [key, own] of this.carriers) {
+      const kept = all ? [] : own.filter(({ sinceMs }) => sinceMs + 2 * patienceMs > nowMs).slice(-mostWaiting);
+      done.push(...own.filter((one) => !kept.includes(one)).map(({ journey }) => journey));
+      if (kept.length === 0) this.carriers.delete(key);
+      else this.carriers.set(key, kept);
+    }
     return done;
   }
 
-  private joined(journey: Journey): Journey {
-    for (const gap of gapsOf(journey)) {
-      const at = this.carriers.findIndex((one) => carries(one.journey, gap));
-      const [carrier] = at < 0 ? [] : this.carriers.splice(at, 1);
-      if (carrier !== undefined) return this.joined(filled(journey, gap, carrier.journey));
-    }
-    return journey;
+  private carrierOf(journey: Journey, sinceMs: number): Carrier | undefined {
+    const steps = stepsOf(journey).filter((step) => !isAfterthought(step));
+    const [first, last] = [steps[0], steps.at(-1)];
+    if (first === undefined || last === undefined || journey.isAmbiguous || !this.isCarrier(first)) return undefined;
+    if (!this.gateways.has(first.namespace) || !this.gateways.has(last.namespace)) return undefined;
+    return { journey, sinceMs, key: `${placeOf(first)} > ${placeOf(last)}`, first, last };
+  }
+
+  /** With its one carrier; where several fit, nobody knows which. */
+  private joined(journey: Journey, gap: Gap): Journey {
+    const { from, to } = gap;
+    const own = this.carriers.get(`${placeOf(from)} > ${placeOf(to)}`) ?? [];
+    const fitting = own.filter(({ first, last }) => {
+      const [before, after, added] = [first.atNs - from.atNs, to.atNs - last.atNs, first.seen.bytes - from.seen.bytes];
+      return before >= 0 && before < mostNs && after >= 0 && after < mostNs && added >= addedBytes.least && added <= addedBytes.most;
+    });
+    const [carrier] = fitting;
+    if (carrier === undefined) return journey;
+    if (fitting.length > 1) return { ...journey, isAmbiguous: true };
+    own.splice(own.indexOf(carrier), 1);
+    return filled(journey, gap, carrier.journey);
   }
 }
 
-/** Of a journey that was asked for only because it may carry another. */
-export const isAside = isCarrier;
+/** RFC 3948: ESP in UDP. */
+const espPort = 4500;
+
+export const isEsp = ({ seen }: PlacedStep): boolean =>
+  seen.tunnel?.kind === "esp" || (seen.protocol === 17 && (seen.sourcePort === espPort || seen.targetPort === espPort));
+
+/** A journey that was asked for only because it may carry another. */
+export const isAside = ({ legs }: Journey): boolean => legs.every(({ leg }) => leg.aside);

@@ -3,7 +3,9 @@ import type { Declaration } from "../../config/declaration";
 import { resolveMembers } from "../../kinds/members";
 import { type End, onServer, type Waypoint } from "../../kinds/path";
 import { kindOf } from "../../kinds/registry";
+import type { TraceStep } from "../../host/contract/types.gen";
 import { formatAddress } from "../../net/cidr";
+import { portName } from "../../net/names";
 import type { Hop } from "./hops";
 import type { Journey, PlacedStep } from "./journey";
 import { kindOfPacket, reasonText } from "./words";
@@ -51,6 +53,19 @@ function compared(declared: readonly Waypoint[], taken: readonly Waypoint[]): { 
   return { missing, extra };
 }
 
+const known = new WeakMap<Declaration, readonly End[]>();
+
+/** Asked for each packet: a declaration does not change. */
+function membersOf(declaration: Declaration): readonly End[] {
+  const all =
+    known.get(declaration) ??
+    declaration.testbed.networks.flatMap((network) =>
+      resolveMembers(declaration, network).members.map((member): End => ({ network, member })),
+    );
+  known.set(declaration, all);
+  return all;
+}
+
 /** The members whose addresses the packet has: the first by its interface; the second of the same network, or of another of the tenant's. */
 function endsOf(declaration: Declaration, journey: Journey): { readonly from: End; readonly to: End } | undefined {
   const first = journey.legs[0]?.leg;
@@ -58,14 +73,15 @@ function endsOf(declaration: Declaration, journey: Journey): { readonly from: En
   if (step === undefined || packet === undefined) return undefined;
   const has = ({ member: { addresses } }: End, address: string): boolean =>
     [addresses.ipv4, addresses.ipv6].some((own) => own !== undefined && formatAddress(own) === address);
-  const all = declaration.testbed.networks.flatMap((network) =>
-    resolveMembers(declaration, network).members.map((member): End => ({ network, member })),
-  );
+  const all = membersOf(declaration);
+  const isOthers = ({ namespace, device }: TraceStep, own?: End): boolean =>
+    (namespace !== "" && namespace !== own?.member.system) ||
+    all.some(({ member }) => member.system !== own?.member.system && portName(member) === device);
   const senders = all.filter((end) => has(end, packet.source));
   const from =
     senders.find(({ member }) => member.system === step.namespace && member.interface === step.device) ??
-    // A drop that comes long after all else is a journey of its own: the address must do.
-    (step.reason !== undefined && senders.length === 1 ? senders[0] : undefined);
+    // A drop that comes long after all else is a journey of its own: the address must do, at a device that is nobody else's.
+    (step.reason !== undefined && senders.length === 1 && !isOthers(step, senders[0]) ? senders[0] : undefined);
   if (from === undefined) return undefined;
   // What answers a translated packet has its target only where it is translated back.
   const last = journey.legs.at(-1)?.leg.packets.at(-1);
@@ -93,17 +109,18 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
   const isTaken = ({ reason, seen }: PlacedStep): boolean => reason === "NO_SOCKET" && kindOfPacket(seen) === "reply";
   // A flood's copy at a system that it is not for.
   const isNobodys = ({ reason, namespace }: PlacedStep): boolean => reason === "OTHERHOST" && namespace !== ends?.to.member.system;
-  const drops = hops.flatMap(({ steps }, i) =>
-    steps.flatMap((step) =>
-      step.reason === undefined || isTaken(step) || isNobodys(step) ? [] : [{ at: taken[i] as Waypoint, reason: step.reason }],
-    ),
+  const isExcused = (step: PlacedStep): boolean => isTaken(step) || isNobodys(step);
+  // Of copies of a flood others are dropped where nobody wants them: what ends a packet is the last that is seen of it, on the last server.
+  // A driver's word comes late.
+  const lasts = hops.flatMap(({ server, steps }, i) =>
+    server === hops.at(-1)?.server
+      ? steps.filter((step) => !isExcused(step) && step.point !== "net_dev_xmit").map((step) => ({ step, at: taken[i] as Waypoint }))
+      : [],
   );
-  // Of copies of a flood others are dropped where nobody wants them: what ends a packet is the last that is seen of it.
-  const end = hops
-    .flatMap(({ steps }) => steps)
-    .sort((a, b) => (a.server === b.server ? a.atNs - b.atNs : 0))
-    .at(-1);
-  const drop = end?.reason === undefined ? undefined : drops.at(-1);
+  const end = lasts.sort((a, b) => a.step.atNs - b.step.atNs).at(-1);
+  const isThere = lasts.some(({ step }) => ends !== undefined && step.namespace === ends.to.member.system && step.reason === undefined);
+  const isDropped = end?.step.reason !== undefined && !(isThere && end.step.namespace !== ends?.to.member.system);
+  const drop = isDropped ? { at: end.at, reason: end.step.reason as string } : undefined;
   const isDropAlone = hops.every(({ steps }) => steps.every(({ reason }) => reason !== undefined));
   return {
     from: ends?.from.member.system ?? first?.source ?? "",

@@ -5,7 +5,19 @@ import { vpnGateway } from "./objects/gateway";
 import { vpnTunnels } from "./objects/tunnels";
 import { gatewayOf, kernelRequirements, serverAddition, vpnObservations, vpnRequirements, vpnSecrets } from "./plan";
 import { vpnRules } from "./rules";
-import { type Carried, carriedBy, endsOf, familiesOf, hostTunnels, insideOf, isGateway, modeOf, speakerOf, tunnelsOf } from "./tunnels";
+import {
+  type Carried,
+  carriedBy,
+  endsOf,
+  familiesOf,
+  gatewaysOf,
+  hostTunnels,
+  insideOf,
+  isGateway,
+  modeOf,
+  speakerOf,
+  tunnelsOf,
+} from "./tunnels";
 
 /** Through each tunnel: between systems behind the gateways where there are some. */
 const ways: Capability["ways"] = (declaration): Way[] =>
@@ -54,7 +66,10 @@ export const vpnCapability: Capability = {
   apart: hostTunnels,
   started,
   edges,
-  conceals: (declaration) => (tunnelsOf(declaration).length === 0 ? [] : ["esp", "udp port 4500"]),
+  conceals: (declaration) =>
+    tunnelsOf(declaration).length === 0
+      ? []
+      : [{ filter: "esp or udp port 4500", gateways: gatewaysOf(declaration).map(({ name }) => name) }],
   // Two gateways of one name and MAC would each get answers to what the other asked.
   standsAlone: isGateway,
   abilities: [

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "aaf2fd44e784";
+export const contractVersion = "5cdd95b0999a";
 
 
 /**
@@ -383,6 +383,10 @@ readonly identity: string
  * How many of this identity came before on this server, of those that are still known.
  */
 readonly ordinal: number
+/**
+ * The filter does not want it: it is told because it may carry what the filter wants.
+ */
+readonly aside: boolean
 readonly packets: readonly TracePacket[]
 readonly steps: readonly TraceStep[]
 }
