@@ -58,6 +58,10 @@ full: Profile
  * Figures of the report, shown as marks beside ours.
  */
 published?: Published[]
+/**
+ * devices: ways of the report, shown as rows below ours.
+ */
+publishedWays?: PublishedWay[]
 }
 /**
  * What the cells differ by; a cell is one value of each.
@@ -179,4 +183,37 @@ value: number
 where?: {
 [k: string]: (string | number | boolean) | undefined
 }
+}
+/**
+ * Where packets of the report spent their time.
+ * 
+ * This interface was referenced by `Experiment`'s JSON-Schema
+ * via the `definition` "PublishedWay".
+ */
+export interface PublishedWay {
+/**
+ * What way it is, in the report's words.
+ */
+label: string
+/**
+ * In the order of the way.
+ * 
+ * @minItems 1
+ */
+parts: PublishedPart[]
+}
+/**
+ * A device, or several, as the report put them together.
+ * 
+ * This interface was referenced by `Experiment`'s JSON-Schema
+ * via the `definition` "PublishedPart".
+ */
+export interface PublishedPart {
+name: string
+/**
+ * Each batch's mean, in us.
+ * 
+ * @minItems 1
+ */
+batches: number[]
 }

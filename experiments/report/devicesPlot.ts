@@ -1,7 +1,8 @@
 /** Where a packet's time goes, as stacked bars: a way a row, a device a piece. Pure. */
 import { escape } from "../../support/escape";
 import type { Run } from "../results";
-import { type CellSummary, figure } from "../summary";
+import { estimate } from "../runner/statistics";
+import { type CellSummary, figure, interval } from "../summary";
 import { type Plot, svg, ticks } from "./plots";
 
 interface Piece {
@@ -9,6 +10,13 @@ interface Piece {
   readonly us: number;
   /** Between two servers: by clocks that are compared. */
   readonly isWire: boolean;
+  readonly text: string;
+}
+
+interface Row {
+  readonly label: string;
+  readonly pieces: readonly Piece[];
+  readonly isPublished?: true;
 }
 
 /** Of the details those that are devices, in the order of the way (experiments/methods/devices.ts). */
@@ -16,7 +24,24 @@ export const piecesOf = ({ details }: Pick<CellSummary, "details">): Piece[] =>
   Object.keys(details)
     .filter((name) => /^\d\d[ ~]/.test(name))
     .sort()
-    .map((name) => ({ name: name.slice(3).trim(), us: details[name] ?? 0, isWire: name[2] === "~" }));
+    .map((name) => {
+      const us = details[name] ?? 0;
+      return { name: name.slice(3).trim(), us, isWire: name[2] === "~", text: figure(us) };
+    });
+
+/** Ours, and below them the report's. */
+function rowsOf(run: Run, summaries: readonly CellSummary[]): Row[] {
+  const own = summaries.map((one): Row => ({ label: one.label, pieces: piecesOf(one) })).filter(({ pieces }) => pieces.length > 0);
+  if (own.length === 0) return [];
+  const published = (run.header.definition.publishedWays ?? []).map(({ label, parts }): Row => {
+    const pieces = parts.map(({ name, batches }): Piece => {
+      const value = estimate(batches);
+      return { name, us: value.median, isWire: false, text: interval(value) };
+    });
+    return { label, pieces, isPublished: true };
+  });
+  return [...own, ...published];
+}
 
 const rowHeight = 40;
 const barHeight = 20;
@@ -25,7 +50,7 @@ const barHeight = 20;
 const fits = (name: string, width: number): boolean => name.length * 7.2 + 6 < width;
 
 export function devicesPlot(run: Run, summaries: readonly CellSummary[]): Plot | undefined {
-  const rows = summaries.map((one) => ({ label: one.label, pieces: piecesOf(one) })).filter(({ pieces }) => pieces.length > 0);
+  const rows = rowsOf(run, summaries);
   if (rows.length === 0) return undefined;
   const total = (pieces: readonly Piece[]): number => pieces.reduce((sum, { us }) => sum + us, 0);
   const scale = ticks(Math.max(...rows.map(({ pieces }) => total(pieces))));
@@ -38,14 +63,14 @@ export function devicesPlot(run: Run, summaries: readonly CellSummary[]): Plot |
     `<text class="tick" x="${x(tick).toFixed(1)}" y="${below + 16}" text-anchor="middle">${tick}</text>`,
   ]);
   body.push(`<text class="axis" x="${((left + width - right) / 2).toFixed(1)}" y="${below + 36}" text-anchor="middle">us</text>`);
-  for (const [i, { label, pieces }] of rows.entries()) {
+  for (const [i, { label, pieces, isPublished }] of rows.entries()) {
     const y = top + i * rowHeight + (rowHeight - barHeight) / 2;
     body.push(`<text class="label" x="${left - 10}" y="${y + barHeight / 2 + 4}" text-anchor="end">${escape(label)}</text>`);
     let from = 0;
     for (const [k, { name, us, isWire }] of pieces.entries()) {
       const [begin, end] = [x(from), x(from + us)];
       from += us;
-      const piece = `<rect class="piece ${isWire ? "wire" : k % 2 === 0 ? "even" : "odd"}" x="${begin.toFixed(1)}" y="${y}" width="${Math.max(0.5, end - begin).toFixed(1)}" height="${barHeight}"><title>${escape(`${name}: ${figure(us)} us`)}</title></rect>`;
+      const piece = `<rect class="piece ${isPublished === true ? "theirs" : isWire ? "wire" : k % 2 === 0 ? "even" : "odd"}" x="${begin.toFixed(1)}" y="${y}" width="${Math.max(0.5, end - begin).toFixed(1)}" height="${barHeight}"><title>${escape(`${name}: ${figure(us)} us`)}</title></rect>`;
       body.push(piece);
       if (fits(name, end - begin))
         body.push(
@@ -64,17 +89,17 @@ export function devicesPlot(run: Run, summaries: readonly CellSummary[]): Plot |
 }
 
 /** The same in figures: a row a device. */
-export function devicesTable(summaries: readonly CellSummary[]): string {
-  const rows = summaries.flatMap((one) =>
-    piecesOf(one).map(
-      ({ name, us, isWire }, i) =>
-        `<tr><th scope=row>${i === 0 ? escape(one.label) : ""}</th><td>${escape(isWire ? `(${name})` : name)}</td><td class=n>${figure(us)}</td></tr>`,
+export function devicesTable(run: Run, summaries: readonly CellSummary[]): string {
+  const rows = rowsOf(run, summaries).flatMap(({ label, pieces }) =>
+    pieces.map(
+      ({ name, text, isWire }, i) =>
+        `<tr><th scope=row>${i === 0 ? escape(label) : ""}</th><td>${escape(isWire ? `(${name})` : name)}</td><td class=n>${text}</td></tr>`,
     ),
   );
   if (rows.length === 0) return "";
-  return `<details><summary>Device by device</summary><div class=scroll><table><thead><tr><th scope=col>cell</th><th scope=col>device</th><th scope=col class=n>us, median of batches' means</th></tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;
+  return `<details><summary>Device by device</summary><div class=scroll><table><thead><tr><th scope=col>cell</th><th scope=col>device</th><th scope=col class=n>us, median of batches' means; of a report's with its interval</th></tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;
 }
 
 export const devicesStyle = [
-  ".plot .piece{stroke:var(--paper);stroke-width:1}.plot .even{fill:#56b4e9}.plot .odd{fill:#e69f00}.plot .wire{fill:#bbb}.plot .inside{fill:#111}",
+  ".plot .piece{stroke:var(--paper);stroke-width:1}.plot .even{fill:#56b4e9}.plot .odd{fill:#e69f00}.plot .wire{fill:#bbb}.plot .theirs{fill:none;stroke:var(--ink);stroke-dasharray:3 2}.plot .theirs+.inside{fill:var(--ink)}.plot .inside{fill:#111}",
 ].join("\n");

@@ -131,7 +131,7 @@ function section(reported: Reported): string {
           `<figure>${byDevice.svg}<figcaption>${escape(byDevice.title)}: from the moment that a request is at one to the moment that it is at the next.</figcaption></figure>`,
         ]),
     cellTable(reported),
-    devicesTable(summaries),
+    devicesTable(run, summaries),
     conditions(run),
     "</section>",
   ].join("\n");

@@ -187,6 +187,16 @@ describe("the report", () => {
     expect(html.match(/(src|href)="(?!#|data:)[^"]*"/g)).toBeNull();
     expect(html).not.toMatch(/<script|@import|url\(http/);
   });
+  it("shows a report's ways below ours, device by device, with the intervals of its batches", () => {
+    const definition = loadExperiment(codeRoot, "s3-devices");
+    const run = runOf(() => 30);
+    const samples = run.samples.map((sample) => ({ ...sample, details: { "01 web eth0": 10, "02 flip br-net": 20 } }));
+    const one = reported({ ...run, samples, header: { ...run.header, definition } });
+    const html = page([one], "", "now");
+    expect(html.match(/class="piece theirs"/g)).toHaveLength(4 + 4 + 4 + 3);
+    expect(html).toMatch(/S3, bridge<\/th><td>veth pair<\/td><td class=n>7\.90 \[7\.69, 8\.47\]/);
+    expect(html).toMatch(/<td>hypervisor<\/td><td class=n>233\.5 \[222\.5, 250\.6\]/);
+  });
   it("escapes what users wrote", () => {
     const run = runOf(() => 1);
     const one = reported({ ...run, header: { ...run.header, definition: { ...sweep, title: '<script>alert("x")</script>' } } });
