@@ -18,6 +18,7 @@ import { findSystem } from "../../deploy/context";
 import { openDeployed, sayChanged } from "../../deploy/deployed";
 import { tracePlan } from "../../deploy/traceServers";
 import { UsageError } from "../../support/usageError";
+import { dropsBetween, readDrops } from "../observations";
 import { table } from "../table";
 import { jsonOption, type Verb } from "../verb";
 
@@ -171,7 +172,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const talks = declaration.servers
       .filter(({ name }) => systemsOn(declaration, name).length > 0)
       .map((server) => new AgentTalk(context, server, "trace"));
-    let [shown, ambiguous, isOver] = [0, 0, false];
+    let [shown, ambiguous, isOver, hasDrops] = [0, 0, false, false];
     const end = (): void => {
       isOver = true;
       for (const talk of talks) talk.end();
@@ -205,6 +206,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         if (shown === 0 && isTable) print(columns);
         shown++;
         if (journey.isAmbiguous) ambiguous++;
+        hasDrops ||= stepsOf(journey).some(({ reason }) => reason !== undefined);
         // More than a picture holds is no picture.
         if (flags.svg !== undefined && pictured.length < mostPictured) pictured.push(hops);
         capture?.add(journey);
@@ -246,6 +248,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       }
       return { server, ...(counts !== undefined && { counts }) };
     };
+    const droppedBefore = readDrops(context);
     process.once("SIGINT", end).once("SIGTERM", end);
     // A reader that goes away ends it.
     process.stdout.on("error", end);
@@ -261,6 +264,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       if (capture !== undefined) writeFileSync(String(flags.pcapng), capture.file);
       const failed = ended.filter(({ error }) => error !== undefined);
       console.error(summaryOf(shown, ambiguous, ended).join("\n"));
+      // Whose rule or program it was, where that is one of ours.
+      if (hasDrops) for (const line of dropsBetween(await droppedBefore, await readDrops(context))) console.error(`${line}, meanwhile`);
       return failed.length === ended.length ? 1 : failed.length > 0 ? 3 : 0;
     } finally {
       clearInterval(looking);

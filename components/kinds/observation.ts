@@ -7,6 +7,8 @@ export interface Observation {
   /** Prints what `read` reads. Changes nothing. */
   readonly script: Script;
   read(output: string): ObservedTable;
+  /** Packets that it has dropped, by the reason in words. */
+  drops?(output: string): ReadonlyMap<string, number>;
 }
 
 export interface ObservedTable {

@@ -5,6 +5,10 @@ import { type DropReason, dropReasons } from "../../host/objects/guardRules";
 import type { Capability } from "../capability";
 import { guardObjects, guardRequirements, portHooks } from "./plan";
 
+/** Packets by reason, in words. */
+const droppedBy = (output: string): ReadonlyMap<string, number> =>
+  new Map([...readGuardCounters(output)].map(([reason, packets]) => [dropReasons[reason as DropReason] ?? reason, packets]));
+
 export const guardCapability: Capability = {
   name: "guard",
   rules: [],
@@ -21,12 +25,10 @@ export const guardCapability: Capability = {
             script: guardCounters({ stack }),
             read: (output) => ({
               columns: ["DROPPED BY THE GUARD", "PACKETS"],
-              rows: [...readGuardCounters(output)].map(([reason, packets]) => [
-                dropReasons[reason as DropReason] ?? reason,
-                String(packets),
-              ]),
+              rows: [...droppedBy(output)].map(([reason, packets]) => [reason, String(packets)]),
               problems: [],
             }),
+            drops: droppedBy,
           },
         ]
       : [],

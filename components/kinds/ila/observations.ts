@@ -35,7 +35,7 @@ export function observations({ networks }: KindContext<IlaNetwork>, owner: Owner
   if (networks.length === 0) return [];
   const script = askAgent(owner, "ila");
   return [
-    { title: "ILA", script, read: readRegistry },
+    { title: "ILA", script, read: readRegistry, drops: (output) => new Map(Object.entries(readFacts(output)?.drops ?? {})) },
     { title: "ILA systems", script, read: readSystems },
   ];
 }
