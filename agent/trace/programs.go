@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"flipflap.local/agent/bpf"
@@ -205,11 +204,15 @@ const wasThere = 1
 func slotsOf(before []uint32, inodes []uint32) ([]uint32, error) {
 	slots := make([]uint32, namespaceSlots)
 	copy(slots, before)
-	placed := map[uint32]bool{}
+	placed := make(map[uint32]bool, len(inodes))
+	for _, inode := range inodes {
+		placed[inode] = false
+	}
 	for i, inode := range slots {
+		_, stays := placed[inode]
 		switch {
 		case inode <= wasThere:
-		case slices.Contains(inodes, inode):
+		case stays:
 			placed[inode] = true
 		default:
 			slots[i] = wasThere

@@ -2,7 +2,7 @@
  * What an encrypted tunnel takes in comes out as another packet, which nobody can read: two journeys, joined at the gateways by time and
  * length. Inferred, and marked so. Pure.
  */
-import { isSent, type Journey, type PlacedStep, type ServerLeg, stepsOf } from "./journey";
+import { isAfterthought, isSent, type Journey, type PlacedStep, type ServerLeg, stepsOf, stepsOfLeg } from "./journey";
 
 /** What strongSwan, or the kernel, takes for a packet. */
 const mostNs = 50_000_000;
@@ -13,8 +13,6 @@ const patienceMs = 2500;
 /** More than these wait for nothing. */
 const mostWaiting = 20_000;
 
-const isAfterthought = ({ point }: PlacedStep): boolean => point === "net_dev_xmit";
-const sorted = (one: ServerLeg): PlacedStep[] => stepsOf({ legs: [one], isAmbiguous: false }).sort((a, b) => a.atNs - b.atNs);
 const placeOf = ({ server, namespace }: PlacedStep): string => `${server} ${namespace}`;
 
 interface Gap {
@@ -27,7 +25,9 @@ interface Gap {
 
 /** Where a packet was in one gateway last, and is in another one next. */
 function gapsOf({ legs }: Journey, gateways: ReadonlySet<string>): Gap[] {
-  const placed = legs.flatMap((one, leg) => sorted(one).map((step, at) => ({ leg, at, step }))).filter(({ step }) => !isAfterthought(step));
+  const placed = legs
+    .flatMap((one, leg) => stepsOfLeg(one).map((step, at) => ({ leg, at, step })))
+    .filter(({ step }) => !isAfterthought(step));
   return placed.flatMap(({ leg, at, step: to }, i) => {
     const from = placed[i - 1]?.step;
     const isGap = from !== undefined && gateways.has(from.namespace) && gateways.has(to.namespace) && from.namespace !== to.namespace;
@@ -86,8 +86,11 @@ export class Concealed {
     for (const journey of taken) {
       const carrier = this.carrierOf(journey, nowMs);
       const [gap] = carrier === undefined ? gapsOf(journey, this.gateways) : [];
-      if (carrier !== undefined) this.carriers.set(carrier.key, [...(this.carriers.get(carrier.key) ?? []), carrier]);
-      else if (gap !== undefined && this.waiting.length < mostWaiting) this.waiting.push({ journey, gap, sinceMs: nowMs });
+      if (carrier !== undefined) {
+        const own = this.carriers.get(carrier.key) ?? [];
+        own.push(carrier);
+        this.carriers.set(carrier.key, own);
+      } else if (gap !== undefined && this.waiting.length < mostWaiting) this.waiting.push({ journey, gap, sinceMs: nowMs });
       else done.push(journey);
     }
     const waiting = this.waiting;
@@ -98,10 +101,11 @@ export class Concealed {
       else this.waiting.push({ journey, gap, sinceMs });
     }
     for (const [key, own] of this.carriers) {
-      const kept = all ? [] : own.filter(({ sinceMs }) => sinceMs + 2 * patienceMs > nowMs).slice(-mostWaiting);
-      done.push(...own.filter((one) => !kept.includes(one)).map(({ journey }) => journey));
-      if (kept.length === 0) this.carriers.delete(key);
-      else this.carriers.set(key, kept);
+      // They are in the order in which they came.
+      const young = all ? -1 : own.findIndex(({ sinceMs }) => sinceMs + 2 * patienceMs > nowMs);
+      const old = young < 0 ? own.length : Math.max(young, own.length - mostWaiting);
+      done.push(...own.splice(0, old).map(({ journey }) => journey));
+      if (own.length === 0) this.carriers.delete(key);
     }
     return done;
   }

@@ -7,7 +7,7 @@ import type { TraceStep } from "../../host/contract/types.gen";
 import { formatAddress } from "../../net/cidr";
 import { portName } from "../../net/names";
 import type { Hop } from "./hops";
-import type { Journey, PlacedStep } from "./journey";
+import { isAfterthought, type Journey, type PlacedStep } from "./journey";
 import { kindOfPacket, reasonText } from "./words";
 
 export interface Explanation {
@@ -114,7 +114,7 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
   // A driver's word comes late.
   const lasts = hops.flatMap(({ server, steps }, i) =>
     server === hops.at(-1)?.server
-      ? steps.filter((step) => !isExcused(step) && step.point !== "net_dev_xmit").map((step) => ({ step, at: taken[i] as Waypoint }))
+      ? steps.filter((step) => !isExcused(step) && !isAfterthought(step)).map((step) => ({ step, at: taken[i] as Waypoint }))
       : [],
   );
   const end = lasts.sort((a, b) => a.step.atNs - b.step.atNs).at(-1);

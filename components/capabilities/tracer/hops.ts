@@ -1,6 +1,6 @@
 /** The time that a packet spent at each device of its way. Pure. */
 import type { BoundedTime, Clocks } from "./clocks";
-import { isSent, type Journey, leaves, type PlacedStep, type ServerLeg, stepsOf } from "./journey";
+import { isAfterthought, isSent, type Journey, leaves, type PlacedStep, type ServerLeg, stepsOfLeg } from "./journey";
 import { placeOf } from "./words";
 
 /** One device on the way: from the moment that the packet is there to the moment that it is at the next. */
@@ -18,15 +18,11 @@ export interface Hop {
   readonly crossing?: { readonly to: string; readonly time?: BoundedTime };
 }
 
-/** Once a driver has it, the packet may be at the next device before this one says so. */
-const isAfterthought = ({ point }: PlacedStep): boolean => point === "net_dev_xmit";
-
 export function hopsOf(journey: Journey, clocks: Clocks): Hop[] {
   const groups: { readonly leg: ServerLeg; readonly steps: PlacedStep[] }[] = [];
   for (const leg of journey.legs) {
     const { server } = leg;
-    const own = stepsOf({ legs: [leg], isAmbiguous: false });
-    for (const step of own.sort((a, b) => a.atNs - b.atNs)) {
+    for (const step of stepsOfLeg(leg)) {
       const isHere = ({ steps: [one] }: { readonly steps: readonly PlacedStep[] }): boolean =>
         one !== undefined && one.server === server && one.namespace === step.namespace && one.device === step.device;
       const last = groups.at(-1);
@@ -65,10 +61,7 @@ export function crossingsOf(journey: Journey): { from: PlacedStep; to: PlacedSte
   if (journey.isAmbiguous || journey.legs.length !== 2 || !journey.legs.every(hasOneBuffer)) return [];
   const [before, after] = journey.legs;
   if (before === undefined || after === undefined) return [];
-  const of = (one: ServerLeg): PlacedStep[] =>
-    stepsOf({ legs: [one], isAmbiguous: false })
-      .filter((step) => !isAfterthought(step))
-      .sort((a, b) => a.atNs - b.atNs);
+  const of = (one: ServerLeg): PlacedStep[] => stepsOfLeg(one).filter((step) => !isAfterthought(step));
   const [from, to] = [of(before).at(-1), of(after)[0]];
   return from?.point === "net_dev_start_xmit" && to !== undefined && !isSent(to) ? [{ from, to }] : [];
 }

@@ -132,3 +132,9 @@ export const stepsOf = ({ legs }: Journey): PlacedStep[] =>
       return seen === undefined ? [] : [{ ...step, server, seen }];
     }),
   );
+
+/** Those of one server, in the order of their times. */
+export const stepsOfLeg = (one: ServerLeg): PlacedStep[] => stepsOf({ legs: [one], isAmbiguous: false }).sort((a, b) => a.atNs - b.atNs);
+
+/** Once a driver has it, the packet may be at the next device before this one says so. */
+export const isAfterthought = ({ point }: PlacedStep): boolean => point === "net_dev_xmit";
