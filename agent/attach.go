@@ -34,6 +34,11 @@ func (a *agent) attach(ctx context.Context, s *spec, c *docker.Container, fresh 
 		if err := a.settleNftables(s, ns); err != nil {
 			return err
 		}
+		if !fresh || len(s.Prohibited) > 0 {
+			if err := settleProhibited(s.Prohibited, inside); err != nil {
+				return err
+			}
+		}
 		// After what is ours and of another plan is gone: docker (20.10) takes a network for joined whose address met a route in its way.
 		if err := a.joinDocker(ctx, s, c); err != nil {
 			return err

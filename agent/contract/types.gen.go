@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "5cdd95b0999a"
+const Version = "96a419f22e02"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -16,6 +16,8 @@ type AttachPlan struct {
 	Interfaces []AttachInterface `json:"interfaces"`
 	// All of nftables in the container; it stands before an interface is there. None: what is there is not our business.
 	Nftables string `json:"nftables,omitempty"`
+	// Prefixes to which only what a program in the container adds leads: a route of ours refuses them. It stands as long as the container's network does; nftables goes before its interfaces.
+	Prohibited []string `json:"prohibited,omitempty"`
 	// At most at once; docker's provider has no word for it. 0: as docker has it.
 	Processes int64 `json:"processes"`
 	// Docker does not start it: the agent does, once what guards its networks stands.
@@ -132,8 +134,9 @@ type Looked struct {
 	Sysctls    map[string]string          `json:"sysctls"`
 	Processes  int64                      `json:"processes"`
 	// `as declared` or `changed`.
-	Nftables string `json:"nftables,omitempty"`
-	Error    string `json:"error,omitempty"`
+	Nftables   string   `json:"nftables,omitempty"`
+	Prohibited []string `json:"prohibited,omitempty"`
+	Error      string   `json:"error,omitempty"`
 }
 
 type LookedInterface struct {

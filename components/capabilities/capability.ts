@@ -12,7 +12,7 @@ import type { Observation } from "../kinds/observation";
 import type { KindSecret, Part, SecretText } from "../kinds/parts";
 import type { Requirement } from "../kinds/requirement";
 import type { Tap } from "../kinds/tap";
-import type { Family } from "../net/cidr";
+import type { Family, Prefix } from "../net/cidr";
 
 /** What a server can do for a testbed, and what is lost where it cannot. */
 export interface Ability {
@@ -43,6 +43,8 @@ export interface SystemAddition {
   readonly after: HostObject;
   /** Of nftables in the container, behind all that the system declares. */
   readonly guard: string;
+  /** To these the container's own routes lead, or none: what is left when the container's network dies, and nftables before its interfaces. */
+  readonly prohibited: readonly Prefix[];
   readonly image: string;
   readonly command: readonly string[];
   readonly capabilities: readonly string[];

@@ -10,7 +10,7 @@ import type { Member, NetworkContext } from "../kinds/contexts";
 import type { AttachPoint } from "../kinds/kind";
 import { addressTexts } from "../kinds/members";
 import { hasNamespaces, kindOf } from "../kinds/registry";
-import { type Family, formatAddress } from "../net/cidr";
+import { type Family, formatAddress, formatPrefix } from "../net/cidr";
 import { macFor, portName, systemContainer } from "../net/names";
 import { kernelOffloads, virtualOffloads } from "./contexts";
 import { defaultRoute, hostSysctls, routerSysctls, settledRoutes } from "./routers";
@@ -144,6 +144,7 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
   const addition = additionOf(declaration, system);
   // The guard last: a file may begin with "flush ruleset", as those of distributions do.
   const rules = [declaration.nftables[system.nftables ?? ""], addition?.guard].filter((text) => text !== undefined);
+  const prohibited = (addition?.prohibited ?? []).map(formatPrefix);
   const spec: AttachPlan = {
     system: system.name,
     container,
@@ -155,6 +156,7 @@ export function systemPlan(declaration: Declaration, contexts: ReadonlyMap<strin
     },
     interfaces: settled,
     ...(rules.length > 0 && { nftables: rules.join("\n") }),
+    ...(prohibited.length > 0 && { prohibited }),
     ...(startedByAgent && { startedByAgent }),
   };
   return {

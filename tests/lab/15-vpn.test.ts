@@ -178,6 +178,23 @@ describe("sites and tunnels", () => {
     for (const gap of gaps) expect(gap).toBeLessThan(10);
   });
 
+  it("let nothing out while the network of a killed gateway dies, however much comes", async () => {
+    const flood =
+      'use Socket qw(:all); socket(S, AF_INET6, SOCK_DGRAM, 0); connect(S, pack_sockaddr_in6(9, inet_pton(AF_INET6, $ARGV[0]))); my $n = 0; for (my $end = time + 3; time < $end;) { for (1 .. 100) { $n++ if send(S, "x" x 64, 0) } } print $n';
+    const seen = await atRouter(async () => {
+      for (let i = 0; i < 4; i++) {
+        // Of the family that the tunnel between the two does not carry.
+        const flooding = inSystem("a1", "perl", "-e", flood, address("b1", "site-b", 6));
+        await sleep(1000);
+        await onServer("flip", `kill -9 ${await strongSwan("gw-a")}`);
+        expect(Number(succeeded(await flooding))).toBeGreaterThan(10_000);
+        expect(await eventually(async () => (await strongSwan("gw-a")) !== "0", 30)).toBe(true);
+        expect(await eventually(() => reaches("a1", address("s1", "cloud-s")), 30)).toBe(true);
+      }
+    });
+    expect([seen.plain.length, seen.plain.slice(0, 3)]).toEqual([0, []]);
+  });
+
   it("name a wrong secret as the reason, and stay closed", async () => {
     expect(await eventually(async () => isHealthy(await readStatus()), 30)).toBe(true);
     const psk = "/etc/flipflap-psk.conf";
@@ -201,6 +218,13 @@ describe("sites and tunnels", () => {
 
   it.each([
     ["a gateway's guard", "flip", "nsenter -t $(pid gw-a) -n nft flush table inet flipflap_vpn", "gw-a-attach", ["nftables"]],
+    [
+      "what a gateway never lets go in the clear",
+      "flip",
+      "docker exec ff-gw-a ip route del prohibit 10.4.2.0/24",
+      "gw-a-attach",
+      ["prohibited"],
+    ],
     ["a gateway's way out", "flap", "docker exec ff-gw-b ip route del default", "gw-b-attach", ["eth0.routes"]],
     [
       "a router that forwards no more",

@@ -81,6 +81,21 @@ describe("tunnels", () => {
     const checked = spawnSync(command, words, { input: guard, encoding: "utf8" });
     expect([checked.status, checked.stderr]).toEqual([0, ""]);
   });
+
+  it("leave no other way to what they join, in every family, but to their gateways", () => {
+    const prohibited = (change?: (testbed: Testbed) => Testbed) => systemPlan(declarationOf(change), "gw-b").attach.spec.prohibited;
+    const all = ["10.4.1.0/24", "10.4.2.0/24", "10.4.3.0/24", "fd04:0:1::/64", "fd04:0:2::/64", "fd04:0:3::/64"];
+    expect([...(prohibited() ?? [])].sort()).toEqual(all);
+    expect(systemPlan(declaration, "internet").attach.spec.prohibited).toBeUndefined();
+    const site = (name: string, prefixes: string[]) => (testbed: Testbed) => ({
+      ...testbed,
+      sites: testbed.sites?.map((one) => (one.name === name ? { ...one, prefixes } : one)),
+    });
+    // IKE itself would find no way to the other gateway.
+    expect(prohibited(site("site-a", ["10.0.0.0/8"]))).not.toContain("10.0.0.0/8");
+    // strongSwan makes a route for a tunnel that the gateway has an address in.
+    expect(prohibited(site("site-b", ["10.99.0.0/24"]))).not.toContain("10.4.1.0/24");
+  });
 });
 
 describe("routers", () => {

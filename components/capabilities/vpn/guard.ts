@@ -2,7 +2,7 @@
  * What keeps a gateway closed: packets for what lies behind a tunnel, or from it, go and come by the tunnel or not at all.
  * kernel-libipsec alone fails open (no tunnel, no policy); so does the kernel's ESP before strongSwan runs. Pure.
  */
-import { type Family, formatAddress, formatPrefix, type Prefix } from "../../net/cidr";
+import { type Address, contains, type Family, formatAddress, formatPrefix, type Prefix, widthBits } from "../../net/cidr";
 import type { OwnConnection } from "./tunnels";
 
 /** The table's name in a gateway's own network. */
@@ -45,9 +45,30 @@ function chain(name: string, hook: string, rules: readonly string[]): string[] {
  * least of all the family that was left out of it.
  */
 function behindPeers(connections: readonly OwnConnection[]): Prefix[] {
+  return ofEnds(connections, (gateway, peer) => gateway === peer);
+}
+
+function ofEnds(connections: readonly OwnConnection[], isWanted: (gateway: string, peer: string) => boolean): Prefix[] {
   return connections.flatMap(({ peer, children }) =>
-    children.flatMap(({ carried }) => carried.ends.flatMap(({ gateway, prefixes }) => (gateway === peer.gateway ? prefixes : []))),
+    children.flatMap(({ carried }) => carried.ends.flatMap((end) => (isWanted(end.gateway, peer.gateway) ? end.prefixes : []))),
   );
+}
+
+/**
+ * What the main table leads nowhere to: strongSwan has a table of its own. The guard goes before a dying container's interfaces
+ * do (Linux 6.18: 2,295 packets of a stream got out), and a route stays. What lies inside is among them: with its interface gone,
+ * answers for it, and what they quote, would leave by the default route. Not where IKE itself goes, nor where strongSwan makes
+ * no route because the gateway has no address of its own in the tunnel.
+ */
+export function prohibited(connections: readonly OwnConnection[], addresses: readonly Address[]): Prefix[] {
+  const children = connections.flatMap((connection) => connection.children);
+  const hasOwn = (prefixes: readonly Prefix[]): boolean => prefixes.some((prefix) => addresses.some((own) => contains(prefix, own)));
+  const routeless = new Set(children.flatMap(({ local, remote }) => (hasOwn(local) ? [] : remote)).map(formatPrefix));
+  const inside = ofEnds(connections, (gateway, peer) => gateway !== peer).filter(({ family, length }) => length < widthBits[family]);
+  const all = new Map([...behindPeers(connections), ...inside].map((prefix) => [formatPrefix(prefix), prefix]));
+  return [...all]
+    .filter(([text, prefix]) => !routeless.has(text) && !connections.some(({ peer }) => contains(prefix, peer.address)))
+    .map(([, prefix]) => prefix);
 }
 
 /** Put after whatever else a gateway is told: the guard is this one, whatever that makes of its table. */

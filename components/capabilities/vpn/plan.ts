@@ -11,7 +11,7 @@ import type { Requirement } from "../../kinds/requirement";
 import { formatAddress, formatPrefix } from "../../net/cidr";
 import { systemContainer } from "../../net/names";
 import type { ServerAddition, SystemAddition } from "../capability";
-import { guardText } from "./guard";
+import { guardText, prohibited } from "./guard";
 import { gatewayFolder, vpnGateway } from "./objects/gateway";
 import { vpnTunnels } from "./objects/tunnels";
 import { vpnObservation } from "./observations";
@@ -70,6 +70,7 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
     before: config as HostObject,
     after: tunnelsObject(declaration, system, connections),
     guard: guardText(connections),
+    prohibited: prohibited(connections, addressesOf(declaration, system)),
     image: system.image ?? "strongswan",
     command: ["sh", `${configFolder}/start`],
     capabilities: ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"],

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "5cdd95b0999a";
+export const contractVersion = "96a419f22e02";
 
 
 /**
@@ -21,6 +21,10 @@ readonly interfaces: readonly AttachInterface[]
  * All of nftables in the container; it stands before an interface is there. None: what is there is not our business.
  */
 readonly nftables?: string
+/**
+ * Prefixes to which only what a program in the container adds leads: a route of ours refuses them. It stands as long as the container's network does; nftables goes before its interfaces.
+ */
+readonly prohibited?: readonly string[]
 /**
  * At most at once; docker's provider has no word for it. 0: as docker has it.
  */
@@ -206,6 +210,7 @@ readonly processes: number
  * `as declared` or `changed`.
  */
 readonly nftables?: string
+readonly prohibited?: readonly string[]
 readonly error?: string
 }
 export interface LookedInterface {

@@ -98,6 +98,7 @@ export const attachSpec: ObjectType<AttachPlan> = {
     }
     for (const [key, value] of Object.entries(spec.sysctls)) properties[key] = value;
     if (spec.nftables !== undefined) properties.nftables = "as declared";
+    if (spec.prohibited !== undefined) properties.prohibited = [...spec.prohibited].sort();
     return properties;
   },
   found: (output, spec) => {
@@ -135,6 +136,7 @@ export const attachSpec: ObjectType<AttachPlan> = {
     }
     for (const key of Object.keys(spec.sysctls)) properties[key] = looked.sysctls[key] ?? "";
     if (spec.nftables !== undefined) properties.nftables = looked.nftables ?? "";
+    if (spec.prohibited !== undefined) properties.prohibited = looked.prohibited ?? [];
     return properties;
   },
 };
