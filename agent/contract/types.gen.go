@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "96a419f22e02"
+const Version = "64c4182362da"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -239,7 +239,9 @@ type TraceCounts struct {
 	Matched int64 `json:"matched"`
 	// Matched, and no room in the ring.
 	Lost int64 `json:"lost"`
-	Legs int64 `json:"legs"`
+	// The kernel did not run a program because it ran on that CPU already: whether these packets were wanted is not known.
+	Missed int64 `json:"missed"`
+	Legs   int64 `json:"legs"`
 	// Legs that came faster than they were heard.
 	Untold int64 `json:"untold"`
 	// Of the agent's process; what the programs take is others' time.

@@ -78,6 +78,8 @@ func (l *leg) hasBeenAt(e event) bool {
 const (
 	// A leg that has met nothing for so long has ended.
 	quietNs = 150_000_000
+	// The same while the server itself has the packet: something follows, were it from a long queue or after a neighbour was found.
+	heldNs = 1_000_000_000
 	// A packet that is on its way for longer is in a queue that nobody declared.
 	oldestNs = 2_000_000_000
 	// So long after the last packet of an identity its numbers begin again.
@@ -94,6 +96,7 @@ type collector struct {
 	numbered waiting[identity]
 	emit     func(*leg)
 	count    uint64
+	server   uint32 // its network namespace
 }
 
 type ordinal struct {
@@ -101,8 +104,8 @@ type ordinal struct {
 	lastNs uint64
 }
 
-func newCollector(emit func(*leg)) *collector {
-	return &collector{open: map[identity][]*leg{}, byBuffer: map[uint64]*leg{}, ordinals: map[identity]*ordinal{}, emit: emit}
+func newCollector(server uint32, emit func(*leg)) *collector {
+	return &collector{server: server, open: map[identity][]*leg{}, byBuffer: map[uint64]*leg{}, ordinals: map[identity]*ordinal{}, emit: emit}
 }
 
 // waiting is what is looked at in the order of its times.
@@ -211,6 +214,18 @@ func (c *collector) ordinal(i identity, now uint64) int {
 	return o.next - 1
 }
 
+// patienceNs is how long a leg is waited for.
+func (c *collector) patienceNs(l *leg) uint64 {
+	last := l.steps[len(l.steps)-1]
+	switch point(last.Point) {
+	case pointQueue, pointRx, pointGro, pointReceive:
+		if last.Namespace == c.server {
+			return heldNs
+		}
+	}
+	return quietNs
+}
+
 // close ends the legs that have been quiet by now; with all, every leg.
 func (c *collector) close(now uint64, all bool) {
 	if all {
@@ -218,8 +233,8 @@ func (c *collector) close(now uint64, all bool) {
 	}
 	var ended []*leg
 	c.legs.due(now, func(l *leg) (uint64, bool) {
-		if quiet := l.lastNs + quietNs; quiet >= now {
-			return quiet, true
+		if quiet := l.lastNs + c.patienceNs(l); quiet >= now {
+			return min(quiet, max(now, l.lastNs)+quietNs), true
 		}
 		ended = append(ended, l)
 		c.forget(l)

@@ -11,7 +11,7 @@ func seen(at uint64, buffer uint64, device uint32, p point, sequence uint32) eve
 
 func legsOf(events ...event) []*leg {
 	var all []*leg
-	c := newCollector(func(l *leg) { all = append(all, l) })
+	c := newCollector(0, func(l *leg) { all = append(all, l) })
 	for _, e := range events {
 		c.add(e)
 	}
@@ -78,7 +78,7 @@ func TestEqualPacketsOfTwoSystemsAreTwoLegs(t *testing.T) {
 
 func TestAStreamOfEqualPacketsEnds(t *testing.T) {
 	var told int
-	c := newCollector(func(*leg) { told++ })
+	c := newCollector(0, func(*leg) { told++ })
 	for i := range uint64(100) {
 		at := i * 100_000_000
 		c.add(seen(at, 7, 1, pointStart, 1))
@@ -87,6 +87,24 @@ func TestAStreamOfEqualPacketsEnds(t *testing.T) {
 	}
 	if told < 90 {
 		t.Errorf("%d of 100 were told", told)
+	}
+}
+
+func TestWhatTheServerHoldsIsWaitedFor(t *testing.T) {
+	const held = 600_000_000
+	for server, wanted := range map[uint32]int{1: 1, 2: 2} {
+		var all []*leg
+		c := newCollector(server, func(l *leg) { all = append(all, l) })
+		c.add(seen(10, 7, 1, pointStart, 1))
+		c.add(seen(11, 7, 2, pointReceive, 1))
+		for at := uint64(20_000_000); at < held; at += 20_000_000 {
+			c.close(at, false)
+		}
+		c.add(seen(held, 7, 3, pointDrop, 1))
+		c.close(held+2*quietNs, false)
+		if len(all) != wanted {
+			t.Errorf("%d legs where the server is %d, wanted %d", len(all), server, wanted)
+		}
 	}
 }
 
@@ -112,7 +130,7 @@ func TestAddressesAndHopsAreNoPartOfAnIdentity(t *testing.T) {
 // BenchmarkLegs: what an event of a fast connection costs the agent.
 func BenchmarkLegs(b *testing.B) {
 	var told int
-	c := newCollector(func(*leg) { told++ })
+	c := newCollector(0, func(*leg) { told++ })
 	for i := range uint64(b.N) {
 		packet := i / 4
 		at := packet * 10_000 // 100,000 packets a second

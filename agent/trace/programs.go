@@ -248,3 +248,15 @@ func (p *programs) counted(which count) uint64 {
 	}
 	return sum
 }
+
+// missed counts the runs that the kernel left out.
+func (p *programs) missed() uint64 {
+	var sum uint64
+	for _, program := range p.collection.Programs {
+		if info, err := program.Info(); err == nil {
+			misses, _ := info.RecursionMisses()
+			sum += misses
+		}
+	}
+	return sum
+}

@@ -106,7 +106,11 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		defer cancel()
 	}
 	d := drains{reader: reader}
-	c := newCollector(func(l *leg) {
+	own, err := inodeOf("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	c := newCollector(own, func(l *leg) {
 		if box.isFull() {
 			box.untold++
 			return
@@ -135,7 +139,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	}
 	c.close(now, true)
 	counts := contract.TraceCounts{
-		Seen: int64(p.counted(countSeen)), Matched: int64(p.counted(countMatched)), Lost: int64(p.counted(countLost)), Legs: int64(c.count),
+		Seen: int64(p.counted(countSeen)), Matched: int64(p.counted(countMatched)), Lost: int64(p.counted(countLost)), Missed: int64(p.missed()), Legs: int64(c.count),
 		Untold: box.untold, CpuMs: cpuTime().Milliseconds(), Seconds: time.Since(begin).Seconds(),
 	}
 	box.put(contract.TraceLine{Counts: &counts})

@@ -93,7 +93,7 @@ function summaryOf(journeys: number, ambiguous: number, ended: readonly Ended[])
     if (error !== undefined) lines.push(`${server}: not traced to its end`);
     if (counts !== undefined)
       lines.push(
-        `${server}: ${counts.seen} hits, ${counts.matched} matched, ${counts.lost} lost, ${counts.untold} legs too many to tell; ${((counts.cpuMs / counts.seconds / 1000) * 100).toFixed(1)}% of a core for the agent`,
+        `${server}: ${counts.seen} hits, ${counts.matched} matched, ${counts.lost} lost, ${counts.missed > 0 ? `${counts.missed} missed, ` : ""}${counts.untold} legs too many to tell; ${((counts.cpuMs / counts.seconds / 1000) * 100).toFixed(1)}% of a core for the agent`,
       );
   }
   return lines;

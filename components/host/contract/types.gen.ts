@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "96a419f22e02";
+export const contractVersion = "64c4182362da";
 
 
 /**
@@ -408,6 +408,10 @@ readonly matched: number
  * Matched, and no room in the ring.
  */
 readonly lost: number
+/**
+ * The kernel did not run a program because it ran on that CPU already: whether these packets were wanted is not known.
+ */
+readonly missed: number
 readonly legs: number
 /**
  * Legs that came faster than they were heard.
@@ -452,6 +456,10 @@ readonly matched: number
  * Matched, and no room in the ring.
  */
 readonly lost: number
+/**
+ * The kernel did not run a program because it ran on that CPU already: whether these packets were wanted is not known.
+ */
+readonly missed: number
 readonly legs: number
 /**
  * Legs that came faster than they were heard.
