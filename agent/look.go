@@ -93,8 +93,10 @@ func (a *agent) lookAt(ctx context.Context, path string, lists *kernel.Neighbour
 		if found.Nftables, err = a.lookAtNftables(s, ns); err != nil {
 			return fmt.Errorf("nftables: %w", err)
 		}
-		if found.Prohibited, err = lookAtProhibited(inside); err != nil {
-			return err
+		if len(s.Prohibited) > 0 {
+			if found.Prohibited, err = lookAtProhibited(inside); err != nil {
+				return err
+			}
 		}
 		return kernel.InNamespace(ns, func() error {
 			for name, iface := range found.Interfaces {
