@@ -53,17 +53,40 @@ function compared(declared: readonly Waypoint[], taken: readonly Waypoint[]): { 
   return { missing, extra };
 }
 
-const known = new WeakMap<Declaration, readonly End[]>();
+type Ends = ReadonlyMap<string, readonly End[]>;
+
+function endsBy(ends: readonly End[], keysOf: (end: End) => readonly string[]): Ends {
+  const found = new Map<string, End[]>();
+  for (const end of ends)
+    for (const key of keysOf(end)) {
+      const own = found.get(key) ?? [];
+      own.push(end);
+      found.set(key, own);
+    }
+  return found;
+}
+
+interface Members {
+  readonly byAddress: Ends;
+  /** By the server's ends of their interfaces. */
+  readonly byPort: Ends;
+}
+
+const known = new WeakMap<Declaration, Members>();
 
 /** Asked for each packet: a declaration does not change. */
-function membersOf(declaration: Declaration): readonly End[] {
-  const all =
-    known.get(declaration) ??
-    declaration.testbed.networks.flatMap((network) =>
-      resolveMembers(declaration, network).members.map((member): End => ({ network, member })),
-    );
-  known.set(declaration, all);
-  return all;
+function membersOf(declaration: Declaration): Members {
+  const before = known.get(declaration);
+  if (before !== undefined) return before;
+  const all = declaration.testbed.networks.flatMap((network) =>
+    resolveMembers(declaration, network).members.map((member): End => ({ network, member })),
+  );
+  const members = {
+    byAddress: endsBy(all, ({ member }) => Object.values(member.addresses).map(formatAddress)),
+    byPort: endsBy(all, ({ member }) => [portName(member)]),
+  };
+  known.set(declaration, members);
+  return members;
 }
 
 /** The members whose addresses the packet has: the first by its interface; the second of the same network, or of another of the tenant's. */
@@ -71,13 +94,11 @@ function endsOf(declaration: Declaration, journey: Journey): { readonly from: En
   const first = journey.legs[0]?.leg;
   const [step, packet] = [first?.steps[0], first?.packets[0]];
   if (step === undefined || packet === undefined) return undefined;
-  const has = ({ member: { addresses } }: End, address: string): boolean =>
-    [addresses.ipv4, addresses.ipv6].some((own) => own !== undefined && formatAddress(own) === address);
-  const all = membersOf(declaration);
+  const { byAddress, byPort } = membersOf(declaration);
   const isOthers = ({ namespace, device }: TraceStep, own?: End): boolean =>
     (namespace !== "" && namespace !== own?.member.system) ||
-    all.some(({ member }) => member.system !== own?.member.system && portName(member) === device);
-  const senders = all.filter((end) => has(end, packet.source));
+    (byPort.get(device) ?? []).some(({ member }) => member.system !== own?.member.system);
+  const senders = byAddress.get(packet.source) ?? [];
   const from =
     senders.find(({ member }) => member.system === step.namespace && member.interface === step.device) ??
     // A drop that comes long after all else is a journey of its own: the address must do, at a device that is nobody else's.
@@ -86,7 +107,7 @@ function endsOf(declaration: Declaration, journey: Journey): { readonly from: En
   // What answers a translated packet has its target only where it is translated back.
   const last = journey.legs.at(-1)?.leg.packets.at(-1);
   for (const target of new Set([packet.target, last?.target ?? ""])) {
-    const targets = all.filter((end) => end.network.tenant === from.network.tenant && has(end, target));
+    const targets = (byAddress.get(target) ?? []).filter((end) => end.network.tenant === from.network.tenant);
     const to = targets.find(({ network }) => network === from.network) ?? targets[0];
     if (to !== undefined) return { from, to };
   }
