@@ -1,7 +1,7 @@
 import { appendFileSync, writeFileSync } from "node:fs";
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Clocks } from "../../components/capabilities/tracer/clocks";
-import { Concealed, isAside, isEsp } from "../../components/capabilities/tracer/concealed";
+import { Concealed, isAside } from "../../components/capabilities/tracer/concealed";
 import { explain, explanationText } from "../../components/capabilities/tracer/explain";
 import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tracer/hops";
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
@@ -167,7 +167,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     };
     const wanted = wantedBy(declaration, flags);
     const print = printer(declaration);
-    const concealed = also === "" ? undefined : new Concealed(new Set(conceals.flatMap(({ gateways }) => gateways)), isEsp);
+    const concealed = also === "" ? undefined : new Concealed(conceals);
     const journeys = new Journeys(declaration.servers.map(({ name }) => name));
     const talks = declaration.servers
       .filter(({ name }) => systemsOn(declaration, name).length > 0)

@@ -5,7 +5,7 @@
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
 import type { System } from "../config/types.gen";
-import type { AttachHook } from "../host/contract/types.gen";
+import type { AttachHook, TracePacket } from "../host/contract/types.gen";
 import type { CheckableType, HostObject } from "../host/objectType";
 import type { Member, NetworkContext } from "../kinds/contexts";
 import type { Observation } from "../kinds/observation";
@@ -43,7 +43,7 @@ export interface SystemAddition {
   readonly after: HostObject;
   /** Of nftables in the container, behind all that the system declares. */
   readonly guard: string;
-  /** To these the container's own routes lead, or none: what is left when the container's network dies, and nftables before its interfaces. */
+  /** Only routes of the container's own programs may lead to these: nftables ends before the interfaces of a network that dies. */
   readonly prohibited: readonly Prefix[];
   readonly image: string;
   readonly command: readonly string[];
@@ -52,6 +52,16 @@ export interface SystemAddition {
   /** Below the stack's own on the server. */
   readonly folder: { readonly server: string; readonly container: string };
   readonly files: readonly { readonly path: string; readonly content: SecretText }[];
+}
+
+/** Packets in which others are carried so that nobody can read them. */
+export interface Concealing {
+  /** In the tracer's words. */
+  readonly filter: string;
+  /** The same of a packet that was seen. */
+  isCarrier(packet: TracePacket): boolean;
+  /** The systems where others go in and out. */
+  readonly gateways: readonly string[];
 }
 
 /** A way that packets must be able to go, both ways. */
@@ -92,8 +102,7 @@ export interface Capability {
   started?(declaration: Declaration): readonly StartedWay[];
   /** Lines of the topology's picture, between two systems. */
   edges?(declaration: Declaration): readonly { readonly ends: readonly [string, string]; readonly text: string }[];
-  /** Packets in which others are carried so that nobody can read them: a filter of the tracer's, and the systems where others go in and out. */
-  conceals?(declaration: Declaration): readonly { readonly filter: string; readonly gateways: readonly string[] }[];
+  conceals?(declaration: Declaration): readonly Concealing[];
   /** A system that `flipflap move` must not run on two servers at once. */
   standsAlone?(declaration: Declaration, system: string): boolean;
   /** What `flipflap doctor` judges. */

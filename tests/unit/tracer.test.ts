@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Clocks, isResolved } from "../../components/capabilities/tracer/clocks";
-import { Concealed, isAside, isEsp } from "../../components/capabilities/tracer/concealed";
+import { Concealed, isAside } from "../../components/capabilities/tracer/concealed";
 import { crossingsOf, hopsOf } from "../../components/capabilities/tracer/hops";
 import { type Journey, Journeys } from "../../components/capabilities/tracer/journey";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
+import { isEsp } from "../../components/capabilities/vpn/wire";
 import { addressesOf, typeOf } from "../../components/capabilities/tracer/words";
 import type { TraceLeg, TracePacket, TraceStep } from "../../components/host/contract/types.gen";
 import { seeded } from "../support/seeded";
@@ -166,9 +167,9 @@ describe("journeys", () => {
     const carried: Journey = { isAmbiguous: false, legs: [{ server: "flip", leg: plain }] };
     const places = (one: Journey) =>
       one.legs.map(({ isInferred, leg: { steps } }) => [isInferred === true, steps.map(({ device }) => device)]);
-    const gateways = new Set(["gw-a", "gw-b", "gw-c"]);
+    const conceals = [{ gateways: ["gw-a", "gw-b", "gw-c"], isCarrier: isEsp }];
 
-    const concealed = new Concealed(gateways, isEsp);
+    const concealed = new Concealed(conceals);
     // Before, behind, too short, too long, to another gateway: others' packets. Told later than what it carries: the right one.
     const others = [carrier(900, 150), carrier(1995, 150), carrier(1200, 84), carrier(1200, 1514), carrier(1300, 150, "gw-c")];
     expect(concealed.take([carried, ...others], 0)).toEqual([]);
@@ -181,15 +182,15 @@ describe("journeys", () => {
     ]);
     expect(concealed.take([], 6000).map(isAside)).toEqual([true, true, true, true, true]);
     // Without one a journey goes on as it is; with two nobody knows which it was.
-    const alone = (...all: Journey[]) => new Concealed(gateways, isEsp).take(all, 0, true)[0];
+    const alone = (...all: Journey[]) => new Concealed(conceals).take(all, 0, true)[0];
     expect([alone(carried)?.legs.length, alone(carried)?.isAmbiguous]).toEqual([1, false]);
     const two = alone(carried, carrier(1400, 150), carrier(1500, 150));
     expect([two?.legs.length, two?.isAmbiguous]).toEqual([1, true]);
   });
 
   it("do not take long to be joined, however many wait", () => {
-    const gateways = new Set(["gw-a", "gw-b"]);
-    const concealed = new Concealed(gateways, isEsp);
+    const conceals = [{ gateways: ["gw-a", "gw-b"], isCarrier: isEsp }];
+    const concealed = new Concealed(conceals);
     const all = Array.from({ length: 2000 }, (_, i): Journey => {
       const at = i * 1e6;
       const packet: TracePacket = { ...echo, protocol: 17, sourcePort: 4500, targetPort: 4500, bytes: 150 };

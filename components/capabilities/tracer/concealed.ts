@@ -2,6 +2,7 @@
  * What an encrypted tunnel takes in comes out as another packet, which nobody can read: two journeys, joined at the gateways by time and
  * length. Inferred, and marked so. Pure.
  */
+import type { Concealing } from "../capability";
 import { isAfterthought, isSent, type Journey, type PlacedStep, type ServerLeg, stepsOf, stepsOfLeg } from "./journey";
 
 /** What strongSwan, or the kernel, takes for a packet. */
@@ -75,11 +76,11 @@ export class Concealed {
   private readonly carriers = new Map<string, Carrier[]>();
   private waiting: Waiting[] = [];
 
-  /** The gateways' names, and what tells a packet that may carry another. */
-  constructor(
-    private readonly gateways: ReadonlySet<string>,
-    private readonly isCarrier: (first: PlacedStep) => boolean,
-  ) {}
+  private readonly gateways: ReadonlySet<string>;
+
+  constructor(private readonly conceals: readonly Pick<Concealing, "gateways" | "isCarrier">[]) {
+    this.gateways = new Set(conceals.flatMap(({ gateways }) => gateways));
+  }
 
   take(taken: readonly Journey[], nowMs: number, all = false): Journey[] {
     const done: Journey[] = [];
@@ -113,7 +114,8 @@ export class Concealed {
   private carrierOf(journey: Journey, sinceMs: number): Carrier | undefined {
     const steps = stepsOf(journey).filter((step) => !isAfterthought(step));
     const [first, last] = [steps[0], steps.at(-1)];
-    if (first === undefined || last === undefined || journey.isAmbiguous || !this.isCarrier(first)) return undefined;
+    if (first === undefined || last === undefined || journey.isAmbiguous || !this.conceals.some((one) => one.isCarrier(first.seen)))
+      return undefined;
     if (!this.gateways.has(first.namespace) || !this.gateways.has(last.namespace)) return undefined;
     return { journey, sinceMs, key: `${placeOf(first)} > ${placeOf(last)}`, first, last };
   }
@@ -133,12 +135,6 @@ export class Concealed {
     return filled(journey, gap, carrier.journey);
   }
 }
-
-/** RFC 3948: ESP in UDP. */
-const espPort = 4500;
-
-export const isEsp = ({ seen }: PlacedStep): boolean =>
-  seen.tunnel?.kind === "esp" || (seen.protocol === 17 && (seen.sourcePort === espPort || seen.targetPort === espPort));
 
 /** A journey that was asked for only because it may carry another. */
 export const isAside = ({ legs }: Journey): boolean => legs.every(({ leg }) => leg.aside);

@@ -4,6 +4,7 @@
  */
 import { type Address, contains, type Family, formatAddress, formatPrefix, type Prefix, widthBits } from "../../net/cidr";
 import type { OwnConnection } from "./tunnels";
+import { tunnelPorts } from "./wire";
 
 /** The table's name in a gateway's own network. */
 export const guardTable = "flipflap_vpn";
@@ -24,9 +25,10 @@ function between({ outer, own, peer }: OwnConnection, from: "saddr" | "daddr", t
 
 /** IKE, and ESP with or without UDP around it. */
 function outerRules(connections: readonly OwnConnection[], from: "saddr" | "daddr", to: "saddr" | "daddr"): string[] {
+  const ports = `{ ${tunnelPorts.join(", ")} }`;
   return connections.flatMap((connection) => {
     const pair = between(connection, from, to);
-    return [`${pair} udp dport { 500, 4500 } accept`, `${pair} udp sport { 500, 4500 } accept`, `${pair} meta l4proto esp accept`];
+    return [`${pair} udp dport ${ports} accept`, `${pair} udp sport ${ports} accept`, `${pair} meta l4proto esp accept`];
   });
 }
 
@@ -45,12 +47,14 @@ function chain(name: string, hook: string, rules: readonly string[]): string[] {
  * least of all the family that was left out of it.
  */
 function behindPeers(connections: readonly OwnConnection[]): Prefix[] {
-  return ofEnds(connections, (gateway, peer) => gateway === peer);
+  return ofEnds(connections, "peer");
 }
 
-function ofEnds(connections: readonly OwnConnection[], isWanted: (gateway: string, peer: string) => boolean): Prefix[] {
+function ofEnds(connections: readonly OwnConnection[], side: "own" | "peer"): Prefix[] {
   return connections.flatMap(({ peer, children }) =>
-    children.flatMap(({ carried }) => carried.ends.flatMap((end) => (isWanted(end.gateway, peer.gateway) ? end.prefixes : []))),
+    children.flatMap(({ carried }) =>
+      carried.ends.flatMap(({ gateway, prefixes }) => ((gateway === peer.gateway) === (side === "peer") ? prefixes : [])),
+    ),
   );
 }
 
@@ -64,7 +68,7 @@ export function prohibited(connections: readonly OwnConnection[], addresses: rea
   const children = connections.flatMap((connection) => connection.children);
   const hasOwn = (prefixes: readonly Prefix[]): boolean => prefixes.some((prefix) => addresses.some((own) => contains(prefix, own)));
   const routeless = new Set(children.flatMap(({ local, remote }) => (hasOwn(local) ? [] : remote)).map(formatPrefix));
-  const inside = ofEnds(connections, (gateway, peer) => gateway !== peer).filter(({ family, length }) => length < widthBits[family]);
+  const inside = ofEnds(connections, "own").filter(({ family, length }) => length < widthBits[family]);
   const all = new Map([...behindPeers(connections), ...inside].map((prefix) => [formatPrefix(prefix), prefix]));
   return [...all]
     .filter(([text, prefix]) => !routeless.has(text) && !connections.some(({ peer }) => contains(prefix, peer.address)))

@@ -18,6 +18,7 @@ import {
   speakerOf,
   tunnelsOf,
 } from "./tunnels";
+import { espFilter, isEsp } from "./wire";
 
 /** Through each tunnel: between systems behind the gateways where there are some. */
 const ways: Capability["ways"] = (declaration): Way[] =>
@@ -69,7 +70,7 @@ export const vpnCapability: Capability = {
   conceals: (declaration) =>
     tunnelsOf(declaration).length === 0
       ? []
-      : [{ filter: "esp or udp port 4500", gateways: gatewaysOf(declaration).map(({ name }) => name) }],
+      : [{ filter: espFilter, isCarrier: isEsp, gateways: gatewaysOf(declaration).map(({ name }) => name) }],
   // Two gateways of one name and MAC would each get answers to what the other asked.
   standsAlone: isGateway,
   abilities: [

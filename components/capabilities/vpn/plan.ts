@@ -50,12 +50,13 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
   const isCertified = authOf(vpn) === "certificates";
   // A site may have no tunnel yet.
   const hasPsks = !isCertified && connections.length > 0;
+  const addresses = addressesOf(declaration, system);
   const own = sitesOf(declaration).filter(({ gateway }) => gateway === system.name);
   const config = declare(vpnGateway, "gateway", {
     system: system.name,
     container: systemContainer(system.name),
     files: {
-      start: startText(vpn?.dataPlane ?? "auto", addressesOf(declaration, system).map(formatAddress)),
+      start: startText(vpn?.dataPlane ?? "auto", addresses.map(formatAddress)),
       again: againText,
       starts: startsText(connections),
       "strongswan.conf": daemonText(),
@@ -70,7 +71,7 @@ function gatewayPlan(declaration: Declaration, system: System, connections: read
     before: config as HostObject,
     after: tunnelsObject(declaration, system, connections),
     guard: guardText(connections),
-    prohibited: prohibited(connections, addressesOf(declaration, system)),
+    prohibited: prohibited(connections, addresses),
     image: system.image ?? "strongswan",
     command: ["sh", `${configFolder}/start`],
     capabilities: ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"],
