@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 
@@ -59,10 +60,5 @@ func lookAtProhibited(inside *netlink.Handle) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := []string{}
-	for text := range routes {
-		found = append(found, text)
-	}
-	slices.Sort(found)
-	return found, nil
+	return slices.Sorted(maps.Keys(routes)), nil
 }

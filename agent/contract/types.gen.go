@@ -16,7 +16,7 @@ type AttachPlan struct {
 	Interfaces []AttachInterface `json:"interfaces"`
 	// All of nftables in the container; it stands before an interface is there. None: what is there is not our business.
 	Nftables string `json:"nftables,omitempty"`
-	// Prefixes to which only what a program in the container adds leads: a route of ours refuses them. It stands as long as the container's network does; nftables goes before its interfaces.
+	// Only routes of programs in the container may lead to these prefixes: ours refuse them, as long as the container's network lives. nftables ends before the interfaces of a network that dies.
 	Prohibited []string `json:"prohibited,omitempty"`
 	// At most at once; docker's provider has no word for it. 0: as docker has it.
 	Processes int64 `json:"processes"`

@@ -234,7 +234,7 @@ func (c *collector) close(now uint64, all bool) {
 	var ended []*leg
 	c.legs.due(now, func(l *leg) (uint64, bool) {
 		if quiet := l.lastNs + c.patienceNs(l); quiet >= now {
-			return min(quiet, max(now, l.lastNs)+quietNs), true
+			return min(quiet, now+quietNs), true // behind those that wait for less
 		}
 		ended = append(ended, l)
 		c.forget(l)

@@ -208,7 +208,7 @@ func TestAMillionPacketsAreReadAlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	inode, err := inodeOf("/proc/self/ns/net")
+	inode, err := inodeOf(ownNamespace)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		defer cancel()
 	}
 	d := drains{reader: reader}
-	own, err := inodeOf("/proc/self/ns/net")
+	own, err := inodeOf(ownNamespace)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ type server struct {
 
 // scan finds the namespaces that there are now.
 func (s *server) scan(ctx context.Context) error {
-	found := map[string]string{"/proc/self/ns/net": ""}
+	found := map[string]string{ownNamespace: ""}
 	root := filepath.Join(s.options.Proc, "1/root")
 	for path, name := range namespaceFiles(filepath.Join(root, "run/netns")) {
 		found[path] = strings.TrimPrefix(name, "ff-") // a system's, as its container would be called
@@ -263,6 +263,9 @@ func (s *server) scan(ctx context.Context) error {
 	}
 	return errors.Join(failed...)
 }
+
+// ownNamespace is the server's.
+const ownNamespace = "/proc/self/ns/net"
 
 const nsfsMagic = 0x6e736673
 

@@ -22,7 +22,7 @@ readonly interfaces: readonly AttachInterface[]
  */
 readonly nftables?: string
 /**
- * Prefixes to which only what a program in the container adds leads: a route of ours refuses them. It stands as long as the container's network does; nftables goes before its interfaces.
+ * Only routes of programs in the container may lead to these prefixes: ours refuse them, as long as the container's network lives. nftables ends before the interfaces of a network that dies.
  */
 readonly prohibited?: readonly string[]
 /**
