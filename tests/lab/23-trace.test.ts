@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { Project, succeeded } from "../../benches/support/scratchProject";
 import { checkedDeclaration } from "../../components/plan/check";
 import { resolveMembers } from "../../components/kinds/members";
+import type { Waypoint } from "../../components/kinds/path";
 import { formatAddress } from "../../components/net/cidr";
 import { readLabState } from "../../lab/state";
 import { pulumiEnvironment } from "../../deploy/pulumi";
@@ -246,6 +247,8 @@ describe("the tracer", () => {
     readonly ping?: readonly string[];
     readonly at: string;
     readonly reason: string;
+    /** Where it is seen last if flip's NIC keeps its carrier: a lab's switch then loses what no server sees. */
+    readonly lostAfter?: string;
   }
   const peer = (): string => addressOf("br-c");
   const breakages: Readonly<Record<string, () => Breakage>> = {
@@ -283,6 +286,7 @@ describe("the tracer", () => {
       make: "ip link set up0 down",
       at: "(flip|flap) up0",
       reason: "QDISC_DROP|DEV_READY|NOT_SPECIFIED",
+      lostAfter: "flip up0",
     }),
     "a next hop that is not there": () => ({
       server: "flap",
@@ -352,24 +356,32 @@ describe("the tracer", () => {
   };
 
   it.each(Object.keys(breakages))("names the device and the reason where %s is at fault", async (name) => {
-    const { server, make, undo, isRepaired, filter = "icmp", from = "br-a", ping = [], at, reason } = (breakages[name] as () => Breakage)();
+    const {
+      server,
+      make,
+      undo,
+      isRepaired,
+      filter = "icmp",
+      from = "br-a",
+      ping = [],
+      at,
+      reason,
+      lostAfter,
+    } = (breakages[name] as () => Breakage)();
     const target = ping.some((word) => word.includes(":") || /^\d+\.\d+\./.test(word)) ? [] : [peer()];
     const { journeys, said } = await traced(["--system", from, filter], async () => {
       await onServer(server, make);
       await inSystem(from, "ping", "-n", "-c", "1", "-W", "1", ...ping, ...target);
     });
     try {
-      const found = journeys.flatMap(({ explained }) =>
-        explained?.dropped === undefined
-          ? []
-          : [
-              `${explained.dropped.at.namespace || explained.dropped.at.server} ${explained.dropped.at.device}: ${explained.dropped.reason}`,
-            ],
-      );
-      expect(
-        found.filter((one) => new RegExp(`^${at}: (${reason})$`).test(one)).length,
-        `${found.join("; ")}\n${said}${JSON.stringify(journeys)}`,
-      ).toBeGreaterThan(0);
+      const isLost = lostAfter !== undefined && (await onServer("flip", "cat /sys/class/net/up0/carrier")).trim() === "1";
+      const placeName = ({ namespace, server, device }: Waypoint): string => `${namespace || server} ${device}`;
+      const found = journeys.flatMap(({ explained: { dropped, lastSeen } = {} }) => [
+        ...(dropped === undefined ? [] : [`${placeName(dropped.at)}: ${dropped.reason}`]),
+        ...(lastSeen === undefined ? [] : [`${placeName(lastSeen)}: lost`]),
+      ]);
+      const wanted = new RegExp(isLost ? `^${lostAfter}: lost$` : `^${at}: (${reason})$`);
+      expect(found.filter((one) => wanted.test(one)).length, `${found.join("; ")}\n${said}${JSON.stringify(journeys)}`).toBeGreaterThan(0);
     } finally {
       if (undo !== undefined) await onServer(server, undo);
       if (undo === undefined || isRepaired) succeeded(await project.flipflap("repair"));

@@ -22,6 +22,8 @@ export interface Explanation {
   readonly extra: readonly Waypoint[];
   /** Where it was dropped, and why. */
   readonly dropped?: { readonly at: Waypoint; readonly reason: string };
+  /** Where it was seen last, if it neither came to its end nor was dropped on a server: a switch between servers lost it, say. */
+  readonly lastSeen?: Waypoint;
 }
 
 const nameOf = ({ server, namespace, device }: Waypoint): string => `${namespace === "" ? server : namespace} ${device}`;
@@ -143,19 +145,25 @@ export function explain(declaration: Declaration, journey: Journey, hops: readon
   const isDropped = end?.step.reason !== undefined && !(isThere && end.step.namespace !== ends?.to.member.system);
   const drop = isDropped ? { at: end.at, reason: end.step.reason as string } : undefined;
   const isDropAlone = hops.every(({ steps }) => steps.every(({ reason }) => reason !== undefined));
+  const { missing, extra } = declared === undefined || isDropAlone ? { missing: [], extra: [] } : compared(declared, taken);
+  const isLost = drop === undefined && !journey.isAmbiguous && missing.length > 0 && missing.at(-1) === declared?.at(-1);
+  const lastSeen = isLost ? taken.at(-1) : undefined;
   return {
     from: ends?.from.member.system ?? first?.source ?? "",
     to: ends?.to.member.system ?? first?.target ?? "",
     isKnown: ends !== undefined,
     ...(declared !== undefined && { declared }),
-    ...(declared === undefined || isDropAlone ? { missing: [], extra: [] } : compared(declared, taken)),
+    missing,
+    extra,
     ...(drop !== undefined && { dropped: drop }),
+    ...(lastSeen !== undefined && { lastSeen }),
   };
 }
 
-export function explanationText({ from, to, isKnown, declared, missing, extra, dropped }: Explanation): string {
+export function explanationText({ from, to, isKnown, declared, missing, extra, dropped, lastSeen }: Explanation): string {
   const lines = [
     ...(dropped === undefined ? [] : [`dropped at ${nameOf(dropped.at)}: ${reasonText(dropped.reason)}`]),
+    ...(lastSeen === undefined ? [] : [`not seen after ${nameOf(lastSeen)}`]),
     ...(missing.length === 0 ? [] : [`never met: ${missing.map(nameOf).join(", ")}`]),
     ...(extra.length === 0 ? [] : [`not declared: ${extra.map(nameOf).join(", ")}`]),
   ];
