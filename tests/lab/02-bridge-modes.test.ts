@@ -78,12 +78,44 @@ describe("the modes of kind bridge", () => {
   });
 
   it("shows two hops through a routed bridge and four through router namespaces", async () => {
-    const hops = async (from: string, to: string): Promise<number> => {
-      const said = succeeded(await inSystem(from, "traceroute", "-n", "-q", "1", "-w", "1", "-m", "8", address(to)));
-      return said.trim().split("\n").length - 1;
+    const hops = async (from: string, to: string, index = 0): Promise<string[]> => {
+      const said = succeeded(await inSystem(from, "traceroute", "-n", "-q", "1", "-w", "1", "-m", "8", address(to, index)));
+      return [...said.matchAll(/^ *\d+ +(\S+)/gm)].map(([, hop]) => hop ?? "");
     };
-    expect(await hops("routed-flip", "routed-flap")).toBe(3);
-    expect(await hops("router-flip", "router-flap")).toBe(5);
+    const underlay = async (family: 4 | 6): Promise<string> =>
+      (await onServer("flap", `ip -o -${family} addr show dev up0 scope global | awk '{print $4}' | cut -d/ -f1`)).trim();
+    const routed = await hops("routed-flip", "routed-flap");
+    expect(routed).toEqual(["10.21.1.1", await underlay(4), address("routed-flap")]);
+    for (const [family, index] of [
+      [4, 0],
+      [6, 1],
+    ] as const) {
+      const router = await hops("router-flip", "router-flap", index);
+      expect([router.length, router[2], router[4]]).toEqual([5, await underlay(family), address("router-flap", index)]);
+    }
+  });
+
+  it("tells a sender of a path's MTU on the other server", async () => {
+    await onServer("flap", `ip link set br-green-routed mtu 2000`);
+    const big = await inSystem(
+      "routed-flip",
+      "ping",
+      "-n",
+      "-c",
+      "2",
+      "-i",
+      "0.3",
+      "-W",
+      "1",
+      "-M",
+      "do",
+      "-s",
+      "3000",
+      address("routed-flap"),
+    );
+    expect(succeeded(await project.flipflap("repair"))).toContain("1 mended, 0 left");
+    // The first says that it is too long; one who has learned it, that the message is.
+    expect(`${big.stdout}${big.stderr}`).toMatch(/mtu ?= ?2000/);
   });
 
   it("puts a system into two networks, each by its own interface", async () => {

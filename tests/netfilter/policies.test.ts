@@ -68,13 +68,14 @@ const overlaySpec = (policies: readonly Policy[]): OverlaySpec => {
 function bridgeFilter(policies: readonly Policy[]): HostObject {
   const chain = "FF-test";
   const more = { pass: "RETURN" as const, setPrefix: setPrefixOf(chain) };
-  const of = { own: "10.99.0.0/24", tenant: ["10.99.0.0/24"], foreign: [] };
-  const none = { own: null, tenant: [], foreign: [] };
+  const of = { own: "10.99.0.0/24", tenant: ["10.99.0.0/24"], foreign: [], routers: [] };
+  const none = { own: null, tenant: [], foreign: [], routers: [] };
   const both = { ipv4: compiled(policies, "ipv4", more), ipv6: compiled(policies, "ipv6", more) };
   return declare(objectTypes.filter, "filter", {
     chain,
     variant: "iptables",
     device: bridge,
+    uplink: "up0",
     inputs: [],
     sources: {},
     decided: [],

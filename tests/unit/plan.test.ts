@@ -101,6 +101,12 @@ links: [{ between: [flip, flap] }]
     expect(rules).toContain("-A FF-red-net ! -s 10.0.1.0/24 -i br-red-net -j DROP");
     expect(rules.filter((rule) => rule.includes("10.1."))).toEqual([]);
     expect(rules.at(-2)).toBe("-A FF-red-net -i br-red-net -j DROP");
+    // The other server's own words on packets that could not go on.
+    const said = rules.filter((rule) => rule.includes("icmp-type"));
+    expect(said).toEqual(
+      [3, 11].map((type) => `-A FF-red-net -s 198.19.9.2/32 -i up0 -o br-red-net -p icmp -m icmp --icmp-type ${type} -j ACCEPT`),
+    );
+    expect(rules.indexOf(said[1] ?? "")).toBe(rules.indexOf("-A FF-red-net -o br-red-net -j DROP") - 1);
   });
 });
 

@@ -72,16 +72,17 @@ function objects(name: string): HostObject[] {
     learns: false,
     hooks: [{ type: "advertised", args: { device: name }, wanted: { neighbours: [name] } }],
   };
-  const prefixes = { own: name, tenant: [name], foreign: [name] };
+  const prefixes = { own: name, tenant: [name], foreign: [name], routers: [name] };
   const filter = (variant: "iptables" | "nft" | "iptables-legacy") => ({
     chain: name,
     variant,
     device: name,
+    uplink: name,
     inputs: [name],
     sources: { [name]: ["10.0.0.0/24", "fd00::/64"] },
     decided: [name],
     ipv4: prefixes,
-    ipv6: { own: null, tenant: [], foreign: [] },
+    ipv6: { own: null, tenant: [], foreign: [], routers: [] },
     masquerade: true,
   });
   return [

@@ -8,6 +8,8 @@ export interface FilterSpec {
   readonly variant: "iptables" | "iptables-legacy" | "nft";
   /** The server's device to the systems. */
   readonly device: string;
+  /** The way to the other servers. */
+  readonly uplink: string;
   /** Devices by which the tenant's own packets come. */
   readonly inputs: readonly string[];
   /** What may come by those of them that are the tenant's other networks here; by the others, all that is the tenant's. */
@@ -34,21 +36,32 @@ export interface FilterPrefixes {
   readonly tenant: readonly string[];
   /** Prefixes of other tenants. */
   readonly foreign: readonly string[];
+  /** Addresses of the other servers that route the tenant's networks, and say by ICMP where a packet could not go on. */
+  readonly routers: readonly string[];
 }
 
+/** What a router says by ICMP of a packet that could not go on, by the names of nft and the numbers of iptables. */
+const icmpErrors: Readonly<Record<Family, Readonly<Record<string, number>>>> = {
+  ipv4: { "destination-unreachable": 3, "time-exceeded": 11 },
+  ipv6: { "destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3 },
+};
+
 interface Rule {
+  /** A prefix, or an address. */
   readonly source?: string;
   readonly notSource?: string;
   readonly destination?: string;
   readonly input?: string;
   readonly output?: string;
   readonly reply?: boolean;
+  /** One of icmpErrors. */
+  readonly error?: string;
   readonly verdict: "ACCEPT" | "DROP" | "RETURN";
 }
 
 function rulesOf(spec: FilterSpec, family: Family): Rule[] {
-  const { device, inputs, sources, decided, masquerade } = spec;
-  const { own, tenant, foreign } = spec[family];
+  const { device, uplink, inputs, sources, decided, masquerade } = spec;
+  const { own, tenant, foreign, routers } = spec[family];
   // What stays on the bridge passes here too where bridge-nf-call-iptables is on; it is one network's.
   const within: Rule = { input: device, output: device, verdict: "ACCEPT" };
   if (own === null) return [within, { input: device, verdict: "DROP" }, { output: device, verdict: "DROP" }];
@@ -64,6 +77,10 @@ function rulesOf(spec: FilterSpec, family: Family): Rule[] {
         output: device,
         verdict: "ACCEPT",
       })),
+    ),
+    // Without them a sender does not learn the path's MTU. Systems cannot send as servers.
+    ...routers.flatMap((source) =>
+      Object.keys(icmpErrors[family]).map((error): Rule => ({ source, input: uplink, output: device, error, verdict: "ACCEPT" })),
     ),
     { output: device, verdict: "DROP" },
     ...decided.map((output): Rule => ({ input: device, output, verdict: "RETURN" })),
@@ -89,10 +106,15 @@ function tenantRules(spec: FilterSpec, family: Family): string[] {
   return rulesOf(spec, family).map((rule) => {
     const words = ["-A", spec.chain];
     if (rule.notSource !== undefined) words.push("!", "-s", rule.notSource);
-    if (rule.source !== undefined) words.push("-s", rule.source);
+    if (rule.source !== undefined)
+      words.push("-s", rule.source.includes("/") ? rule.source : `${rule.source}/${family === "ipv4" ? 32 : 128}`);
     if (rule.destination !== undefined) words.push("-d", rule.destination);
     if (rule.input !== undefined) words.push("-i", rule.input);
     if (rule.output !== undefined) words.push("-o", rule.output);
+    if (rule.error !== undefined) {
+      const [protocol, module, option] = family === "ipv4" ? ["icmp", "icmp", "--icmp-type"] : ["ipv6-icmp", "icmp6", "--icmpv6-type"];
+      words.push("-p", protocol, "-m", module, option, String(icmpErrors[family][rule.error]));
+    }
     if (rule.reply === true) words.push("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED");
     return [...words, "-j", rule.verdict].join(" ");
   });
@@ -116,6 +138,7 @@ export function nftRules(spec: FilterSpec): string[] {
       if (rule.notSource !== undefined) words.push(`${ip} saddr != ${rule.notSource}`);
       if (rule.source !== undefined) words.push(`${ip} saddr ${rule.source}`);
       if (rule.destination !== undefined) words.push(`${ip} daddr ${rule.destination}`);
+      if (rule.error !== undefined) words.push(`${family === "ipv4" ? "icmp" : "icmpv6"} type ${rule.error}`);
       if (rule.reply === true) words.push("ct state established,related");
       return [...words, rule.verdict.toLowerCase()].join(" ");
     }),

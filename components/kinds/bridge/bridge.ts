@@ -98,6 +98,12 @@ function peerRoutes({ declaration, network, server }: Context): HostObject[] {
 
 const isRoutedAcross = (network: BridgeNetwork): boolean => modeOf(network) === "routed" || modeOf(network) === "router";
 
+/** Those with systems of the tenant's routed networks. */
+function tenantsServers(declaration: Context["declaration"], { tenant }: BridgeNetwork): ReadonlySet<ServerDeclaration> {
+  const own = declaration.testbed.networks.filter((one) => one.kind === "bridge" && one.tenant === tenant && isRoutedAcross(one));
+  return new Set(own.flatMap((one) => serversOf(declaration, one)));
+}
+
 /**
  * Where the tenant has another network, the way to this one is needed too, though it has no system there: `peerRoutes`, and nothing else.
  * As far as a link by which all servers of this network route leads.
@@ -105,13 +111,12 @@ const isRoutedAcross = (network: BridgeNetwork): boolean => modeOf(network) === 
 function servers(declaration: Context["declaration"], network: BridgeNetwork): ServerDeclaration[] {
   const own = serversOf(declaration, network);
   if (!isRoutedAcross(network) || own.length === 0) return own;
-  const { networks, links } = declaration.testbed;
+  const { links } = declaration.testbed;
   const routes = (link: Link, server: ServerDeclaration): boolean =>
     link.between.includes(server.name) && linkDevice(link, server) === server.uplink;
   const shared = links.find((link) => own.every((server) => routes(link, server)));
   if (shared === undefined) return own;
-  const related = networks.filter((one) => one.kind === "bridge" && one.tenant === network.tenant && isRoutedAcross(one));
-  const others = new Set(related.flatMap((one) => serversOf(declaration, one)));
+  const others = tenantsServers(declaration, network);
   return declaration.servers.filter((server) => own.includes(server) || (others.has(server) && routes(shared, server)));
 }
 
@@ -168,10 +173,12 @@ function filterObject(context: Context): HostObject {
   const policy = policyOf(context);
   const routed = routedPrefixes(declaration);
   const others = siblings(context);
+  const routers = isRoutedAcross(network) ? [...tenantsServers(declaration, network)].filter((peer) => peer !== server) : [];
   const family = (number: 4 | 6, own: Prefix | undefined) => ({
     own: own === undefined ? null : formatPrefix(own),
     tenant: prefixTexts(routed, number, (r) => r.network.tenant === network.tenant),
     foreign: prefixTexts(routed, number, (r) => r.network.tenant !== network.tenant),
+    routers: routers.flatMap((peer) => underlayAddress(peer, number) || []),
   });
   // An l2 bridge is in the server's routing too, by its MAC: what is not for the segment itself is dropped.
   const { ipv4, ipv6 } = modeOf(network) === "l2" ? {} : bridgePrefixes(network, server.name);
@@ -179,6 +186,7 @@ function filterObject(context: Context): HostObject {
     chain: filterChain(network),
     variant: filterVariant(network),
     device: serverDevice(network),
+    uplink: server.uplink,
     inputs: waysOf(context),
     sources: Object.fromEntries(
       others.map((other) => [serverDevice(other), Object.values(bridgePrefixes(other, server.name)).map(formatPrefix)]),
