@@ -2,11 +2,12 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Clocks } from "../../components/capabilities/tracer/clocks";
 import { Concealed, isAside } from "../../components/capabilities/tracer/concealed";
-import { explain, explanationText } from "../../components/capabilities/tracer/explain";
+import { explain, type Explanation, explanationText } from "../../components/capabilities/tracer/explain";
 import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tracer/hops";
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
 import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
+import { kinCounts, kinText, Pieces, wholeWay } from "../../components/capabilities/tracer/pieces";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { addressesOf, placeOf, typeOf } from "../../components/capabilities/tracer/words";
@@ -167,6 +168,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     };
     const wanted = wantedBy(declaration, flags);
     const print = printer(declaration);
+    const pieces = new Pieces();
     const concealed = also === "" ? undefined : new Concealed(conceals);
     const journeys = new Journeys(declaration.servers.map(({ name }) => name));
     const talks = declaration.servers
@@ -182,16 +184,23 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const walls = new Map<string, bigint>();
     // A file that cannot be written is known before anything begins.
     for (const file of [flags.otlp, flags.svg, flags.pcapng]) if (file !== undefined) writeFileSync(String(file), "");
+    const explained = (journey: Journey): Explanation => {
+      const way = wholeWay(journey);
+      return explain(declaration, way, hopsOf(way, clocks));
+    };
     const asText = (journey: Journey, hops: readonly Hop[]): void => {
       if (flags.hops === true) console.log(table(hopColumns, hopRows(hops)));
       else if (flags.explain !== true) for (const step of stepsOf(journey)) print(cellsOf(step));
-      if (flags.explain === true) console.log(explanationText(explain(declaration, journey, hops)));
+      if (flags.explain === true) console.log(explanationText(explained(journey)));
+      const kin = kinText(journey);
+      if (kin !== undefined) console.log(kin);
       if (journey.isAmbiguous) console.log("ambiguous: others were the same here at the same time");
       if (flags.hops === true || flags.explain !== true) console.log("");
     };
     const asJson = (journey: Journey, hops: readonly Hop[]): string => {
       const bare = hops.map(({ steps: _, ...hop }) => hop);
-      return JSON.stringify({ ...journey, hops: bare, explained: explain(declaration, journey, hops) });
+      const { kin: _, ...own } = journey;
+      return JSON.stringify({ ...own, hops: bare, pieces: kinCounts(journey), explained: explained(journey) });
     };
     const pictured: (readonly Hop[])[] = [];
     const capture = flags.pcapng === undefined ? undefined : new Capture();
@@ -199,7 +208,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       const taken = journeys.take(Date.now(), all);
       // Of all that were seen, whatever is shown.
       for (const { from, to } of taken.flatMap(crossingsOf)) clocks.crossed(from.server, from.atNs, to.server, to.atNs);
-      for (const journey of concealed?.take(taken, Date.now(), all) ?? taken) {
+      for (const journey of pieces.take(concealed?.take(taken, Date.now(), all) ?? taken, Date.now(), all)) {
         if (isAside(journey)) continue;
         const hops = hopsOf(journey, clocks);
         if (!wanted(journey, hops) || (count !== undefined && shown >= count)) continue;
@@ -237,7 +246,10 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
         for (let line = await talk.hear(); line !== undefined; line = await talk.hear()) {
           const said = JSON.parse(line) as TraceLine;
           if (said.ready !== undefined) isReady(server, said.ready);
-          if (said.leg !== undefined) journeys.add(server, said.leg, Date.now());
+          if (said.leg !== undefined) {
+            pieces.saw(said.leg, Date.now());
+            journeys.add(server, said.leg, Date.now());
+          }
           if (said.counts !== undefined) counts = said.counts;
         }
       } catch (error) {

@@ -192,15 +192,57 @@ describe("the tracer", () => {
     }
   });
 
-  it("follows a connection's segments, and counts what cannot be told apart", async () => {
-    const { journeys, said } = await traced(["--system", "br-a", "tcp"], async () => {
+  /** What is seen of br-a's packets to br-c, and of its answers, while it sends so much. */
+  const sending = (amount: string): Promise<Traced> =>
+    traced(["tcp"], async () => {
       await onServer("flap", "docker exec -d ff-br-c iperf3 -s -1");
       await new Promise((resolve) => setTimeout(resolve, 500));
-      succeeded(await inSystem("br-a", "iperf3", "-c", addressOf("br-c"), "-n", "200K"));
+      succeeded(await inSystem("br-a", "iperf3", "-c", addressOf("br-c"), "-n", amount));
     });
-    const whole = journeys.filter(({ legs }) => legs.length === 2);
-    expect(whole.length, said).toBeGreaterThan(10);
+
+  it("follows a connection's packets, cut into segments and merged again, all by the declared way", async () => {
+    const { journeys, said } = await sending("200K");
+    const own = journeys.filter(({ explained }) => explained?.isKnown === true);
+    expect(own.length, said).toBeGreaterThan(10);
+    for (const { explained, hops } of own) expect([explained?.missing, explained?.extra], JSON.stringify(hops)).toEqual([[], []]);
+    const [cut, merged] = [own.filter(({ pieces }) => pieces?.cutInto), own.filter(({ pieces }) => pieces?.mergedFrom)];
+    const segments = own.filter(({ pieces }) => pieces?.cutFromBytes);
+    expect([cut.length, merged.length].every((count) => count > 0)).toBe(true);
+    expect(segments.length).toBe(cut.reduce((sum, { pieces }) => sum + (pieces?.cutInto ?? 0), 0));
+    expect(said).toMatch(/ 0 ambiguous/);
     expect(said).not.toMatch(/[1-9]\d* lost/);
+  });
+
+  it("tells what was lost from what was sent again", async () => {
+    await onServer(
+      "flip",
+      "nft 'table ip lossy { chain f { type filter hook forward priority 0; ip protocol tcp numgen inc mod 20 == 7 counter drop; }; }'",
+    );
+    try {
+      const { journeys, said } = await sending("1M");
+      const counted = Number(/packets (\d+)/.exec(await onServer("flip", "nft list table ip lossy"))?.[1]);
+      const dropped = journeys.filter(({ explained }) => explained?.dropped?.reason === "NETFILTER_DROP");
+      expect(
+        [
+          dropped.length,
+          dropped.every(({ explained }) => explained?.dropped?.at.device === "br-br" || explained?.dropped?.at.device === "up0"),
+        ],
+        said,
+      ).toEqual([counted, true]);
+      expect(counted).toBeGreaterThan(2);
+      expect(said).toMatch(/ 0 ambiguous/);
+      // Whatever was lost came later, in another packet.
+      const [first] = dropped[0]?.legs[0]?.leg.packets ?? [];
+      const again = journeys.filter(
+        ({ legs, explained }) =>
+          explained?.dropped === undefined &&
+          legs[0]?.leg.packets[0]?.sequence === first?.sequence &&
+          legs[0]?.leg.packets[0]?.source === first?.source,
+      );
+      expect(again.length).toBeGreaterThan(0);
+    } finally {
+      await onServer("flip", "nft delete table ip lossy");
+    }
   });
 
   it("says where a packet was dropped, and why", async () => {

@@ -4,11 +4,13 @@ import type { Project } from "../../benches/support/scratchProject";
 import type { Explanation } from "../../components/capabilities/tracer/explain";
 import type { Hop } from "../../components/capabilities/tracer/hops";
 import type { Journey } from "../../components/capabilities/tracer/journey";
+import type { KinCounts } from "../../components/capabilities/tracer/pieces";
 import { pulumiEnvironment } from "../../deploy/pulumi";
 import { codeRoot } from "../../support/project";
 
 export type Told = Journey & {
   readonly explained?: Explanation;
+  readonly pieces?: KinCounts;
   readonly hops: readonly Pick<Hop, "server" | "place" | "device" | "isInferred">[];
 };
 

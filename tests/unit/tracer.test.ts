@@ -10,6 +10,7 @@ import { type Journey, Journeys } from "../../components/capabilities/tracer/jou
 import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
+import { kinText, Pieces, wholeWay } from "../../components/capabilities/tracer/pieces";
 import { isEsp } from "../../components/capabilities/vpn/wire";
 import { addressesOf, typeOf } from "../../components/capabilities/tracer/words";
 import type { TraceLeg, TracePacket, TraceStep } from "../../components/host/contract/types.gen";
@@ -212,6 +213,86 @@ describe("journeys", () => {
       ["flip", "ffv-1", 17_000],
       ["flip", "up0", 1000],
     ]);
+  });
+});
+
+describe("pieces", () => {
+  const data = (sequence: number, payloadBytes: number, ...flags: "super"[]): TracePacket => ({
+    ...echo,
+    protocol: 6,
+    sourcePort: 1000,
+    targetPort: 5201,
+    sequence,
+    payloadBytes,
+    bytes: payloadBytes + 66,
+    ...(flags.length > 0 && { flags }),
+  });
+  const of = (packet: TracePacket, ...parts: (readonly [server: string, ...TraceStep[]])[]): Journey => ({
+    isAmbiguous: false,
+    legs: parts.map(([server, ...steps]) => ({ server, leg: { identity: "x", ordinal: 0, aside: false, packets: [packet], steps } })),
+  });
+  const sent = (at: number) => [step("red-web", "eth0", "net_dev_start_xmit", at), step("", "br", "netif_receive_skb", at + 10)];
+  const segment = (sequence: number, at: number) => of(data(sequence >>> 0, 1000), ["flip", step("", "up0", "net_dev_start_xmit", at)]);
+  const received = (at: number) => [step("", "up0", "netif_receive_skb", at), step("red-db", "eth0", "netif_receive_skb", at + 10)];
+
+  const taken = (...journeys: Journey[]): Journey[] => {
+    const pieces = new Pieces();
+    for (const { legs } of journeys) for (const { leg: one } of legs) pieces.saw(one, 0);
+    expect(pieces.take(journeys, 0).length).toBe(0);
+    return pieces.take([], 3000);
+  };
+  const devices = (journey: Journey | undefined): string[] =>
+    hopsOf(wholeWay(journey!), new Clocks()).map(({ server, device }) => `${server} ${device}`);
+
+  it("are told what they were cut from and merged into, also where numbers wrap", () => {
+    const begin = 0xffff_fc00; // the second segment's numbers wrap
+    const [first, other] = [segment(begin, 30), segment(begin + 1000, 40)];
+    const all = taken(
+      of(data(begin, 2000, "super"), ["flip", ...sent(0)]),
+      first,
+      other,
+      of(data((begin + 1000) >>> 0, 3000, "super"), ["flap", ...received(100)]),
+    );
+    expect(all.map(kinText)).toEqual([
+      "cut into 2 segments",
+      "cut from 2066 bytes",
+      "cut from 2066 bytes, merged into 3066 bytes",
+      "merged from 1 segment",
+    ]);
+    expect(devices(all[2])).toEqual(["flip eth0", "flip br", "flip up0", "flap up0", "flap eth0"]);
+  });
+
+  it("of what was merged to what it had been are a part of its way", () => {
+    const [whole] = taken(of(data(0, 2000, "super"), ["flip", ...sent(0)], ["flap", ...received(100)]), segment(0, 30), segment(1000, 40));
+    expect(kinText(whole!)).toBe("cut into 2 segments, merged from 2 segments");
+    expect(hopsOf(whole!, new Clocks()).map(({ server, device }) => `${server} ${device}`)).toEqual(devices(whole));
+    expect(devices(whole)).toEqual(["flip eth0", "flip br", "flip up0", "flap up0", "flap eth0"]);
+  });
+
+  it("are of what was sent last, and of nothing that was dropped", () => {
+    const dropped = { ...step("", "br", "kfree_skb", 15), reason: "NETFILTER_DROP" };
+    const all = taken(
+      of(data(0, 2000, "super"), ["flip", ...sent(0), dropped]),
+      of(data(0, 2000, "super"), ["flip", ...sent(1000)]),
+      of(data(0, 2000, "super"), ["flip", ...sent(2000)]),
+      segment(0, 2030),
+    );
+    expect(all.map(kinText)).toEqual([undefined, undefined, "cut into 1 segment", "cut from 2066 bytes"]);
+  });
+
+  it("wait for one another in no flow where nothing is cut", () => {
+    expect(new Pieces().take([segment(0, 0)], 0).length).toBe(1);
+  });
+
+  it("do not take long to be joined, however many there are", () => {
+    const count = 20_000;
+    const all = taken(
+      ...Array.from({ length: count }, (_, i) => [
+        ...(i % 10 === 0 ? [of(data(i * 1000, 10_000, "super"), ["flip", ...sent(i * 100)])] : []),
+        segment(i * 1000, i * 100 + 20),
+      ]).flat(),
+    );
+    expect(all.filter(({ kin }) => kin?.cutFrom !== undefined).length).toBe(count);
   });
 });
 

@@ -7,6 +7,8 @@ export interface ServerLeg {
   readonly leg: TraceLeg;
   /** Known by its time and length alone: what it carries cannot be read. */
   readonly isInferred?: true;
+  /** Of one of the segments that the packet was cut into on the way. */
+  readonly isSegment?: true;
 }
 
 export interface Journey {
@@ -14,6 +16,20 @@ export interface Journey {
   readonly legs: readonly ServerLeg[];
   /** Others were the same on these servers at the same time: which leg is whose is not known. */
   readonly isAmbiguous: boolean;
+  /** Of segments: journeys that have its bytes, too. */
+  readonly kin?: Kin;
+}
+
+/** What a packet was cut from and into, and merged from and into. */
+export interface Kin {
+  readonly cutInto: Journey[];
+  /** Behind which of its legs. */
+  cutAfter?: number;
+  cutFrom?: Journey;
+  readonly mergedFrom: Journey[];
+  /** With which of its legs it begins, or is again what it was. */
+  mergedAt?: number;
+  mergedInto?: Journey;
 }
 
 /** How long one server's leg waits for another's: a busy agent tells late. */
@@ -96,7 +112,7 @@ export class Journeys {
   }
 }
 
-const startOf = ({ legs }: Journey): number => legs[0]?.leg.steps[0]?.atNs ?? 0;
+export const startOf = ({ legs }: Journey): number => legs[0]?.leg.steps[0]?.atNs ?? 0;
 
 /** Of one identity: a packet, or several that nothing but their order tells apart. */
 function joined(legs: readonly ServerLeg[], servers: readonly string[]): Journey[] {

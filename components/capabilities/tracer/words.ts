@@ -30,7 +30,8 @@ export function kindOfPacket(packet: TracePacket): string {
   if (packet.tunnel?.kind === "esp") return "esp";
   if (protocol === 6) {
     const flags = tcpFlags.filter((_, bit) => (packet.tcpFlags & (1 << bit)) !== 0).filter((flag) => flag !== "push");
-    return `tcp ${flags.join(" ")}`;
+    // Not cut into segments yet, or merged of them.
+    return `tcp ${flags.join(" ")}${packet.flags?.includes("super") === true ? " super" : ""}`;
   }
   return protocols[protocol]?.toLowerCase() ?? etherTypes[type] ?? `type 0x${type.toString(16)}`;
 }
