@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -36,9 +37,18 @@ func (a *agent) trace(ctx context.Context, in io.Reader, out io.Writer) error {
 		_, _ = io.Copy(io.Discard, lines) // whatever it ends with
 		cancel()
 	}()
+	var targets []netip.Addr
+	for _, text := range plan.Probe.Targets {
+		target, err := netip.ParseAddr(text)
+		if err != nil || !target.Is4() {
+			return fmt.Errorf("%q is no IPv4 address to be pinged", text)
+		}
+		targets = append(targets, target)
+	}
 	return trace.Run(ctx, trace.Options{
 		Programs: a.files.Programs, Proc: a.files.Proc, Filter: plan.Filter, Exclude: plan.Exclude, Also: plan.Also, SampleOf: uint(plan.SampleOf), DevicesAlone: plan.Points == "devices", Redirects: plan.Redirects,
 		For: time.Duration(plan.Seconds) * time.Second, Containers: a.containerNamespaces, Overlays: a.overlayName,
+		ProbeTargets: targets, ProbeIdentifier: uint16(plan.Probe.Identifier),
 	}, out)
 }
 

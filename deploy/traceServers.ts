@@ -11,12 +11,13 @@ const ownConnection = ({ address, port }: ServerDeclaration): string =>
 export const tracePlan = (
   declaration: Declaration,
   server: ServerDeclaration,
-  asked: Pick<TracePlan, "filter" | "points"> & Partial<Pick<TracePlan, "sampleOf" | "seconds" | "also">>,
+  asked: Pick<TracePlan, "filter" | "points"> & Partial<Pick<TracePlan, "sampleOf" | "seconds" | "also" | "probe">>,
 ): TracePlan => ({
   contract: contractVersion,
   sampleOf: 1,
   seconds: 0,
   also: "",
+  probe: { targets: [], identifier: 0 },
   exclude: ownConnection(server),
   redirects: declaration.testbed.networks.some((network) => kindOf(network).redirects?.(network) === true),
   ...asked,

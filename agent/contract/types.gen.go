@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "64c4182362da"
+const Version = "2b3f4ff75002"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -273,7 +273,16 @@ type TracePlan struct {
 	// Once where a device sends and once where it receives, or at every tracepoint.
 	Points string `json:"points"`
 	// Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
-	Redirects bool `json:"redirects"`
+	Redirects bool       `json:"redirects"`
+	Probe     TraceProbe `json:"probe"`
+}
+
+// Pings that bound how far this server's clock is from others'.
+type TraceProbe struct {
+	// IPv4 addresses of servers.
+	Targets []string `json:"targets"`
+	// Of ICMP: by this they are told from others' pings.
+	Identifier int `json:"identifier"`
 }
 
 type TraceReady struct {

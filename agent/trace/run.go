@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,9 @@ type Options struct {
 	// Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
 	Redirects bool
 	For       time.Duration // 0: until the input ends
+	// Servers that are pinged meanwhile, and the pings' identifier.
+	ProbeTargets    []netip.Addr
+	ProbeIdentifier uint16
 	// Namespaces gives the server's own of containers: their files, by what we call them.
 	Containers func(ctx context.Context) (map[string]string, error)
 	// Overlays gives what a file of docker's namespaces is called.
@@ -104,6 +108,13 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.For)
 		defer cancel()
+	}
+	if len(o.ProbeTargets) > 0 {
+		probing, end := context.WithCancel(ctx)
+		defer end()
+		if err := probes(probing, o.ProbeTargets, o.ProbeIdentifier); err != nil {
+			return err
+		}
 	}
 	d := drains{reader: reader}
 	own, err := inodeOf(ownNamespace)

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { appendFileSync, writeFileSync } from "node:fs";
 import { type Declaration, systemsOn } from "../../components/config/declaration";
 import { Clocks } from "../../components/capabilities/tracer/clocks";
@@ -6,6 +7,7 @@ import { explain, type Explanation, explanationText } from "../../components/cap
 import { crossingsOf, type Hop, hopsOf } from "../../components/capabilities/tracer/hops";
 import { hopColumns, hopRows } from "../../components/capabilities/tracer/hopTable";
 import { Journeys, type Journey, type PlacedStep, stepsOf } from "../../components/capabilities/tracer/journey";
+import { Probes } from "../../components/capabilities/tracer/probes";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { kinCounts, kinText, Pieces, wholeWay } from "../../components/capabilities/tracer/pieces";
 import { otlpLine } from "../../components/capabilities/tracer/otel";
@@ -133,6 +135,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     sample: { type: "string", value: "1/N", help: "one packet of N, the same ones on all servers" },
     count: { type: "string", value: "N", help: "end after N journeys" },
     for: { type: "string", value: "SECONDS", help: "end after so long" },
+    "no-probes": { type: "boolean", help: "send no pings between servers: clocks are told apart by what is traced alone" },
     points: { type: "string", value: "devices|all", help: "where packets are looked at; all for the table, else devices" },
     hops: { type: "boolean", help: "the time at each device, in place of every tracepoint" },
     explain: { type: "boolean", help: "hold the way against the declared one: what is missing, extra, dropped and why" },
@@ -158,7 +161,11 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     if (points !== undefined && points !== "devices" && points !== "all") throw new UsageError("--points takes devices or all");
     // Which of them carry what is wanted nobody can say of a sample.
     const conceals = sampleOf === undefined ? capabilities.flatMap((one) => one.conceals?.(declaration) ?? []) : [];
-    const also = conceals.map(({ filter }) => filter).join(" or ");
+    const traced = declaration.servers.filter(({ name }) => systemsOn(declaration, name).length > 0);
+    const probed =
+      flags["no-probes"] === true ? [] : traced.map(({ name, underlay }) => ({ name, ipv4: underlay.ipv4.split("/")[0] ?? "" }));
+    const probes = new Probes(probed, randomInt(1, 1 << 16));
+    const also = [...conceals.map(({ filter }) => filter), ...probes.filters].map((filter) => `(${filter})`).join(" or ");
     const asked = {
       filter: [...words, ...rest].join(" "),
       sampleOf: sampleOf ?? 1,
@@ -169,11 +176,9 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const wanted = wantedBy(declaration, flags);
     const print = printer(declaration);
     const pieces = new Pieces();
-    const concealed = also === "" ? undefined : new Concealed(conceals);
+    const concealed = conceals.length === 0 ? undefined : new Concealed(conceals);
     const journeys = new Journeys(declaration.servers.map(({ name }) => name));
-    const talks = declaration.servers
-      .filter(({ name }) => systemsOn(declaration, name).length > 0)
-      .map((server) => new AgentTalk(context, server, "trace"));
+    const talks = traced.map((server) => new AgentTalk(context, server, "trace"));
     let [shown, ambiguous, isOver, hasDrops] = [0, 0, false, false];
     const end = (): void => {
       isOver = true;
@@ -208,7 +213,8 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       const taken = journeys.take(Date.now(), all);
       // Of all that were seen, whatever is shown.
       for (const { from, to } of taken.flatMap(crossingsOf)) clocks.crossed(from.server, from.atNs, to.server, to.atNs);
-      for (const journey of pieces.take(concealed?.take(taken, Date.now(), all) ?? taken, Date.now(), all)) {
+      const others = taken.filter((journey) => !probes.isProbe(journey));
+      for (const journey of pieces.take(concealed?.take(others, Date.now(), all) ?? others, Date.now(), all)) {
         if (isAside(journey)) continue;
         const hops = hopsOf(journey, clocks);
         if (!wanted(journey, hops) || (count !== undefined && shown >= count)) continue;
@@ -242,7 +248,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
       const server = talk.server.name;
       let counts: TraceCounts | undefined;
       try {
-        talk.tell(JSON.stringify(tracePlan(declaration, talk.server, asked)));
+        talk.tell(JSON.stringify(tracePlan(declaration, talk.server, { ...asked, probe: probes.of(server) })));
         for (let line = await talk.hear(); line !== undefined; line = await talk.hear()) {
           const said = JSON.parse(line) as TraceLine;
           if (said.ready !== undefined) isReady(server, said.ready);

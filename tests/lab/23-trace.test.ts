@@ -144,7 +144,7 @@ describe("the tracer", () => {
     const within = async (i: number): Promise<void> => {
       const tap = taps[i];
       if (tap === undefined) {
-        ({ journeys } = await traced(["--system", "br-a", "--points", "all", "icmp"], async () => {
+        ({ journeys } = await traced(["--system", "br-a", "--points", "all", "--no-probes", "icmp"], async () => {
           succeeded(await inSystem("br-a", "ping", "-n", "-c", "20", "-i", "0.05", addressOf("br-c")));
         }));
       } else captures[i] = await captured(tap[0], tap[1], "icmp[icmptype] = icmp-echo", () => within(i + 1));
@@ -243,6 +243,23 @@ describe("the tracer", () => {
     } finally {
       await onServer("flip", "nft delete table ip lossy");
     }
+  });
+
+  it("bounds clocks by pings of its own where all that is traced goes one way, and shows none of them", async () => {
+    const send = `for i in 1 2 3; do echo $i >/dev/udp/${addressOf("br-c")}/7000; done`;
+    const boundsNs = async (...words: string[]): Promise<(number | undefined)[]> => {
+      const { journeys } = await traced([...words, "udp port 7000"], async () => {
+        await new Promise((resolve) => setTimeout(resolve, 1500));
+        succeeded(await inSystem("br-a", "bash", "-c", send));
+      });
+      return journeys.flatMap(({ hops }) => hops.flatMap(({ crossing }) => (crossing === undefined ? [] : [crossing.time?.boundNs])));
+    };
+    const bounds = await boundsNs();
+    expect([bounds.length, bounds.every((bound) => bound !== undefined && bound < 100_000)], JSON.stringify(bounds)).toEqual([3, true]);
+    expect(await boundsNs("--no-probes")).toEqual([undefined, undefined, undefined]);
+    const nothing = await traced(["icmp"], () => new Promise((resolve) => setTimeout(resolve, 1500)));
+    expect(nothing.journeys).toEqual([]);
+    expect(nothing.said).toMatch(/flap: \d+ hits, [1-9]\d* matched/);
   });
 
   it("says where a packet was dropped, and why", async () => {

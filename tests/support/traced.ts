@@ -11,7 +11,7 @@ import { codeRoot } from "../../support/project";
 export type Told = Journey & {
   readonly explained?: Explanation;
   readonly pieces?: KinCounts;
-  readonly hops: readonly Pick<Hop, "server" | "place" | "device" | "isInferred">[];
+  readonly hops: readonly Pick<Hop, "server" | "place" | "device" | "isInferred" | "crossing">[];
 };
 
 export interface Traced {

@@ -11,6 +11,7 @@ import { otlpLine } from "../../components/capabilities/tracer/otel";
 import { Capture } from "../../components/capabilities/tracer/pcapng";
 import { journeysPicture } from "../../components/capabilities/tracer/picture";
 import { kinText, Pieces, wholeWay } from "../../components/capabilities/tracer/pieces";
+import { Probes } from "../../components/capabilities/tracer/probes";
 import { isEsp } from "../../components/capabilities/vpn/wire";
 import { addressesOf, typeOf } from "../../components/capabilities/tracer/words";
 import type { TraceLeg, TracePacket, TraceStep } from "../../components/host/contract/types.gen";
@@ -293,6 +294,29 @@ describe("pieces", () => {
       ]).flat(),
     );
     expect(all.filter(({ kin }) => kin?.cutFrom !== undefined).length).toBe(count);
+  });
+});
+
+describe("probes", () => {
+  const servers = ["flip", "flap", "flop"].map((name, i) => ({ name, ipv4: `198.18.0.${i + 1}` }));
+  const probes = new Probes(servers, 77);
+
+  it("go once between any two servers", () => {
+    expect(servers.map(({ name }) => probes.of(name).targets)).toEqual([["198.18.0.2", "198.18.0.3"], ["198.18.0.3"], []]);
+    expect(probes.filters.length).toBe(3);
+    expect(new Probes(servers.slice(0, 1), 77).filters).toEqual([]);
+  });
+
+  it("are told from others' pings between servers", () => {
+    const ping = (targetPort: number, target: string): Journey => {
+      const packet = { ...echo, source: "198.18.0.1", target, targetPort };
+      return { isAmbiguous: false, legs: [{ server: "flip", leg: { ...leg("p", 0, ...made(0)), packets: [packet] } }] };
+    };
+    expect([ping(77, "198.18.0.2"), ping(78, "198.18.0.2"), ping(77, "10.0.0.1")].map((one) => probes.isProbe(one))).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 });
 

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "64c4182362da";
+export const contractVersion = "2b3f4ff75002";
 
 
 /**
@@ -504,6 +504,20 @@ readonly points: ("devices" | "all")
  * Packets are redirected to systems, past all tracepoints: they are seen at the systems' own interfaces.
  */
 readonly redirects: boolean
+readonly probe: TraceProbe
+}
+/**
+ * Pings that bound how far this server's clock is from others'.
+ */
+export interface TraceProbe {
+/**
+ * IPv4 addresses of servers.
+ */
+readonly targets: readonly string[]
+/**
+ * Of ICMP: by this they are told from others' pings.
+ */
+readonly identifier: number
 }
 export interface LookedPort1 {
 readonly mac: string
