@@ -7,6 +7,7 @@ import { addressBytes } from "../support/frames";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
+import { pingsByDeclaredWay } from "../support/traced";
 
 const project = new Project(ownRoot());
 const before = new Map<string, string>();
@@ -94,6 +95,11 @@ describe("the modes of kind bridge", () => {
       expect([router.length, router[2], router[4]]).toEqual([5, await underlay(family), address("router-flap", index)]);
     }
   });
+
+  it("has its NIC on the declared way of what goes to another server", () =>
+    pingsByDeclaredWay(project, { from: "l2-flip", to: "l2-flap" }, async (count) =>
+      succeeded(await inSystem("l2-flip", "ping", "-n", "-c", String(count), "-i", "0.2", address("l2-flap"))),
+    ));
 
   it("tells a sender of a path's MTU on the other server", async () => {
     await onServer("flap", `ip link set br-green-routed mtu 2000`);

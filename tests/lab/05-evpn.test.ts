@@ -8,6 +8,7 @@ import { updatesBetween } from "../support/bgp";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
+import { pingsByDeclaredWay } from "../support/traced";
 
 const project = new Project(ownRoot());
 const servers = ["flip", "flap"] as const;
@@ -67,6 +68,11 @@ describe("kind evpn", () => {
       .slice(1);
     expect(hops.map((line) => line.trim().split(/\s+/)[1])).toEqual(["10.1.2.1", address("red-store")]);
   });
+
+  it("goes from router to router by the declared way", () =>
+    pingsByDeclaredWay(project, { from: "gold-left", to: "gold-right" }, async (count) =>
+      succeeded(await inSystem("gold-left", "ping", "-n", "-c", String(count), "-i", "0.2", address("gold-right"))),
+    ));
 
   it("routes between networks that no server has both of, by the routers of the tenant", async () => {
     expect(await onServer("flip", "ip -br link show type bridge")).not.toContain("br-gold-b");

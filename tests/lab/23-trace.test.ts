@@ -13,7 +13,7 @@ import { ethernet, ipv4, sendWords, udp } from "../support/frames";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
-import { type Traced, tracedIn, way } from "../support/traced";
+import { pingsByDeclaredWay, type Traced, tracedIn } from "../support/traced";
 
 const project = new Project(ownRoot());
 const { bringUp, captured, destroyAll, inSystem, onServer } = onLab(project);
@@ -109,23 +109,13 @@ describe("the tracer", () => {
   ];
 
   it.each(pairs)("follows pings by the declared way, there and back: %s, %s to %s", async (sort, from, to) => {
-    // Neighbours are known, and what is cached of ways is.
-    succeeded(await inSystem(from, "ping", "-n", "-c", "2", "-i", "0.2", addressOf(to)));
     const filter = sort === "il" ? "icmp6 and (icmp6[icmp6type] = icmp6-echo or icmp6[icmp6type] = icmp6-echoreply)" : "icmp";
-    const { journeys, said } = await traced([...(sort === "" ? ["--system", from] : ["--network", sort]), filter], async () => {
-      succeeded(await inSystem(from, "ping", "-n", "-c", "3", "-i", "0.2", addressOf(to)));
-    });
-    expect(journeys.length, said).toBe(6);
-    expect(said).toMatch(/6 journeys, 0 ambiguous/);
-    for (const journey of journeys) {
-      const { explained } = journey;
-      expect([explained?.missing, explained?.extra, explained?.dropped], way(journey)).toEqual([[], [], undefined]);
-      expect(explained?.declared?.length, way(journey)).toBeGreaterThan(2);
-    }
-    expect(new Set(journeys.map(({ explained }) => `${explained?.from} ${explained?.to}`))).toEqual(
-      new Set([`${from} ${to}`, `${to} ${from}`]),
+    await pingsByDeclaredWay(
+      project,
+      { from, to },
+      async (count) => succeeded(await inSystem(from, "ping", "-n", "-c", String(count), "-i", "0.2", addressOf(to))),
+      [...(sort === "" ? ["--system", from] : ["--network", sort]), filter],
     );
-    expect([...said.matchAll(/ (\d+) lost/g)].map(([, lost]) => lost)).toEqual(["0", "0"]);
   });
 
   it("sees the packets that tcpdump sees at each device, in its order and at its times", async () => {

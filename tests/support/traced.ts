@@ -1,5 +1,6 @@
 /** What `flipflap trace` says of what is done meanwhile. */
 import { spawn } from "node:child_process";
+import { expect } from "vitest";
 import type { Project } from "../../benches/support/scratchProject";
 import type { Explanation } from "../../components/capabilities/tracer/explain";
 import type { Hop } from "../../components/capabilities/tracer/hops";
@@ -40,6 +41,29 @@ export async function tracedIn(project: Project, words: readonly string[], durin
   child.kill("SIGINT");
   await ended;
   return { said, journeys: out.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as Told] : [])) };
+}
+
+/** Pings from one system to another: each is followed by the declared way, there and back, and nothing else is. */
+export async function pingsByDeclaredWay(
+  project: Project,
+  { from, to }: { readonly from: string; readonly to: string },
+  ping: (count: number) => Promise<unknown>,
+  words: readonly string[] = ["--system", from, "icmp"],
+): Promise<void> {
+  // Neighbours are known, and what is cached of ways is.
+  await ping(2);
+  const { journeys, said } = await tracedIn(project, words, () => ping(3));
+  expect(journeys.length, said).toBe(6);
+  expect(said).toMatch(/6 journeys, 0 ambiguous/);
+  for (const journey of journeys) {
+    const { explained } = journey;
+    expect([explained?.missing, explained?.extra, explained?.dropped], way(journey)).toEqual([[], [], undefined]);
+    expect(explained?.declared?.length, way(journey)).toBeGreaterThan(2);
+  }
+  expect(new Set(journeys.map(({ explained }) => `${explained?.from} ${explained?.to}`))).toEqual(
+    new Set([`${from} ${to}`, `${to} ${from}`]),
+  );
+  expect([...said.matchAll(/ (\d+) lost/g)].map(([, lost]) => lost)).toEqual(["0", "0"]);
 }
 
 export const way = ({ hops }: Told): string => hops.map(({ place, device }) => `${place}/${device}`).join(" ");

@@ -25,9 +25,9 @@ export interface TenantVrfSpec {
 /** Where the speaker looks for namespaces: below the stack's folder. */
 export const tenantsFolder = "tenants";
 
-/** In the router's namespace. */
-const bridge = "l3-bridge";
-const tunnel = "l3-vxlan";
+/** In the router's namespace, in the order in which packets leave by them. */
+export const vrfDevices = ["l3-bridge", "l3-vxlan"] as const;
+const [bridge, tunnel] = vrfDevices;
 
 const file = (spec: TenantVrfSpec): string => `vrf-${spec.namespace}.conf`;
 

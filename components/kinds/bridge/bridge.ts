@@ -262,6 +262,9 @@ function path(declaration: Context["declaration"], from: End<BridgeNetwork>, to:
   if (!isBridge(to)) return undefined;
   const isLocal = from.member.server === to.member.server;
   if (from.network === to.network && isLocal) return [portOf(from.member), portOf(to.member)];
+  const { port } = from.network;
+  if (from.network === to.network && port !== undefined)
+    return [portOf(from.member), onServer(from.member.server, port), onServer(to.member.server, port), portOf(to.member)];
   const modes = [modeOf(from.network), modeOf(to.network)];
   if (modes.includes("l2") || (modes.includes("nat") && !isLocal)) return undefined;
   const across = acrossServers(declaration, from.member, to.member);

@@ -226,9 +226,11 @@ export const ciliumKind: NetworkKind<CiliumNetwork> = {
   }),
   reaches: () => true,
   path: (declaration, { network, member: from }, { network: other, member: to }) => {
-    if (other.kind !== "cilium" || isNative(network)) return undefined;
+    if (other.kind !== "cilium") return undefined;
+    // Cilium's short way from the wire into a system: past devices that nobody names.
+    if (isNative(network) && !isGuarded(declaration)) return undefined;
     const across = acrossServers(declaration, from, to);
-    const tunnel = (server: string): Waypoint[] => (across?.length === 0 ? [] : [onServer(server, "cilium_vxlan")]);
+    const tunnel = (server: string): Waypoint[] => (across?.length === 0 || isNative(network) ? [] : [onServer(server, "cilium_vxlan")]);
     return across && [onServer(from.server, "lxc*"), ...tunnel(from.server), ...across, ...tunnel(to.server), onServer(to.server, "lxc*")];
   },
   experimentRules: (network, declaration) => ({ selectors: selectorsOf(declaration, network) }),

@@ -4,6 +4,7 @@ import { type HostObject, declare } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
 import { ownAddresses } from "../../host/objects/attachSpec";
 import type { RouterLeg } from "../../host/objects/tenantRouter";
+import { vrfDevices } from "../../host/objects/tenantVrf";
 import { formatAddress, hostAddress, parsePrefix } from "../../net/cidr";
 import { deviceName, macFor, ownContainers } from "../../net/names";
 import type { Addresses, KindContext, NetworkContext, Prefixes } from "../contexts";
@@ -147,23 +148,31 @@ const isEvpn = (end: End): end is End<EvpnNetwork> => end.network.kind === "evpn
 function path(declaration: Context["declaration"], from: End<EvpnNetwork>, to: End): readonly Waypoint[] | undefined {
   if (!isEvpn(to)) return undefined;
   const across = acrossServers(declaration, from.member, to.member);
-  const isLocal = from.member.server === to.member.server;
+  const [here, there] = [from.member.server, to.member.server];
+  const isLocal = here === there;
+  if (across === undefined) return undefined;
   const tunnel = tunnelDevice(to.network);
-  const tunnelled =
-    across === undefined || isLocal ? across : [onServer(from.member.server, tunnel), ...across, onServer(to.member.server, tunnel)];
-  if (tunnelled === undefined) return undefined;
+  const tunnelled = isLocal ? across : [onServer(here, tunnel), ...across, onServer(there, tunnel)];
   // What a router hands to the bridge goes by the bridge; short cuts begin at ports and tunnels.
   const isCut = isCutShort(to.network) && !(isLocal && from.network !== to.network);
   const last = isCut ? [] : [portOf(to.member)];
   if (from.network === to.network) return [portOf(from.member), ...tunnelled, ...last];
-  if (from.network.irb !== "asymmetric" || to.network.irb !== "asymmetric") return undefined;
-  const inRouter = ({ network }: End<EvpnNetwork>): Waypoint => ({
-    server: from.member.server,
-    namespace: namespaceOf(network.tenant).slice("ff-".length),
-    device: routerDevice(network),
+  if (!isRouted(from.network) || !isRouted(to.network)) return undefined;
+  const inRouter = (server: string, device: string): Waypoint => ({
+    server,
+    namespace: namespaceOf(from.network.tenant).slice("ff-".length),
+    device,
   });
-  const legs = [from, to].map(({ network }) => onServer(from.member.server, routerPort(network)));
-  return [portOf(from.member), legs[0] as Waypoint, inRouter(from), inRouter(to), legs[1] as Waypoint, ...tunnelled, ...last];
+  const leg = (server: string, network: EvpnNetwork): Waypoint[] => [
+    onServer(server, routerPort(network)),
+    inRouter(server, routerDevice(network)),
+  ];
+  const first = [portOf(from.member), ...leg(here, from.network)];
+  // A symmetric router that has no leg in the network hands the packet to one that has.
+  const hasLeg = evpnServers(declaration, to.network).some(({ name }) => name === here);
+  if (hasLeg) return [...first, ...leg(here, to.network).reverse(), ...tunnelled, ...last];
+  const joined = (server: string): Waypoint[] => vrfDevices.map((device) => inRouter(server, device));
+  return [...first, ...joined(here), ...across, ...joined(there).reverse(), ...leg(there, to.network).reverse(), portOf(to.member)];
 }
 
 export const evpnKind: NetworkKind<EvpnNetwork> = {
