@@ -184,6 +184,20 @@ const abis = [
   { object: "overlay", folder: "parts/evpn", types: ["station_place=place/station", "station_key=stationKey", "station=station"] },
   { object: "guard", folder: "parts/guard", types: ["guard_flag=flag/flag", "guard_source=source", "guard_rule=rule"] },
   {
+    object: "firewall",
+    folder: "firewall",
+    types: [
+      "firewall_field=field/field",
+      "firewall_state=stateNumber/state",
+      "firewall_action=action/action",
+      "firewall_flag=flag/flag",
+      "firewall_fault=fault/fault",
+      "firewall_entry=entryValue",
+      "firewall_counter=counterValue",
+      "firewall_index=indexPlaces",
+    ],
+  },
+  {
     object: "trace",
     folder: "trace",
     types: [

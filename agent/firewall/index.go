@@ -13,7 +13,7 @@ import (
 // What makes that hold is which entries share a block: those that are alike in what narrows them most. Within a block they are in their
 // order, so that its first bit is its first entry.
 type Index struct {
-	fields [fieldCount]indexedField
+	fields [fieldFields]indexedField
 	blocks []block
 	// By bit, the entry.
 	entries []uint32
@@ -60,7 +60,7 @@ func placed(p *Program) []uint32 {
 		order[i] = uint32(i)
 		ranges := &p.Entries[i].Ranges
 		at := &places[i]
-		keys := []Field{FieldSource, FieldDestination}
+		keys := []field{fieldSource, fieldDestination}
 		for k, f := range keys {
 			if isWide(ranges[f], f.most(p.Family)) {
 				at.pattern |= 1 << k
@@ -70,7 +70,7 @@ func placed(p *Program) []uint32 {
 			slices.Reverse(keys)
 		}
 		if at.pattern == 3 {
-			keys = []Field{FieldDestinationPort, FieldSourcePort}
+			keys = []field{fieldDestinationPort, fieldSourcePort}
 		}
 		for k, f := range keys {
 			if ranges[f] != nil {
@@ -114,7 +114,7 @@ func sign(isLess bool) int {
 func NewIndex(p *Program) *Index {
 	x := &Index{entries: placed(p), count: len(p.Entries)}
 	b := builder{index: x, program: p, known: map[block]uint32{}}
-	for f := range fieldCount {
+	for f := range fieldFields {
 		if slices.ContainsFunc(p.Entries, func(e Entry) bool { return e.Ranges[f] != nil }) {
 			b.field(f)
 		}
@@ -134,7 +134,7 @@ type change struct {
 	on  bool
 }
 
-func (b *builder) field(f Field) {
+func (b *builder) field(f field) {
 	x := b.index
 	blocks := (x.count + blockBits - 1) / blockBits
 	now := make([]block, blocks)
@@ -223,7 +223,9 @@ func (b *builder) id(of block) uint32 {
 	return id
 }
 
-func (f *indexedField) vector(n Number) uint32 {
+func (f *indexedField) vector(n Number) uint32 { return f.vectors[f.interval(n)] }
+
+func (f *indexedField) interval(n Number) int {
 	at, is := slices.BinarySearchFunc(f.starts, n, func(a, b Number) int {
 		if a == b {
 			return 0
@@ -233,11 +235,11 @@ func (f *indexedField) vector(n Number) uint32 {
 	if !is {
 		at--
 	}
-	return f.vectors[at]
+	return at
 }
 
 // First finds the first entry from one on that takes the numbers; the count of entries where none does.
-func (x *Index) First(from int, numbers *[fieldCount]Number) int {
+func (x *Index) First(from int, numbers *[fieldFields]Number) int {
 	var used []*indexedField
 	var vectors []uint32
 	for f := range x.fields {

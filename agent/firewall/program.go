@@ -11,51 +11,17 @@ import (
 	"flipflap.local/agent/iptables"
 )
 
-// Field is what an entry says of a packet by ranges of a number.
-type Field int
-
-const (
-	FieldSource Field = iota
-	FieldDestination
-	FieldProtocol
-	// Of ICMP: nothing.
-	FieldSourcePort
-	// Of ICMP: its type and code.
-	FieldDestinationPort
-	FieldFlags
-	// The connection's state, and whether the packet is a later fragment.
-	FieldState
-	FieldIn
-	FieldOut
-	fieldCount
-)
-
-// Action is what an entry does with a packet that it matches.
-type Action int
-
-const (
-	// Count: it goes on with the next entry.
-	Count Action = iota
-	Log
-	Mark
-	Accept
-	Drop
-	Reject
-	// Skip: it goes on with the entry To.
-	Skip
-)
-
 // Entry is a rule with all that led to it: entries are looked at in their order, and jump forwards only.
 type Entry struct {
 	Rule *iptables.Rule
 	// Of each field; nil: all that there is.
-	Ranges [fieldCount]Ranges
-	// What is asked of a packet that the ranges match.
-	Checks []iptables.Match
-	Action Action
+	Ranges [fieldFields]Ranges
+	// What is asked of a packet that the ranges match; nil: nothing.
+	Check  iptables.Match
+	Action action
 	// Skip: where to.
 	To int
-	// Where a packet goes on that the checks refuse.
+	// Where a packet goes on that the check refuses.
 	Else int
 	// It stands for a rule: that one's counters count. Others are of the rule's own way.
 	Counts bool
@@ -66,7 +32,7 @@ type Program struct {
 	Family  iptables.Family
 	Entries []Entry
 	Accept  bool // the chain's policy
-	// What the numbers of FieldIn and FieldOut are called; 0 is any other.
+	// What the numbers of fieldIn and fieldOut are called; 0 is any other.
 	Devices []string
 }
 
@@ -76,7 +42,7 @@ const mostEntries = 1 << 20
 // Compile makes a program of a chain whose rules have nothing foreign.
 func Compile(t *iptables.Table, chain string, devices []string) (*Program, error) {
 	c := compiler{table: t, program: &Program{Family: t.Family, Devices: devices, Accept: t.Chain(chain).Policy == "ACCEPT"}}
-	if err := c.chain(t.Chain(chain), [fieldCount]Ranges{}); err != nil {
+	if err := c.chain(t.Chain(chain), [fieldFields]Ranges{}); err != nil {
 		return nil, err
 	}
 	return c.program, nil
@@ -88,7 +54,7 @@ type compiler struct {
 }
 
 // chain appends the entries of a chain for packets that are within ranges. What comes back goes on behind them.
-func (c *compiler) chain(chain *iptables.Chain, within [fieldCount]Ranges) error {
+func (c *compiler) chain(chain *iptables.Chain, within [fieldFields]Ranges) error {
 	var returns []int
 	for _, r := range chain.Rules {
 		stages, err := c.stagesOf(r)
@@ -103,14 +69,14 @@ func (c *compiler) chain(chain *iptables.Chain, within [fieldCount]Ranges) error
 					continue
 				}
 				if i < len(stages)-1 {
-					gate, err := c.add(Entry{Rule: r, Ranges: both, Checks: one.checks})
+					gate, err := c.add(Entry{Rule: r, Ranges: both, Check: one.check})
 					if err != nil {
 						return err
 					}
 					gates = append(gates, gate)
 					continue
 				}
-				back, err := c.rule(r, both, one.checks)
+				back, err := c.rule(r, both, one.check)
 				if err != nil {
 					return err
 				}
@@ -138,23 +104,23 @@ func (c *compiler) add(e Entry) (int, error) {
 }
 
 // rule appends what a rule comes to; it gives the entries that skip to the chain's end.
-func (c *compiler) rule(r *iptables.Rule, ranges [fieldCount]Ranges, checks []iptables.Match) ([]int, error) {
-	e := Entry{Rule: r, Ranges: ranges, Checks: checks, Counts: true}
+func (c *compiler) rule(r *iptables.Rule, ranges [fieldFields]Ranges, check iptables.Match) ([]int, error) {
+	e := Entry{Rule: r, Ranges: ranges, Check: check, Counts: true}
 	switch r.Target.Name {
 	case "":
-		e.Action = Count
+		e.Action = actionCount
 	case "LOG":
-		e.Action = Log
+		e.Action = actionLog
 	case "MARK":
-		e.Action = Mark
+		e.Action = actionMark
 	case "ACCEPT":
-		e.Action = Accept
+		e.Action = actionAccept
 	case "DROP":
-		e.Action = Drop
+		e.Action = actionDrop
 	case "REJECT":
-		e.Action = Reject
+		e.Action = actionReject
 	case "RETURN":
-		e.Action = Skip
+		e.Action = actionSkip
 		at, err := c.add(e)
 		return []int{at}, err
 	default:
@@ -167,7 +133,7 @@ func (c *compiler) rule(r *iptables.Rule, ranges [fieldCount]Ranges, checks []ip
 		}
 		var returns []int
 		if r.Target.Goto {
-			at, err := c.add(Entry{Rule: r, Ranges: ranges, Action: Skip})
+			at, err := c.add(Entry{Rule: r, Ranges: ranges, Action: actionSkip})
 			if err != nil {
 				return nil, err
 			}
@@ -180,8 +146,8 @@ func (c *compiler) rule(r *iptables.Rule, ranges [fieldCount]Ranges, checks []ip
 	return nil, err
 }
 
-func intersected(a, b [fieldCount]Ranges) ([fieldCount]Ranges, bool) {
-	var both [fieldCount]Ranges
+func intersected(a, b [fieldFields]Ranges) ([fieldFields]Ranges, bool) {
+	var both [fieldFields]Ranges
 	for f := range both {
 		switch {
 		case a[f] == nil:
@@ -299,43 +265,40 @@ func (a Ranges) has(n Number) bool {
 func small(first, last uint64) Span { return Span{Number{Low: first}, Number{Low: last}} }
 
 // most is a field's greatest number.
-func (f Field) most(family iptables.Family) Number {
+func (f field) most(family iptables.Family) Number {
 	switch f {
-	case FieldSource, FieldDestination:
+	case fieldSource, fieldDestination:
 		if family == iptables.IPv6 {
 			return Number{^uint64(0), ^uint64(0)}
 		}
 		return Number{Low: 1<<32 - 1}
-	case FieldSourcePort, FieldDestinationPort:
+	case fieldSourcePort, fieldDestinationPort:
 		return Number{Low: 1<<16 - 1}
 	}
 	return Number{Low: 1<<8 - 1}
 }
 
-// The numbers of FieldState: the state's bit by its place, and laterFragment.
-const laterFragment = 8
-
 // numbers gives a packet's fields.
-func (p *Program) numbers(of *Packet) [fieldCount]Number {
-	var n [fieldCount]Number
-	n[FieldSource], n[FieldDestination] = numberOf(of.Source), numberOf(of.Destination)
-	n[FieldProtocol].Low = uint64(of.Protocol)
+func (p *Program) numbers(of *Packet) [fieldFields]Number {
+	var n [fieldFields]Number
+	n[fieldSource], n[fieldDestination] = numberOf(of.Source), numberOf(of.Destination)
+	n[fieldProtocol].Low = uint64(of.Protocol)
 	switch {
 	case of.hasPorts():
-		n[FieldSourcePort].Low, n[FieldDestinationPort].Low = uint64(of.SourcePort), uint64(of.DestinationPort)
+		n[fieldSourcePort].Low, n[fieldDestinationPort].Low = uint64(of.SourcePort), uint64(of.DestinationPort)
 		if of.Protocol == 6 {
-			n[FieldFlags].Low = uint64(of.TCPFlags)
+			n[fieldFlags].Low = uint64(of.TCPFlags)
 		}
 	case of.isICMP():
-		n[FieldDestinationPort].Low = uint64(of.Type)<<8 | uint64(of.Code)
+		n[fieldDestinationPort].Low = uint64(of.Type)<<8 | uint64(of.Code)
 	}
 	for state := of.State; state > 1; state >>= 1 {
-		n[FieldState].Low++
+		n[fieldState].Low++
 	}
 	if of.IsLaterFragment {
-		n[FieldState].Low |= laterFragment
+		n[fieldState].Low |= uint64(stateLaterFragment)
 	}
-	n[FieldIn].Low, n[FieldOut].Low = p.device(of.In), p.device(of.Out)
+	n[fieldIn].Low, n[fieldOut].Low = p.device(of.In), p.device(of.Out)
 	return n
 }
 
@@ -361,27 +324,27 @@ func maskedRanges(a iptables.Address) (Ranges, error) {
 // stage is what a rule says by ranges, as alternatives, and what is asked of a packet then. A limit counts what comes to it: what stands
 // behind it in the rule is a stage of its own.
 type stage struct {
-	alternatives [][fieldCount]Ranges
-	checks       []iptables.Match
+	alternatives [][fieldFields]Ranges
+	check        iptables.Match
 }
 
 func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 	family := c.table.Family
-	own := [fieldCount]Ranges{}
-	var checks []iptables.Match
+	own := [fieldFields]Ranges{}
+	var check iptables.Match
 	var stages []stage
-	alternatives := [][fieldCount]Ranges{{}}
+	alternatives := [][fieldFields]Ranges{{}}
 	end := func() {
-		var all [][fieldCount]Ranges
+		var all [][fieldFields]Ranges
 		for _, one := range alternatives {
 			if both, isEmpty := intersected(own, one); !isEmpty {
 				all = append(all, both)
 			}
 		}
-		stages = append(stages, stage{all, checks})
-		checks = nil
+		stages = append(stages, stage{all, check})
+		check = nil
 	}
-	with := func(f Field, ranges Ranges, not bool) {
+	with := func(f field, ranges Ranges, not bool) {
 		if not {
 			ranges = ranges.not(f.most(family))
 		}
@@ -391,9 +354,9 @@ func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 		own[f] = ranges
 	}
 	for _, side := range []struct {
-		field Field
+		field field
 		of    *iptables.Address
-	}{{FieldSource, r.Source}, {FieldDestination, r.Destination}} {
+	}{{fieldSource, r.Source}, {fieldDestination, r.Destination}} {
 		if side.of == nil {
 			continue
 		}
@@ -404,56 +367,56 @@ func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 		with(side.field, ranges, side.of.Not)
 	}
 	for _, side := range []struct {
-		field Field
+		field field
 		of    *iptables.Device
-	}{{FieldIn, r.In}, {FieldOut, r.Out}} {
+	}{{fieldIn, r.In}, {fieldOut, r.Out}} {
 		if side.of != nil {
 			with(side.field, c.devices(*side.of), side.of.Not)
 		}
 	}
 	if p := r.Protocol; p != nil {
-		with(FieldProtocol, Ranges{small(uint64(p.Number), uint64(p.Number))}, p.Not)
+		with(fieldProtocol, Ranges{small(uint64(p.Number), uint64(p.Number))}, p.Not)
 	}
-	later := Ranges{small(laterFragment, 255)}
+	later := Ranges{small(uint64(stateLaterFragment), 255)}
 	if r.Fragment != nil {
-		with(FieldState, later, r.Fragment.Not)
+		with(fieldState, later, r.Fragment.Not)
 	}
 	for _, m := range r.Matches {
-		if len(checks) > 0 && !isCheck(m) {
+		if _, isNothing := m.(*iptables.Comment); check != nil && !isNothing {
 			end()
 		}
 		switch m := m.(type) {
 		case *iptables.Ports:
-			with(FieldState, later, true)
+			with(fieldState, later, true)
 			for _, side := range []struct {
-				field Field
+				field field
 				of    *iptables.PortRange
-			}{{FieldSourcePort, m.Source}, {FieldDestinationPort, m.Destination}} {
+			}{{fieldSourcePort, m.Source}, {fieldDestinationPort, m.Destination}} {
 				if side.of != nil {
 					with(side.field, Ranges{small(uint64(side.of.From), uint64(side.of.To))}, side.of.Not)
 				}
 			}
 			if m.Flags != nil {
-				with(FieldFlags, flagRanges(*m.Flags), false)
+				with(fieldFlags, flagRanges(*m.Flags), false)
 			}
 		case *iptables.Multiport:
-			with(FieldState, later, true)
+			with(fieldState, later, true)
 			ranges := portRanges(m.Ranges)
 			switch {
 			case m.Side == iptables.Source:
-				with(FieldSourcePort, ranges, m.Not)
+				with(fieldSourcePort, ranges, m.Not)
 			case m.Side == iptables.Destination:
-				with(FieldDestinationPort, ranges, m.Not)
+				with(fieldDestinationPort, ranges, m.Not)
 			case m.Not: // neither
-				with(FieldSourcePort, ranges, true)
-				with(FieldDestinationPort, ranges, true)
+				with(fieldSourcePort, ranges, true)
+				with(fieldDestinationPort, ranges, true)
 			default: // the one, or else the other
-				var next [][fieldCount]Ranges
+				var next [][fieldFields]Ranges
 				for _, one := range alternatives {
-					var first, second [fieldCount]Ranges
-					first[FieldSourcePort] = ranges
-					second[FieldSourcePort], second[FieldDestinationPort] = ranges.not(FieldSourcePort.most(family)), ranges
-					for _, more := range [][fieldCount]Ranges{first, second} {
+					var first, second [fieldFields]Ranges
+					first[fieldSourcePort] = ranges
+					second[fieldSourcePort], second[fieldDestinationPort] = ranges.not(fieldSourcePort.most(family)), ranges
+					for _, more := range [][fieldFields]Ranges{first, second} {
 						if both, isEmpty := intersected(one, more); !isEmpty {
 							next = append(next, both)
 						}
@@ -462,35 +425,26 @@ func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 				alternatives = next
 			}
 		case *iptables.ICMP:
-			with(FieldState, later, true)
+			with(fieldState, later, true)
 			if !m.Any {
-				with(FieldDestinationPort, Ranges{small(uint64(m.Type)<<8|uint64(m.Code), uint64(m.Type)<<8|uint64(m.LastCode))}, m.Not)
+				with(fieldDestinationPort, Ranges{small(uint64(m.Type)<<8|uint64(m.Code), uint64(m.Type)<<8|uint64(m.LastCode))}, m.Not)
 			}
 		case *iptables.States:
-			with(FieldState, stateRanges(m.Any), m.Not)
+			with(fieldState, stateRanges(m.Any), m.Not)
 		case *iptables.IPRange:
 			if s := m.Source; s != nil {
-				with(FieldSource, Ranges{{numberOf(s.From), numberOf(s.To)}}, s.Not)
+				with(fieldSource, Ranges{{numberOf(s.From), numberOf(s.To)}}, s.Not)
 			}
 			if s := m.Destination; s != nil {
-				with(FieldDestination, Ranges{{numberOf(s.From), numberOf(s.To)}}, s.Not)
+				with(fieldDestination, Ranges{{numberOf(s.From), numberOf(s.To)}}, s.Not)
 			}
 		case *iptables.Comment:
 		default:
-			checks = append(checks, m)
+			check = m
 		}
 	}
 	end()
 	return stages, nil
-}
-
-// isCheck: nothing that stands behind it changes what it is asked of.
-func isCheck(m iptables.Match) bool {
-	switch m.(type) {
-	case *iptables.Ports, *iptables.Multiport, *iptables.ICMP, *iptables.States, *iptables.IPRange:
-		return false
-	}
-	return true
 }
 
 func (c *compiler) devices(d iptables.Device) Ranges {
@@ -524,35 +478,35 @@ func flagRanges(f iptables.Flags) Ranges {
 
 func stateRanges(any iptables.State) Ranges {
 	var spans []Span
-	for at := range uint64(laterFragment) {
+	for at := range uint64(uint64(stateLaterFragment)) {
 		if any&(1<<at) != 0 {
-			spans = append(spans, small(at, at), small(at|laterFragment, at|laterFragment))
+			spans = append(spans, small(at, at), small(at|uint64(stateLaterFragment), at|uint64(stateLaterFragment)))
 		}
 	}
 	return rangesOf(spans)
 }
 
 // Judge runs a packet through the program, entry by entry: what an index finds faster is this.
-func (p *Program) Judge(of Packet, first func(from int, numbers *[fieldCount]Number) int, passes Passes, matched func(*iptables.Rule)) Verdict {
+func (p *Program) Judge(of Packet, first func(from int, numbers *[fieldFields]Number) int, passes Passes, matched func(*iptables.Rule)) Verdict {
 	numbers := p.numbers(&of)
 	for at := first(0, &numbers); at < len(p.Entries); {
 		e := &p.Entries[at]
 		next := at + 1
 		switch {
-		case slices.ContainsFunc(e.Checks, func(m iptables.Match) bool { return !asked(m, &of, passes) }):
+		case e.Check != nil && !asked(e.Check, &of, passes):
 			next = e.Else
 		default:
 			if e.Counts {
 				matched(e.Rule)
 			}
 			switch e.Action {
-			case Mark:
+			case actionMark:
 				of.Mark = of.Mark&^e.Rule.Target.MarkMask ^ e.Rule.Target.MarkValue
-			case Accept:
+			case actionAccept:
 				return Verdict{true, e.Rule}
-			case Drop, Reject:
+			case actionDrop, actionReject:
 				return Verdict{false, e.Rule}
-			case Skip:
+			case actionSkip:
 				next = e.To
 			}
 		}
@@ -569,7 +523,7 @@ func asked(m iptables.Match, p *Packet, passes Passes) bool {
 }
 
 // First finds an entry by looking at each.
-func (p *Program) First(from int, numbers *[fieldCount]Number) int {
+func (p *Program) First(from int, numbers *[fieldFields]Number) int {
 	for at := from; at < len(p.Entries); at++ {
 		is := true
 		for f, ranges := range p.Entries[at].Ranges {

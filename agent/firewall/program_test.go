@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"flipflap.local/agent/iptables"
 )
@@ -156,7 +154,7 @@ func TestProgramsAndTheirIndexJudgeAsTheChainsDo(t *testing.T) {
 			want := followed(func(passes Passes, matched func(*iptables.Rule)) Verdict {
 				return Walk(set.Tables[0], "FORWARD", p, passes, matched)
 			})
-			for name, first := range map[string]func(int, *[fieldCount]Number) int{"one by one": program.First, "by the index": index.First} {
+			for name, first := range map[string]func(int, *[fieldFields]Number) int{"one by one": program.First, "by the index": index.First} {
 				got := followed(func(passes Passes, matched func(*iptables.Rule)) Verdict {
 					return program.Judge(p, first, passes, matched)
 				})
@@ -172,27 +170,4 @@ func TestProgramsAndTheirIndexJudgeAsTheChainsDo(t *testing.T) {
 		t.Fatalf("%v, %d rules met: that shows little", verdicts, met)
 	}
 	fmt.Printf("%d packets judged alike, %d rules met\n", verdicts[true]+verdicts[false], met)
-}
-
-// A file of rules, for what cannot be judged by hand: FLIPFLAP_RULES=file go test -run TestSizeOfAnIndex -v
-func TestSizeOfAnIndex(t *testing.T) {
-	file := os.Getenv("FLIPFLAP_RULES")
-	if file == "" {
-		t.Skip("FLIPFLAP_RULES names no file")
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now()
-	set := iptables.Parse(string(text))
-	parsed := time.Now()
-	program, err := Compile(set.Tables[0], "FORWARD", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiled := time.Now()
-	index := NewIndex(program)
-	fmt.Printf("%d entries: parsed in %v, compiled in %v, indexed in %v, %.1f MiB, %d blocks\n", len(program.Entries), parsed.Sub(begin), compiled.Sub(parsed),
-		time.Since(compiled), float64(index.Bytes())/(1<<20), len(index.blocks))
 }

@@ -1,0 +1,84 @@
+// Code generated from the BTF of bpf/ by `npm run generate`; DO NOT EDIT.
+
+package firewall
+
+type field uint32
+
+const (
+	fieldSource          field = 0
+	fieldDestination     field = 1
+	fieldProtocol        field = 2
+	fieldSourcePort      field = 3
+	fieldDestinationPort field = 4
+	fieldFlags           field = 5
+	fieldState           field = 6
+	fieldIn              field = 7
+	fieldOut             field = 8
+	fieldFields          field = 9
+)
+
+type stateNumber uint32
+
+const (
+	stateLaterFragment stateNumber = 8
+)
+
+type action uint32
+
+const (
+	actionCount  action = 0
+	actionLog    action = 1
+	actionMark   action = 2
+	actionAccept action = 3
+	actionDrop   action = 4
+	actionReject action = 5
+	actionSkip   action = 6
+)
+
+type flag uint32
+
+const (
+	flagCounts     flag = 1
+	flagChecksMark flag = 2
+	flagChecksNot  flag = 4
+)
+
+type fault uint32
+
+const (
+	faultUnreadable fault = 0
+	faultTooLong    fault = 1
+	faultFaults     fault = 2
+)
+
+type entryValue struct {
+	Action     action
+	Flags      flag
+	To         uint32
+	Other      uint32
+	Counter    uint32
+	MarkValue  uint32
+	MarkMask   uint32
+	CheckValue uint32
+	CheckMask  uint32
+}
+
+type counterValue struct {
+	Packets uint64
+	Bytes   uint64
+}
+
+type indexPlaces struct {
+	Mask       uint32
+	Used       uint32
+	Dense      uint32
+	Tables     [9]uint32
+	Starts     [2]uint32
+	Vectors    [2]uint32
+	Words      uint32
+	Ids        uint32
+	Blocks     uint32
+	Entries    uint32
+	EntryCount uint32
+	Accepts    uint32
+}

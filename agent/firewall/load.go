@@ -1,0 +1,200 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"flipflap.local/agent/bpf"
+	"flipflap.local/agent/iptables"
+	"github.com/cilium/ebpf"
+)
+
+// Loaded are a tenant's rules in the kernel, of both families.
+type Loaded struct {
+	Judge    *ebpf.Program `ebpf:"firewall_judge"`
+	Counters *ebpf.Map     `ebpf:"counters"`
+	Faults   *ebpf.Map     `ebpf:"faults"`
+}
+
+// Close lets go of them: what is attached stays.
+func (l *Loaded) Close() {
+	l.Judge.Close()
+	l.Counters.Close()
+	l.Faults.Close()
+}
+
+// Load puts programs into the kernel. A rule's counter is where counterOf says; they are so many.
+func Load(object string, ipv4, ipv6 *Program, counters int, counterOf func(*iptables.Rule) uint32) (*Loaded, error) {
+	spec, err := bpf.Object{
+		Path: object, MaxEntries: map[string]uint32{"counters": uint32(max(counters, 1))},
+		Values: map[string]any{"entries_ipv4": entryValue{}, "entries_ipv6": entryValue{}, "counters": counterValue{}},
+	}.Spec()
+	if err != nil {
+		return nil, err
+	}
+	for name, p := range map[string]*Program{"ipv4": ipv4, "ipv6": ipv6} {
+		places, value := laid(p, NewIndex(p))
+		if err := spec.Variables[name].Set(places); err != nil {
+			return nil, err
+		}
+		index := spec.Maps["index_"+name]
+		index.ValueSize, index.Value = uint32(len(value)), nil
+		index.Contents = []ebpf.MapKV{{Key: uint32(0), Value: value}}
+		entries := spec.Maps["entries_"+name]
+		entries.MaxEntries = uint32(max(len(p.Entries), 1))
+		for i := range p.Entries {
+			v, err := valueOf(&p.Entries[i], counterOf)
+			if err != nil {
+				return nil, err
+			}
+			entries.Contents = append(entries.Contents, ebpf.MapKV{Key: uint32(i), Value: v})
+		}
+	}
+	var l Loaded
+	if err := spec.LoadAndAssign(&l, nil); err != nil {
+		return nil, err
+	}
+	return &l, nil
+}
+
+func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error) {
+	v := entryValue{
+		Action: e.Action, To: uint32(e.To), Other: uint32(e.Else), Counter: counterOf(e.Rule),
+		MarkValue: e.Rule.Target.MarkValue, MarkMask: e.Rule.Target.MarkMask,
+	}
+	if e.Counts {
+		v.Flags |= flagCounts
+	}
+	switch m := e.Check.(type) {
+	case nil:
+	case *iptables.Mark:
+		v.Flags |= flagChecksMark
+		v.CheckValue, v.CheckMask = m.Value, m.Mask
+		if m.Not {
+			v.Flags |= flagChecksNot
+		}
+	default:
+		return v, fmt.Errorf("line %d: %T is not known to the firewall's program", e.Rule.Line, m)
+	}
+	return v, nil
+}
+
+const (
+	spareBytes = 64
+	// More than this a field's vectors are not to take only for being read faster.
+	denseBytesMost = 1 << 20
+)
+
+// layout writes an index as the program reads it.
+type layout struct {
+	bytes []byte
+	at    indexPlaces
+}
+
+func (l *layout) here(aligned int) uint32 {
+	for len(l.bytes)%aligned != 0 {
+		l.bytes = append(l.bytes, 0)
+	}
+	return uint32(len(l.bytes))
+}
+
+func (l *layout) put32(n uint32) { l.bytes = binary.LittleEndian.AppendUint32(l.bytes, n) }
+func (l *layout) put64(n uint64) { l.bytes = binary.LittleEndian.AppendUint64(l.bytes, n) }
+
+func laid(p *Program, x *Index) (indexPlaces, []byte) {
+	l := layout{}
+	blocks := (x.count + blockBits - 1) / blockBits
+	l.at.Words = uint32((blocks + 63) / 64)
+	l.at.Ids = (8*l.at.Words + 2*l.at.Words + 7) / 8 * 8
+	l.at.EntryCount = uint32(x.count)
+	if p.Accept {
+		l.at.Accepts = 1
+	}
+	for f := range fieldFields {
+		if one := &x.fields[f]; one.starts != nil {
+			l.at.Used |= 1 << f
+			l.field(p, f, one, blocks)
+		}
+	}
+	l.at.Blocks = l.here(8)
+	for i := range x.blocks {
+		for _, word := range x.blocks[i] {
+			l.put64(word)
+		}
+	}
+	l.at.Entries = l.here(8)
+	for bit := range blocks * blockBits {
+		entry := uint32(x.count)
+		if bit < len(x.entries) {
+			entry = x.entries[bit]
+		}
+		l.put32(entry)
+	}
+	size := 1 << bits.Len(uint(len(l.bytes)))
+	l.at.Mask = uint32(size - 1)
+	return l.at, append(l.bytes, make([]byte, size+spareBytes-len(l.bytes))...)
+}
+
+func (l *layout) field(p *Program, f field, one *indexedField, blocks int) {
+	isDense := len(one.ids)*blocks*4 <= denseBytesMost
+	if isDense {
+		l.at.Dense |= 1 << f
+	}
+	vectors := make([]uint32, len(one.ids))
+	for v := range one.ids {
+		vectors[v] = l.here(8)
+		for _, word := range one.summaries[v] {
+			l.put64(word)
+		}
+		before := 0
+		for _, word := range one.summaries[v] {
+			l.bytes = binary.LittleEndian.AppendUint16(l.bytes, uint16(before))
+			before += bits.OnesCount64(word)
+		}
+		l.here(8)
+		if !isDense {
+			for _, id := range one.ids[v] {
+				l.put32(id)
+			}
+			continue
+		}
+		for at := range blocks {
+			id := uint32(0) // of a block that the summary leaves out
+			if one.summaries[v][at/64]>>(at%64)&1 != 0 {
+				id = one.id(uint32(v), at)
+			}
+			l.put32(id)
+		}
+	}
+	if f > fieldDestination {
+		l.at.Tables[f] = l.here(8)
+		for n := range f.most(p.Family).Low + 1 {
+			l.put32(vectors[one.vector(Number{Low: n})])
+		}
+		return
+	}
+	isIPv6 := p.Family == iptables.IPv6
+	l.at.Starts[f] = l.here(8)
+	for _, start := range one.starts {
+		if isIPv6 {
+			l.put64(start.High)
+			l.put64(start.Low)
+		} else {
+			l.put32(uint32(start.Low))
+		}
+	}
+	l.at.Vectors[f] = l.here(8)
+	for _, v := range one.vectors {
+		l.put32(vectors[v])
+	}
+	l.at.Tables[f] = l.here(8)
+	if isIPv6 {
+		l.put32(0)
+		l.put32(uint32(len(one.starts) - 1))
+	} else {
+		for upper := range uint64(1<<16 + 1) {
+			l.put32(uint32(min(one.interval(Number{Low: upper << 16}), len(one.starts)-1)))
+		}
+	}
+}

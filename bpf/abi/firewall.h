@@ -1,0 +1,83 @@
+/* What the firewall's programs and the agent share: agent/firewall/abi.gen.go is made from it. */
+#pragma once
+#include <linux/types.h>
+
+/* What entries say of a packet, each by a number. */
+enum firewall_field {
+	FIREWALL_SOURCE,
+	FIREWALL_DESTINATION,
+	FIREWALL_PROTOCOL,
+	FIREWALL_SOURCE_PORT,		/* of ICMP: nothing */
+	FIREWALL_DESTINATION_PORT,	/* of ICMP: its type and code */
+	FIREWALL_FLAGS,			/* of TCP */
+	FIREWALL_STATE,			/* the connection's, and FIREWALL_LATER_FRAGMENT */
+	FIREWALL_IN,
+	FIREWALL_OUT,
+	FIREWALL_FIELDS,		/* how many there are */
+};
+#define FIREWALL_ADDRESSES 2		/* the first of them */
+
+enum firewall_state {
+	FIREWALL_LATER_FRAGMENT = 8,	/* the packet is one; what is less is the state's number */
+};
+
+/* What is done with a packet that an entry matches. */
+enum firewall_action {
+	FIREWALL_COUNT,			/* nothing more: it goes on with the next entry */
+	FIREWALL_LOG,
+	FIREWALL_MARK,
+	FIREWALL_ACCEPT,
+	FIREWALL_DROP,
+	FIREWALL_REJECT,
+	FIREWALL_SKIP,			/* it goes on with another entry, further down */
+};
+
+enum firewall_flag {
+	FIREWALL_COUNTS = 1,		/* it stands for its rule, whose counters count */
+	FIREWALL_CHECKS_MARK = 2,	/* the packet's mark is asked for, too */
+	FIREWALL_CHECKS_NOT = 4,	/* and must be another one */
+};
+
+struct firewall_entry {
+	enum firewall_action action;
+	enum firewall_flag flags;
+	__u32 to;			/* of SKIP */
+	__u32 other;			/* where a packet goes on that the check refuses */
+	__u32 counter;
+	__u32 mark_value, mark_mask;	/* of MARK */
+	__u32 check_value, check_mask;
+};
+
+struct firewall_counter {
+	__u64 packets, bytes;
+};
+
+/* Why a packet is dropped that no rule drops. */
+enum firewall_fault {
+	FIREWALL_UNREADABLE,		/* its headers are cut off, or hide what they carry */
+	FIREWALL_TOO_LONG,		/* it met too many entries that pass it on */
+	FIREWALL_FAULTS,		/* how many there are */
+};
+
+/*
+ * Where what is in an index's value, by bytes. A vector has a bit for each block that is not empty, for each word of these the number of
+ * bits before it, and the numbers of the blocks: of all where it is dense, else of those that are not empty.
+ */
+struct firewall_index {
+	__u32 mask;			/* of what is in it by bytes: behind that the value has FIREWALL_SPARE_BYTES */
+	__u32 used;			/* the fields that entries differ by, as bits */
+	__u32 dense;			/* those whose vectors are */
+	__u32 tables[FIREWALL_FIELDS];	/* by number, where its vector is; of an address, in which interval its upper half begins, of IPv6 the first and the last */
+	__u32 starts[FIREWALL_ADDRESSES];	/* where intervals of addresses begin */
+	__u32 vectors[FIREWALL_ADDRESSES];	/* where their vectors are */
+	__u32 words;			/* of a vector's bits */
+	__u32 ids;			/* where the blocks' numbers are in a vector */
+	__u32 blocks;			/* where blocks are */
+	__u32 entries;			/* where the entries of all bits are */
+	__u32 entry_count;
+	__u32 accepts;			/* what no entry decides */
+};
+
+#define FIREWALL_BLOCK_WORDS 8
+#define FIREWALL_SPARE_BYTES 64		/* at an index's end */
+#define FIREWALL_STEPS_MOST 64		/* entries that one packet meets */
