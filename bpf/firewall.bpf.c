@@ -4,6 +4,7 @@
  */
 #include <linux/pkt_cls.h>
 #include "abi/firewall.h"
+#include "firewall/connection.h"
 #include "firewall/search.h"
 
 /* The agent sets the size of each. */
@@ -173,60 +174,135 @@ static long step_ipv6(__u64 i, struct judging *j)
 	return step(j, s, &entries_ipv6, &ipv6);
 }
 
-/* What is no packet of IP is nobody's rule's. */
-static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct judging *j)
+/* Reads a packet: 4, or 6; 0 where it is not of IP, -1 where it cannot be read. */
+static __always_inline int read_packet(struct __sk_buff *skb, struct numbers *n)
 {
-	struct numbers *n = &s->numbers;
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		return numbers_of_ipv4(skb, n) ? -1 : 4;
+	case bpf_htons(ETH_P_IPV6):
+		return numbers_of_ipv6(skb, n) ? -1 : 6;
+	}
+	return 0;
+}
+
+/* Not 0 where the packet is to be dropped. */
+static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct judging *j, int family)
+{
 	__u32 key = 0;
 	void *index;
 
 	s->from = 0;
-	switch (skb->protocol) {
-	case bpf_htons(ETH_P_IP):
+	if (family == 4) {
 		index = bpf_map_lookup_elem(&index_ipv4, &key);
-		if (!index || numbers_of_ipv4(skb, n))
-			goto unreadable;
+		if (!index)
+			return -1;
 		search_vectors(s, index, &ipv4, 0);
 		bpf_loop(FIREWALL_STEPS_MOST, step_ipv4, j, 0);
-		break;
-	case bpf_htons(ETH_P_IPV6):
+	} else {
 		index = bpf_map_lookup_elem(&index_ipv6, &key);
-		if (!index || numbers_of_ipv6(skb, n))
-			goto unreadable;
+		if (!index)
+			return -1;
 		search_vectors(s, index, &ipv6, 1);
 		bpf_loop(FIREWALL_STEPS_MOST, step_ipv6, j, 0);
-		break;
-	default:
-		return TC_ACT_UNSPEC;
 	}
-	if (j->verdict == FIREWALL_COUNT) {
+	if (j->verdict == FIREWALL_COUNT)
 		firewall_fault(FIREWALL_TOO_LONG);
-		return TC_ACT_SHOT;
-	}
-	return j->verdict == FIREWALL_ACCEPT ? TC_ACT_UNSPEC : TC_ACT_SHOT;
-unreadable:
-	firewall_fault(FIREWALL_UNREADABLE);
-	return TC_ACT_SHOT;
+	return j->verdict != FIREWALL_ACCEPT;
 }
 
-/* For tests: cb[0] has the connection's state and the numbers of the networks that the packet comes and goes by; cb[1] gets its entry. */
-SEC("tc")
-int firewall_judge(struct __sk_buff *skb)
+static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struct search *s, int family)
+{
+	const struct numbers *n = &s->numbers;
+	__u64 now = bpf_ktime_get_ns();
+	int is_ipv6 = family == 6;
+
+	if (!n->upper)
+		return FIREWALL_UNTRACKED;
+	if (is_icmp(n, is_ipv6)) {
+		__u32 type = n->others[FIREWALL_DESTINATION_PORT] >> 8;
+
+		if (icmp_is_untracked(type, is_ipv6))
+			return FIREWALL_UNTRACKED;
+		if (icmp_is_error(type, is_ipv6))
+			return track_error(skb, n, is_ipv6, s->flow.firewall, now);
+		if (icmp_query(type, is_ipv6) < 0)
+			return FIREWALL_INVALID;
+	}
+	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP && !tcp_is_valid(n->others[FIREWALL_FLAGS]))
+		return FIREWALL_INVALID;
+	s->fresh.is_turned = flow_of(&s->flow, n, is_ipv6);
+	return track(n, is_ipv6, &s->flow, now, &s->fresh, &s->is_fresh);
+}
+
+/* What is let pass is known from then on. Not 0 where there is no room. */
+static __always_inline int keep(const struct firewall_flow *flow, struct firewall_connection *fresh)
+{
+	fresh->until_ns = bpf_ktime_get_ns() + seconds_of(fresh, flow) * SECONDS;
+	if (!bpf_map_update_elem(&connections, flow, fresh, BPF_ANY))
+		return 0;
+	firewall_fault(FIREWALL_FULL);
+	return -1;
+}
+
+static __always_inline int passed(struct __sk_buff *skb, struct search *s, struct judging *j, int family)
+{
+	enum firewall_state state;
+
+	__builtin_memset(&s->flow, 0, sizeof(s->flow));
+	__builtin_memset(&s->fresh, 0, sizeof(s->fresh));
+	s->is_fresh = 0;
+	state = state_of(skb, s, family);
+	if (state != FIREWALL_NEW)
+		s->is_fresh = 0;
+	s->numbers.others[FIREWALL_STATE] |= state;
+	if (judge(skb, s, j, family))
+		return TC_ACT_SHOT;
+	return s->is_fresh && keep(&s->flow, &s->fresh) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+/* Cb[0] has the numbers of the networks that a packet comes and goes by; for tests cb[1] gets its entry, and cb[2] its state. */
+static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 {
 	struct judging j = { .skb = skb, .mark = skb->mark };
 	struct search *s = search_here();
-	int verdict;
+	int family, verdict;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	__builtin_memset(&s->numbers, 0, sizeof(s->numbers));
-	s->numbers.others[FIREWALL_STATE] = skb->cb[0] & 7;
 	s->numbers.others[FIREWALL_IN] = skb->cb[0] >> 8 & 0xff;
 	s->numbers.others[FIREWALL_OUT] = skb->cb[0] >> 16 & 0xff;
-	verdict = judge(skb, s, &j);
+	family = read_packet(skb, &s->numbers);
+	if (!family)
+		return TC_ACT_UNSPEC;
+	if (family < 0) {
+		firewall_fault(FIREWALL_UNREADABLE);
+		return TC_ACT_SHOT;
+	}
+	if (is_tracked) {
+		verdict = passed(skb, s, &j, family);
+	} else {
+		s->numbers.others[FIREWALL_STATE] |= skb->cb[0] & 7;
+		verdict = judge(skb, s, &j, family) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	}
 	skb->mark = j.mark;
 	skb->cb[1] = j.entry;
+	skb->cb[2] = s->numbers.others[FIREWALL_STATE];
 	return verdict;
+}
+
+/* For tests: cb[0] has the connection's state, too. */
+SEC("tc")
+int firewall_judge(struct __sk_buff *skb)
+{
+	return firewall(skb, 0);
+}
+
+SEC("tc")
+int firewall_pass(struct __sk_buff *skb)
+{
+	return firewall(skb, 1);
 }
 
 char _license[] SEC("license") = "GPL";

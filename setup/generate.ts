@@ -195,6 +195,8 @@ const abis = [
       "firewall_entry=entryValue",
       "firewall_counter=counterValue",
       "firewall_index=indexPlaces",
+      "firewall_flow=flowKey",
+      "firewall_connection=connectionValue",
     ],
   },
   {

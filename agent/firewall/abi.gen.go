@@ -20,6 +20,11 @@ const (
 type stateNumber uint32
 
 const (
+	stateInvalid       stateNumber = 0
+	stateNew           stateNumber = 1
+	stateRelated       stateNumber = 2
+	stateEstablished   stateNumber = 3
+	stateUntracked     stateNumber = 4
 	stateLaterFragment stateNumber = 8
 )
 
@@ -48,7 +53,8 @@ type fault uint32
 const (
 	faultUnreadable fault = 0
 	faultTooLong    fault = 1
-	faultFaults     fault = 2
+	faultFull       fault = 2
+	faultFaults     fault = 3
 )
 
 type entryValue struct {
@@ -81,4 +87,24 @@ type indexPlaces struct {
 	Entries    uint32
 	EntryCount uint32
 	Accepts    uint32
+}
+
+type flowKey struct {
+	Addresses [2][16]uint8
+	Ports     [2]uint16
+	Protocol  uint8
+	IsTurned  uint8
+	Zero      [2]uint8
+	Firewall  uint32
+}
+
+type connectionValue struct {
+	UntilNs    uint64
+	Tcp        uint8
+	IsTurned   uint8
+	IsReplied  uint8
+	IsClosing  uint8
+	LastPacket uint8
+	IsLastBack uint8
+	Zero       [2]uint8
 }

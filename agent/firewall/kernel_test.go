@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -36,11 +37,15 @@ func (p Packet) frame(target [6]byte) []byte {
 		upper = make([]byte, 24)
 	}
 	switch {
+	case p.Quoted != nil:
+		upper = append(upper[:8:8], p.Quoted.frame(target)[14:]...)
+		upper[0], upper[1] = p.Type, p.Code
 	case p.hasPorts():
 		binary.BigEndian.PutUint16(upper, p.SourcePort)
 		binary.BigEndian.PutUint16(upper[2:], p.DestinationPort)
 	case p.isICMP():
 		upper[0], upper[1] = p.Type, p.Code
+		binary.BigEndian.PutUint16(upper[4:], p.Identifier)
 	}
 	var ip []byte
 	kind := uint16(0x0800)
@@ -85,19 +90,23 @@ func does(t *testing.T, words string) {
 }
 
 // router forwards in this thread's own namespace from one pair of devices to another: what is sent into `in` comes by red, and goes by red-db.
-func router(t *testing.T) (send func([][]byte), target [6]byte) {
+func router(t *testing.T) (send func(device string, frames [][]byte), target [6]byte) {
 	runtime.LockOSThread() // the thread ends with the test, and its namespace with it
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
 	for _, words := range []string{
 		"ip link add in type veth peer name red", "ip link add out type veth peer name red-db",
-		"ip link set red address 02:00:00:00:00:01", "ip link set lo up", "ip link set in up", "ip link set out up",
+		"ip link set red address 02:00:00:00:00:01", "ip link set red-db address 02:00:00:00:00:01", "ip link set lo up", "ip link set in up", "ip link set out up",
 		"ip link set red up", "ip link set red-db up",
 		"sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.red.rp_filter=0",
 		"ip addr add 172.16.0.1/24 dev red-db", "ip route add default via 172.16.0.2", "ip neigh add 172.16.0.2 lladdr 02:00:00:00:00:02 dev red-db",
 		"ip -6 addr add fe80::7:1/64 dev red-db nodad", "ip -6 route add default via fe80::7:2 dev red-db",
 		"ip -6 neigh add fe80::7:2 lladdr 02:00:00:00:00:02 dev red-db",
+		// And back: to 10.1.0.0/16 and fd01::/16.
+		"ip addr add 172.16.1.1/24 dev red", "ip route add 10.1.0.0/16 via 172.16.1.2", "ip neigh add 172.16.1.2 lladdr 02:00:00:00:00:02 dev red",
+		"ip -6 addr add fe80::8:1/64 dev red nodad", "ip -6 route add fd01::/16 via fe80::8:2 dev red",
+		"ip -6 neigh add fe80::8:2 lladdr 02:00:00:00:00:02 dev red",
 	} {
 		does(t, words)
 	}
@@ -106,26 +115,44 @@ func router(t *testing.T) (send func([][]byte), target [6]byte) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	index, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(index)
-	request, err := unix.NewIfreq("in")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlIfreq(index, unix.SIOCGIFINDEX, request); err != nil {
-		t.Fatal(err)
-	}
-	to := &unix.SockaddrLinklayer{Ifindex: int(request.Uint32()), Halen: 6}
-	return func(frames [][]byte) {
+	return func(device string, frames [][]byte) {
+		link, err := net.InterfaceByName(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := &unix.SockaddrLinklayer{Ifindex: link.Index, Halen: 6}
 		for _, frame := range frames {
 			if err := unix.Sendto(fd, frame, 0, to); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}, [6]byte{2, 0, 0, 0, 0, 1}
+}
+
+// restore puts a table into this namespace's kernel, and gives it as text.
+func restore(t *testing.T, program string, table *iptables.Table) string {
+	t.Helper()
+	var text strings.Builder
+	text.WriteString("*filter\n")
+	for _, c := range table.Chains {
+		policy := c.Policy
+		if policy == "" {
+			policy = "-"
+		}
+		fmt.Fprintf(&text, ":%s %s [0:0]\n", c.Name, policy)
+	}
+	for _, c := range table.Chains {
+		for _, rule := range c.Rules {
+			fmt.Fprintf(&text, "-A %s %s\n", c.Name, rule.Spec())
+		}
+	}
+	text.WriteString("COMMIT\n")
+	restore := exec.Command(program + "-restore")
+	restore.Stdin = strings.NewReader(text.String())
+	if said, err := restore.CombinedOutput(); err != nil {
+		t.Fatalf("%s%s", text.String(), said)
+	}
+	return text.String()
 }
 
 // counters gives each rule's packets as the kernel counted them.
@@ -182,26 +209,7 @@ func TestTheKernelJudgesAlike(t *testing.T) {
 		if len(set.Faults) > 0 {
 			t.Fatal(set.Faults[0])
 		}
-		var restored strings.Builder
-		restored.WriteString("*filter\n")
-		for _, c := range set.Tables[0].Chains {
-			policy := c.Policy
-			if policy == "" {
-				policy = "-"
-			}
-			fmt.Fprintf(&restored, ":%s %s [0:0]\n", c.Name, policy)
-		}
-		for _, c := range set.Tables[0].Chains {
-			for _, rule := range c.Rules {
-				fmt.Fprintf(&restored, "-A %s %s\n", c.Name, rule.Spec())
-			}
-		}
-		restored.WriteString("COMMIT\n")
-		restore := exec.Command(program + "-restore")
-		restore.Stdin = strings.NewReader(restored.String())
-		if said, err := restore.CombinedOutput(); err != nil {
-			t.Fatalf("%s%s", restored.String(), said)
-		}
+		restored := restore(t, program, set.Tables[0])
 		compiled, err := Compile(set.Tables[0], "FORWARD", []string{"red", "red-db"})
 		if err != nil {
 			t.Fatal(err)
@@ -218,7 +226,7 @@ func TestTheKernelJudgesAlike(t *testing.T) {
 			frames = append(frames, p.frame(target))
 			compiled.Judge(p, index.First, nil, func(rule *iptables.Rule) { counts[rule]++ })
 		}
-		send(frames)
+		send("in", frames)
 		want := map[string][]uint64{}
 		for _, c := range set.Tables[0].Chains {
 			for _, rule := range c.Rules {
@@ -239,7 +247,7 @@ func TestTheKernelJudgesAlike(t *testing.T) {
 			}
 		}
 		if t.Failed() {
-			t.Fatal(restored.String())
+			t.Fatal(restored)
 		}
 		compared += packets
 		met += sum(got)

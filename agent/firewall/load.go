@@ -13,6 +13,7 @@ import (
 // Loaded are a tenant's rules in the kernel, of both families.
 type Loaded struct {
 	Judge    *ebpf.Program `ebpf:"firewall_judge"`
+	Pass     *ebpf.Program `ebpf:"firewall_pass"`
 	Counters *ebpf.Map     `ebpf:"counters"`
 	Faults   *ebpf.Map     `ebpf:"faults"`
 }
@@ -20,6 +21,7 @@ type Loaded struct {
 // Close lets go of them: what is attached stays.
 func (l *Loaded) Close() {
 	l.Judge.Close()
+	l.Pass.Close()
 	l.Counters.Close()
 	l.Faults.Close()
 }

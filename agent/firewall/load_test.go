@@ -32,18 +32,18 @@ const (
 )
 
 // inKernel runs a packet through the loaded program, and gives its verdict and mark.
-func inKernel(t *testing.T, l *Loaded, program *Program, p Packet, repeat uint32) (accepts bool, mark, entry uint32) {
+func inKernel(t *testing.T, judge *ebpf.Program, program *Program, p Packet, repeat uint32) (accepts bool, mark, entry, tracked uint32) {
 	t.Helper()
 	context, after := make([]byte, contextBytes), make([]byte, contextBytes)
 	binary.LittleEndian.PutUint32(context[markAt:], p.Mark)
 	numbers := program.numbers(&p)
 	state := uint32(bits.TrailingZeros(uint(p.State)))
 	binary.LittleEndian.PutUint32(context[cbAt:], state|uint32(numbers[fieldIn].Low)<<8|uint32(numbers[fieldOut].Low)<<16)
-	verdict, err := l.Judge.Run(&ebpf.RunOptions{Data: p.frame([6]byte{2}), Context: context, ContextOut: after, Repeat: repeat})
+	verdict, err := judge.Run(&ebpf.RunOptions{Data: p.frame([6]byte{2}), Context: context, ContextOut: after, Repeat: repeat})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return verdict == 0xffffffff, binary.LittleEndian.Uint32(after[markAt:]), binary.LittleEndian.Uint32(after[cbAt+4:])
+	return verdict == 0xffffffff, binary.LittleEndian.Uint32(after[markAt:]), binary.LittleEndian.Uint32(after[cbAt+4:]), binary.LittleEndian.Uint32(after[cbAt+8:])
 }
 
 // counted gives the packets of each counter, of all processors.
@@ -120,7 +120,7 @@ func TestTheProgramJudgesAsTheChainsDo(t *testing.T) {
 					marked = marked&^rule.Target.MarkMask ^ rule.Target.MarkValue
 				}
 			})
-			accepts, mark, entry := inKernel(t, l, program, p, 1)
+			accepts, mark, entry, _ := inKernel(t, l.Judge, program, p, 1)
 			if accepts != verdict.Accept || mark != marked {
 				t.Fatalf("%+v: the program says %v with mark %d by entry %d of %d, the chains %v with mark %d", p, accepts, mark, entry, len(program.Entries), verdict.Accept, marked)
 			}
@@ -216,14 +216,14 @@ func TestPriceOfAPacket(t *testing.T) {
 		p := fitted(r, program, &program.Entries[r.IntN(len(program.Entries))])
 		numbers := program.numbers(&p)
 		want := index.First(0, &numbers)
-		if _, _, entry := inKernel(t, l, program, p, 1); int(entry) != want {
+		if _, _, entry, _ := inKernel(t, l.Judge, program, p, 1); int(entry) != want {
 			wrong++
 		}
 		begin := time.Now()
-		inKernel(t, bare, open, p, repeats)
+		inKernel(t, bare.Judge, open, p, repeats)
 		without += time.Since(begin)
 		begin = time.Now()
-		inKernel(t, l, program, p, repeats)
+		inKernel(t, l.Judge, program, p, repeats)
 		with += time.Since(begin)
 	}
 	fmt.Printf("%d packets, %d judged otherwise; %d ns more a packet than with no rules (%d)\n", packets, wrong, (with-without).Nanoseconds()/packets/repeats,

@@ -17,6 +17,9 @@ type Packet struct {
 	TCPFlags                    uint8
 	// Of ICMP.
 	Type, Code uint8
+	Identifier uint16
+	// What an error of ICMP quotes.
+	Quoted *Packet
 	// Not the first of its datagram: what is behind the header of IP is not there.
 	IsLaterFragment bool
 	State           iptables.State

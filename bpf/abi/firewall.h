@@ -17,8 +17,36 @@ enum firewall_field {
 };
 #define FIREWALL_ADDRESSES 2		/* the first of them */
 
+/* In iptables' order (agent/iptables). */
 enum firewall_state {
-	FIREWALL_LATER_FRAGMENT = 8,	/* the packet is one; what is less is the state's number */
+	FIREWALL_INVALID,
+	FIREWALL_NEW,
+	FIREWALL_RELATED,
+	FIREWALL_ESTABLISHED,
+	FIREWALL_UNTRACKED,
+	FIREWALL_LATER_FRAGMENT = 8,	/* a bit beside: the packet is one */
+};
+
+/* A connection's ends, the lesser one first: both directions have one. IPv4 is mapped. Holds no padding. */
+struct firewall_flow {
+	__u8 addresses[2][16];
+	__u16 ports[2];			/* of a query of ICMP: its identifier, its type and code */
+	__u8 protocol;
+	__u8 is_turned;			/* of ICMP: the greater end asks */
+	__u8 zero[2];
+	__u32 firewall;			/* whose: tenants may have equal addresses */
+};
+_Static_assert(sizeof(struct firewall_flow) == 44, "firewall_flow holds no padding");
+
+struct firewall_connection {
+	__u64 until_ns;			/* of the kernel's clock since it started */
+	__u8 tcp;			/* its state, by netfilter's numbers */
+	__u8 is_turned;			/* the greater end began it */
+	__u8 is_replied;
+	__u8 is_closing;		/* an end has said that it sends no more */
+	__u8 last_packet;		/* of TCP, and the way that it went */
+	__u8 is_last_back;
+	__u8 zero[2];
 };
 
 /* What is done with a packet that an entry matches. */
@@ -56,6 +84,7 @@ struct firewall_counter {
 enum firewall_fault {
 	FIREWALL_UNREADABLE,		/* its headers are cut off, or hide what they carry */
 	FIREWALL_TOO_LONG,		/* it met too many entries that pass it on */
+	FIREWALL_FULL,			/* there is no room for one more connection */
 	FIREWALL_FAULTS,		/* how many there are */
 };
 

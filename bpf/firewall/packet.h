@@ -7,66 +7,90 @@
 struct numbers {
 	__u64 addresses[FIREWALL_ADDRESSES][2];	/* the upper half, and the lower one */
 	__u32 others[FIREWALL_FIELDS];		/* by field */
+	__u32 identifier;			/* of a query of ICMP */
+	__u32 upper;				/* where the upper header is; 0: there is none */
 };
 
 #define IP4_LATER 0x1fff
 #define TCP_FLAGS_AT 13
 
-/* Not 0 where the header is cut off. */
-static __always_inline int numbers_upper(struct __sk_buff *skb, __u32 offset, __u32 protocol, int is_ipv6, struct numbers *n)
+/* What is in the first eight bytes of the upper header. Not 0 where they are cut off. */
+static __always_inline int numbers_ports(struct __sk_buff *skb, __u32 offset, int is_ipv6, struct numbers *n)
 {
-	__u8 header[TCP_FLAGS_AT + 1];
+	__u8 header[8];
 
-	switch (protocol) {
-	case IPPROTO_TCP:
+	switch (n->others[FIREWALL_PROTOCOL]) {
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if ((n->others[FIREWALL_PROTOCOL] == IPPROTO_ICMPV6) != is_ipv6)
+			return 0;
 		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
 			return -1;
-		n->others[FIREWALL_FLAGS] = header[TCP_FLAGS_AT];
-		break;
+		n->others[FIREWALL_DESTINATION_PORT] = header[0] << 8 | header[1];
+		n->identifier = header[4] << 8 | header[5];
+		return 0;
+	case IPPROTO_TCP:
 	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 	case IPPROTO_SCTP:
 	case IPPROTO_DCCP:
-		if (bpf_skb_load_bytes(skb, offset, header, 4))
+		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
 			return -1;
-		break;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		if ((protocol == IPPROTO_ICMPV6) != is_ipv6)
-			return 0;
-		if (bpf_skb_load_bytes(skb, offset, header, 2))
-			return -1;
-		n->others[FIREWALL_DESTINATION_PORT] = header[0] << 8 | header[1];
-		return 0;
-	default:
+		n->others[FIREWALL_SOURCE_PORT] = header[0] << 8 | header[1];
+		n->others[FIREWALL_DESTINATION_PORT] = header[2] << 8 | header[3];
 		return 0;
 	}
-	n->others[FIREWALL_SOURCE_PORT] = header[0] << 8 | header[1];
-	n->others[FIREWALL_DESTINATION_PORT] = header[2] << 8 | header[3];
 	return 0;
 }
 
-static __always_inline int numbers_of_ipv4(struct __sk_buff *skb, struct numbers *n)
+static __always_inline int numbers_upper(struct __sk_buff *skb, __u32 offset, int is_ipv6, struct numbers *n)
 {
-	struct iphdr *ip = ip4_of(skb);
-	__u32 protocol, offset;
+	__u8 flags;
 
-	if (!ip || ip->ihl < 5)
+	n->upper = offset;
+	if (numbers_ports(skb, offset, is_ipv6, n))
 		return -1;
+	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP) {
+		if (bpf_skb_load_bytes(skb, offset + TCP_FLAGS_AT, &flags, 1))
+			return -1;
+		n->others[FIREWALL_FLAGS] = flags;
+	}
+	return 0;
+}
+
+static __always_inline void numbers_addresses_ipv4(struct numbers *n, const struct iphdr *ip)
+{
 	n->addresses[FIREWALL_SOURCE][1] = bpf_ntohl(ip->saddr);
 	n->addresses[FIREWALL_DESTINATION][1] = bpf_ntohl(ip->daddr);
-	protocol = n->others[FIREWALL_PROTOCOL] = ip->protocol;
-	if (ip->frag_off & bpf_htons(IP4_LATER)) {
-		n->others[FIREWALL_STATE] |= FIREWALL_LATER_FRAGMENT;
-		return 0;
-	}
-	offset = L3 + ip->ihl * 4;
-	return numbers_upper(skb, offset, protocol, 0, n);
 }
 
 static __always_inline __u64 half_of(const struct in6_addr *address, int half)
 {
 	return (__u64)bpf_ntohl(address->in6_u.u6_addr32[half * 2]) << 32 | bpf_ntohl(address->in6_u.u6_addr32[half * 2 + 1]);
+}
+
+static __always_inline void numbers_addresses_ipv6(struct numbers *n, const struct ipv6hdr *ip6)
+{
+	for (int half = 0; half < 2; half++) {
+		n->addresses[FIREWALL_SOURCE][half] = half_of(&ip6->saddr, half);
+		n->addresses[FIREWALL_DESTINATION][half] = half_of(&ip6->daddr, half);
+	}
+}
+
+/* Not 0 where a header is cut off, or hides what it carries. */
+static __always_inline int numbers_of_ipv4(struct __sk_buff *skb, struct numbers *n)
+{
+	struct iphdr *ip = ip4_of(skb);
+
+	if (!ip || ip->ihl < 5)
+		return -1;
+	numbers_addresses_ipv4(n, ip);
+	n->others[FIREWALL_PROTOCOL] = ip->protocol;
+	if (ip->frag_off & bpf_htons(IP4_LATER)) {
+		n->others[FIREWALL_STATE] |= FIREWALL_LATER_FRAGMENT;
+		return 0;
+	}
+	return numbers_upper(skb, L3 + ip->ihl * 4, 0, n);
 }
 
 static __always_inline int numbers_of_ipv6(struct __sk_buff *skb, struct numbers *n)
@@ -76,10 +100,7 @@ static __always_inline int numbers_of_ipv6(struct __sk_buff *skb, struct numbers
 
 	if (!ip6)
 		return -1;
-	for (int half = 0; half < 2; half++) {
-		n->addresses[FIREWALL_SOURCE][half] = half_of(&ip6->saddr, half);
-		n->addresses[FIREWALL_DESTINATION][half] = half_of(&ip6->daddr, half);
-	}
+	numbers_addresses_ipv6(n, ip6);
 	upper = ip6_upper(skb, ip6);
 	if (upper.end != PARSE_WHOLE)
 		return -1;
@@ -88,5 +109,5 @@ static __always_inline int numbers_of_ipv6(struct __sk_buff *skb, struct numbers
 		return 0;
 	}
 	n->others[FIREWALL_PROTOCOL] = upper.protocol;
-	return numbers_upper(skb, upper.offset, upper.protocol, 1, n);
+	return numbers_upper(skb, upper.offset, 1, n);
 }

@@ -13,6 +13,9 @@ struct search {
 	volatile __u32 first, last;	/* of what is being halved */
 	__u32 vectors[FIREWALL_FIELDS];
 	struct numbers numbers;
+	struct firewall_flow flow;
+	struct firewall_connection fresh;	/* what is to be kept where the packet is let pass */
+	__u32 is_fresh;
 };
 
 /* An index is as long as a power of two: so the verifier knows that no read goes beyond it, and nothing branches. */

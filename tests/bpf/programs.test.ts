@@ -27,10 +27,15 @@ const all: readonly (GoTests & { readonly object: string })[] = [
   {
     object: "firewall",
     folder: "firewall",
-    tests: ["TestTheKernelJudgesAlike", "TestTheProgramJudgesAsTheChainsDo", "TestProgramsAndTheirIndexJudgeAsTheChainsDo"],
+    tests: [
+      "TestConnectionsAreThoseOfTheKernel",
+      "TestTheKernelJudgesAlike",
+      "TestTheProgramJudgesAsTheChainsDo",
+      "TestProgramsAndTheirIndexJudgeAsTheChainsDo",
+    ],
     skips: ["TestPriceOfAPacket"],
-    // The kernel's own iptables, our program, our index.
-    says: /120000 packets of 60 sets met \d{5,} rules[^]*1\d{4} packets judged alike[^]*150000 packets judged alike/,
+    // The kernel's connections, its iptables, our program, our index.
+    says: /12000 packets of 120 flows met \d{5} rules of states[^]*120000 packets of 60 sets met \d{5,} rules[^]*1\d{4} packets judged alike[^]*150000 packets judged alike/,
   },
   {
     object: "trace",
