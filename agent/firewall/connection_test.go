@@ -67,7 +67,12 @@ func (f flow) next(r *rand.Rand, isBack bool) Packet {
 // What state a packet's connection is in netfilter says alike, whatever the two ends send: each rule's counter is the same.
 func TestConnectionsAreThoseOfTheKernel(t *testing.T) {
 	path := object(t)
-	send, target := router(t)
+	// And back: to 10.1.0.0/16 and fd01::/16.
+	send, target := router(t,
+		"ip addr add 172.16.1.1/24 dev red", "ip route add 10.1.0.0/16 via 172.16.1.2", "ip neigh add 172.16.1.2 lladdr 02:00:00:00:00:02 dev red",
+		"ip -6 addr add fe80::8:1/64 dev red nodad", "ip -6 route add fd01::/16 via fe80::8:2 dev red",
+		"ip -6 neigh add fe80::8:2 lladdr 02:00:00:00:00:02 dev red",
+	)
 	r := rand.New(rand.NewPCG(3, 4))
 	programs := map[iptables.Family]string{iptables.IPv4: "iptables-legacy", iptables.IPv6: "ip6tables-legacy"}
 	compiled, tables := map[iptables.Family]*Program{}, map[iptables.Family]*iptables.Table{}

@@ -90,12 +90,12 @@ func does(t *testing.T, words string) {
 }
 
 // router forwards in this thread's own namespace from one pair of devices to another: what is sent into `in` comes by red, and goes by red-db.
-func router(t *testing.T) (send func(device string, frames [][]byte), target [6]byte) {
+func router(t *testing.T, more ...string) (send func(device string, frames [][]byte), target [6]byte) {
 	runtime.LockOSThread() // the thread ends with the test, and its namespace with it
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
-	for _, words := range []string{
+	for _, words := range append([]string{
 		"ip link add in type veth peer name red", "ip link add out type veth peer name red-db",
 		"ip link set red address 02:00:00:00:00:01", "ip link set red-db address 02:00:00:00:00:01", "ip link set lo up", "ip link set in up", "ip link set out up",
 		"ip link set red up", "ip link set red-db up",
@@ -103,11 +103,7 @@ func router(t *testing.T) (send func(device string, frames [][]byte), target [6]
 		"ip addr add 172.16.0.1/24 dev red-db", "ip route add default via 172.16.0.2", "ip neigh add 172.16.0.2 lladdr 02:00:00:00:00:02 dev red-db",
 		"ip -6 addr add fe80::7:1/64 dev red-db nodad", "ip -6 route add default via fe80::7:2 dev red-db",
 		"ip -6 neigh add fe80::7:2 lladdr 02:00:00:00:00:02 dev red-db",
-		// And back: to 10.1.0.0/16 and fd01::/16.
-		"ip addr add 172.16.1.1/24 dev red", "ip route add 10.1.0.0/16 via 172.16.1.2", "ip neigh add 172.16.1.2 lladdr 02:00:00:00:00:02 dev red",
-		"ip -6 addr add fe80::8:1/64 dev red nodad", "ip -6 route add fd01::/16 via fe80::8:2 dev red",
-		"ip -6 neigh add fe80::8:2 lladdr 02:00:00:00:00:02 dev red",
-	} {
+	}, more...) {
 		does(t, words)
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)

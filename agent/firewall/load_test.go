@@ -66,7 +66,7 @@ func TestTheProgramJudgesAsTheChainsDo(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	verdicts := map[bool]int{}
 	met := uint64(0)
-	for n := range 60 {
+	for n := range 30 {
 		size := 1 + r.IntN(60)
 		if n%20 == 0 {
 			size = 3000 // several words of blocks
@@ -135,7 +135,7 @@ func TestTheProgramJudgesAsTheChainsDo(t *testing.T) {
 		}
 		l.Close()
 	}
-	if min(verdicts[true], verdicts[false]) < 3000 || met < 10_000 {
+	if min(verdicts[true], verdicts[false]) < 1500 || met < 5000 {
 		t.Fatalf("%v, %d rules met: that shows little", verdicts, met)
 	}
 	fmt.Printf("%d packets judged alike, %d rules met\n", verdicts[true]+verdicts[false], met)
