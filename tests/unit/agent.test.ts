@@ -7,13 +7,13 @@ import { buildGoTest } from "../../benches/support/goTest";
 import { tryRun } from "../../support/process";
 import { codeRoot } from "../../support/project";
 
-/** The agent's own tests that need nothing of the machine, by their packages. Those that do run in tests/bpf. */
+/** The agent's own tests that need nothing of the machine, by their packages. Those that do run in tests/bpf and tests/netfilter. */
 const packages = {
   ".": ["TestQueuesKeepTheOrderOfASystemAndHoldUpNoOther", "TestPartsLetGoOfWhatChangedForThemAlone"],
   "parts/dhcp": ["TestAcksThatAreNoAddress", "TestLeasesWithoutAnEnd", "TestPacketsThatLie"],
   "parts/ila": ["TestFlatPinsMoveToAFolderOfTheirOwn"],
 } as const;
-const elsewhere = ["bpf", "parts/evpn", "parts/guard", "trace"];
+const elsewhere = ["bpf", "firewall", "iptables", "parts/evpn", "parts/guard", "trace"];
 
 /** Folders of the agent with tests. */
 function tested(folder = ""): string[] {
