@@ -3,12 +3,14 @@ package firewall
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -152,7 +154,7 @@ func restore(t *testing.T, program string, table *iptables.Table) string {
 }
 
 // counters gives each rule's packets as the kernel counted them.
-func counters(t *testing.T, program string) (map[string][]uint64, *iptables.Table) {
+func counters(t *testing.T, program string) map[string][]uint64 {
 	printed, err := exec.Command(program+"-save", "-c", "-t", "filter").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +169,7 @@ func counters(t *testing.T, program string) (map[string][]uint64, *iptables.Tabl
 			all[c.Name] = append(all[c.Name], r.Packets)
 		}
 	}
-	return all, set.Tables[0]
+	return all
 }
 
 func sum(all map[string][]uint64) (total uint64) {
@@ -205,7 +207,6 @@ func TestTheKernelJudgesAlike(t *testing.T) {
 		if len(set.Faults) > 0 {
 			t.Fatal(set.Faults[0])
 		}
-		restored := restore(t, program, set.Tables[0])
 		compiled, err := Compile(set.Tables[0], "FORWARD", []string{"red", "red-db"})
 		if err != nil {
 			t.Fatal(err)
@@ -222,20 +223,25 @@ func TestTheKernelJudgesAlike(t *testing.T) {
 			frames = append(frames, p.frame(target))
 			compiled.Judge(p, index.First, nil, func(rule *iptables.Rule) { counts[rule]++ })
 		}
-		send("in", frames)
 		want := map[string][]uint64{}
 		for _, c := range set.Tables[0].Chains {
 			for _, rule := range c.Rules {
 				want[c.Name] = append(want[c.Name], counts[rule])
 			}
 		}
-		// The last ones may be on their way.
-		got, table := counters(t, program)
-		for try := 0; sum(got) < sum(want) && try < 50; try++ {
-			time.Sleep(20 * time.Millisecond)
-			got, table = counters(t, program)
+		var got map[string][]uint64
+		var restored string
+		// A busy machine's queue of a thousand packets may run over: what was lost there nobody judged.
+		for try := 0; try < 5 && !maps.EqualFunc(got, want, slices.Equal); try++ {
+			restored = restore(t, program, set.Tables[0])
+			send("in", frames)
+			got = counters(t, program)
+			for wait := 0; sum(got) < sum(want) && wait < 25; wait++ { // the last ones may be on their way
+				time.Sleep(20 * time.Millisecond)
+				got = counters(t, program)
+			}
 		}
-		for _, c := range table.Chains {
+		for _, c := range set.Tables[0].Chains {
 			for i, rule := range c.Rules {
 				if got[c.Name][i] != want[c.Name][i] {
 					t.Errorf("%s %s: the kernel counts %d, we %d", c.Name, rule.Spec(), got[c.Name][i], want[c.Name][i])
