@@ -47,6 +47,7 @@ struct {
 const volatile enum firewall_field field_names = FIREWALL_FIELDS;
 const volatile enum firewall_state state_names = FIREWALL_LATER_FRAGMENT;
 const volatile enum firewall_fault fault_names = FIREWALL_FAULTS;
+const volatile enum firewall_size size_names = FIREWALL_BLOCK_WORDS;
 
 /* Of the packet that this processor judges. What is in a map the verifier does not follow number by number. */
 struct {
@@ -79,22 +80,23 @@ static __always_inline struct search *search_here(void)
 	return bpf_map_lookup_elem(&searches, &key);
 }
 
-static long search_ipv4(__u64 i, void *nothing)
+static __always_inline long search_in(void *indexes, const volatile struct firewall_index *x)
 {
 	__u32 key = 0;
-	void *index = bpf_map_lookup_elem(&index_ipv4, &key);
+	void *index = bpf_map_lookup_elem(indexes, &key);
 	struct search *s = search_here();
 
-	return index && s ? search_block(s, index, &ipv4) : 1;
+	return index && s ? search_block(s, index, x) : 1;
+}
+
+static long search_ipv4(__u64 i, void *nothing)
+{
+	return search_in(&index_ipv4, &ipv4);
 }
 
 static long search_ipv6(__u64 i, void *nothing)
 {
-	__u32 key = 0;
-	void *index = bpf_map_lookup_elem(&index_ipv6, &key);
-	struct search *s = search_here();
-
-	return index && s ? search_block(s, index, &ipv6) : 1;
+	return search_in(&index_ipv6, &ipv6);
 }
 
 /* Not 0 where the packet's way ends. */
@@ -146,32 +148,30 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 
 #define BLOCKS_MOST (1 << 12)
 
-static long step_ipv4(__u64 i, struct judging *j)
+/* Finds the next entry, and does what that says. */
+static __always_inline long next_in(struct judging *j, void *indexes, void *entries, const volatile struct firewall_index *x,
+				    long (*search)(__u64, void *))
 {
 	__u32 key = 0;
-	void *index = bpf_map_lookup_elem(&index_ipv4, &key);
+	void *index = bpf_map_lookup_elem(indexes, &key);
 	struct search *s = search_here();
 
 	if (!index || !s)
 		return 1;
-	search_begin(s, index, &ipv4);
-	if (ipv4.words)
-		bpf_loop(BLOCKS_MOST, search_ipv4, 0, 0);
-	return step(j, s, &entries_ipv4, &ipv4);
+	search_begin(s, index, x);
+	if (x->words)
+		bpf_loop(BLOCKS_MOST, search, 0, 0);
+	return step(j, s, entries, x);
 }
 
-static long step_ipv6(__u64 i, struct judging *j)
+static long next_ipv4(__u64 i, struct judging *j)
 {
-	__u32 key = 0;
-	void *index = bpf_map_lookup_elem(&index_ipv6, &key);
-	struct search *s = search_here();
+	return next_in(j, &index_ipv4, &entries_ipv4, &ipv4, search_ipv4);
+}
 
-	if (!index || !s)
-		return 1;
-	search_begin(s, index, &ipv6);
-	if (ipv6.words)
-		bpf_loop(BLOCKS_MOST, search_ipv6, 0, 0);
-	return step(j, s, &entries_ipv6, &ipv6);
+static long next_ipv6(__u64 i, struct judging *j)
+{
+	return next_in(j, &index_ipv6, &entries_ipv6, &ipv6, search_ipv6);
 }
 
 /* Reads a packet: 4, or 6; 0 where it is not of IP, -1 where it cannot be read. */
@@ -190,21 +190,17 @@ static __always_inline int read_packet(struct __sk_buff *skb, struct numbers *n)
 static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct judging *j, int family)
 {
 	__u32 key = 0;
-	void *index;
+	void *index = family == 4 ? bpf_map_lookup_elem(&index_ipv4, &key) : bpf_map_lookup_elem(&index_ipv6, &key);
 
+	if (!index)
+		return -1;
 	s->from = 0;
 	if (family == 4) {
-		index = bpf_map_lookup_elem(&index_ipv4, &key);
-		if (!index)
-			return -1;
 		search_vectors(s, index, &ipv4, 0);
-		bpf_loop(FIREWALL_STEPS_MOST, step_ipv4, j, 0);
+		bpf_loop(FIREWALL_STEPS_MOST, next_ipv4, j, 0);
 	} else {
-		index = bpf_map_lookup_elem(&index_ipv6, &key);
-		if (!index)
-			return -1;
 		search_vectors(s, index, &ipv6, 1);
-		bpf_loop(FIREWALL_STEPS_MOST, step_ipv6, j, 0);
+		bpf_loop(FIREWALL_STEPS_MOST, next_ipv6, j, 0);
 	}
 	if (j->verdict == FIREWALL_COUNT)
 		firewall_fault(FIREWALL_TOO_LONG);

@@ -192,6 +192,7 @@ const abis = [
       "firewall_action=action/action",
       "firewall_flag=flag/flag",
       "firewall_fault=fault/fault",
+      "firewall_size=size/size",
       "firewall_entry=entryValue",
       "firewall_counter=counterValue",
       "firewall_index=indexPlaces",

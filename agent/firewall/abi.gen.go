@@ -57,6 +57,14 @@ const (
 	faultFaults     fault = 3
 )
 
+type size uint32
+
+const (
+	sizeBlockWords size = 8
+	sizeSpareBytes size = 64
+	sizeStepsMost  size = 64
+)
+
 type entryValue struct {
 	Action     action
 	Flags      flag

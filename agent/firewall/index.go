@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -21,7 +22,7 @@ type Index struct {
 }
 
 const (
-	blockWords = 8
+	blockWords = int(sizeBlockWords)
 	blockBits  = 64 * blockWords
 )
 
@@ -80,15 +81,7 @@ func placed(p *Program) []uint32 {
 	}
 	slices.SortStableFunc(order, func(a, b uint32) int {
 		x, y := &places[a], &places[b]
-		switch {
-		case x.pattern != y.pattern:
-			return x.pattern - y.pattern
-		case x.by[0] != y.by[0]:
-			return sign(x.by[0].less(y.by[0]))
-		case x.by[1] != y.by[1]:
-			return sign(x.by[1].less(y.by[1]))
-		}
-		return 0
+		return cmp.Or(x.pattern-y.pattern, x.by[0].compare(y.by[0]), x.by[1].compare(y.by[1]))
 	})
 	for from := 0; from < len(order); from += blockBits {
 		slices.Sort(order[from:min(from+blockBits, len(order))])
@@ -101,13 +94,6 @@ func number(is bool) int {
 		return 1
 	}
 	return 0
-}
-
-func sign(isLess bool) int {
-	if isLess {
-		return -1
-	}
-	return 1
 }
 
 // NewIndex builds the index of a program.
@@ -130,7 +116,7 @@ type builder struct {
 
 type change struct {
 	at  Number
-	bit uint32
+	bit int
 	on  bool
 }
 
@@ -147,17 +133,14 @@ func (b *builder) field(f field) {
 			continue
 		}
 		for _, s := range ranges {
-			changes = append(changes, change{s.First, uint32(bit), true})
+			changes = append(changes, change{s.First, bit, true})
 			if s.Last != most {
-				changes = append(changes, change{s.Last.next(), uint32(bit), false})
+				changes = append(changes, change{s.Last.next(), bit, false})
 			}
 		}
 	}
 	slices.SortFunc(changes, func(a, b change) int {
-		if a.at == b.at {
-			return number(a.on) - number(b.on) // what ends ends before what begins
-		}
-		return sign(a.at.less(b.at))
+		return cmp.Or(a.at.compare(b.at), number(a.on)-number(b.on)) // what ends ends before what begins
 	})
 	ids := make([]uint32, blocks)
 	for at := range now {
@@ -189,12 +172,12 @@ func (b *builder) field(f field) {
 	if len(changes) == 0 || changes[0].at != (Number{}) {
 		add(Number{})
 	}
-	changed := map[uint32]bool{}
+	changed := map[int]bool{}
 	for i := 0; i < len(changes); {
 		at := changes[i].at
 		for ; i < len(changes) && changes[i].at == at; i++ {
 			c := changes[i]
-			now[c.bit/blockBits].set(int(c.bit%blockBits), c.on)
+			now[c.bit/blockBits].set(c.bit%blockBits, c.on)
 			changed[c.bit/blockBits] = true
 		}
 		for one := range changed {
@@ -226,12 +209,7 @@ func (b *builder) id(of block) uint32 {
 func (f *indexedField) vector(n Number) uint32 { return f.vectors[f.interval(n)] }
 
 func (f *indexedField) interval(n Number) int {
-	at, is := slices.BinarySearchFunc(f.starts, n, func(a, b Number) int {
-		if a == b {
-			return 0
-		}
-		return sign(a.less(b))
-	})
+	at, is := slices.BinarySearchFunc(f.starts, n, Number.compare)
 	if !is {
 		at--
 	}

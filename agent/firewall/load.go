@@ -82,11 +82,8 @@ func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error
 	return v, nil
 }
 
-const (
-	spareBytes = 64
-	// More than this a field's vectors are not to take only for being read faster.
-	denseBytesMost = 1 << 20
-)
+// More than this a field's vectors are not to take only for being read faster.
+const denseBytesMost = 1 << 20
 
 // layout writes an index as the program reads it.
 type layout struct {
@@ -135,7 +132,7 @@ func laid(p *Program, x *Index) (indexPlaces, []byte) {
 	}
 	size := 1 << bits.Len(uint(len(l.bytes)))
 	l.at.Mask = uint32(size - 1)
-	return l.at, append(l.bytes, make([]byte, size+spareBytes-len(l.bytes))...)
+	return l.at, append(l.bytes, make([]byte, size+int(sizeSpareBytes)-len(l.bytes))...)
 }
 
 func (l *layout) field(p *Program, f field, one *indexedField, blocks int) {

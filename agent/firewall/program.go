@@ -1,9 +1,7 @@
 package firewall
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
@@ -103,27 +101,21 @@ func (c *compiler) add(e Entry) (int, error) {
 	return at, nil
 }
 
+// What targets come to; others are chains.
+var actions = map[string]action{
+	"": actionCount, "LOG": actionLog, "MARK": actionMark, "ACCEPT": actionAccept, "DROP": actionDrop, "REJECT": actionReject, "RETURN": actionSkip,
+}
+
 // rule appends what a rule comes to; it gives the entries that skip to the chain's end.
 func (c *compiler) rule(r *iptables.Rule, ranges [fieldFields]Ranges, check iptables.Match) ([]int, error) {
 	e := Entry{Rule: r, Ranges: ranges, Check: check, Counts: true}
-	switch r.Target.Name {
-	case "":
-		e.Action = actionCount
-	case "LOG":
-		e.Action = actionLog
-	case "MARK":
-		e.Action = actionMark
-	case "ACCEPT":
-		e.Action = actionAccept
-	case "DROP":
-		e.Action = actionDrop
-	case "REJECT":
-		e.Action = actionReject
-	case "RETURN":
-		e.Action = actionSkip
+	action, isVerdict := actions[r.Target.Name]
+	e.Action = action
+	switch {
+	case action == actionSkip:
 		at, err := c.add(e)
 		return []int{at}, err
-	default:
+	case !isVerdict: // a chain
 		gate, err := c.add(e)
 		if err != nil {
 			return nil, err
@@ -163,106 +155,6 @@ func intersected(a, b [fieldFields]Ranges) ([fieldFields]Ranges, bool) {
 	}
 	return both, false
 }
-
-// Number is of a field: of up to 128 bits.
-type Number struct{ High, Low uint64 }
-
-func (n Number) less(o Number) bool { return n.High < o.High || n.High == o.High && n.Low < o.Low }
-
-func (n Number) next() Number {
-	n.Low++
-	if n.Low == 0 {
-		n.High++
-	}
-	return n
-}
-
-func (n Number) before() Number {
-	if n.Low == 0 {
-		n.High--
-	}
-	n.Low--
-	return n
-}
-
-func numberOf(ip netip.Addr) Number {
-	if ip.Is4() {
-		bytes := ip.As4()
-		return Number{Low: uint64(binary.BigEndian.Uint32(bytes[:]))}
-	}
-	bytes := ip.As16()
-	return Number{binary.BigEndian.Uint64(bytes[:8]), binary.BigEndian.Uint64(bytes[8:])}
-}
-
-// Span has both ends.
-type Span struct{ First, Last Number }
-
-// Ranges are in their order, and none touches another. nil is all that there is, and an empty one nothing.
-type Ranges []Span
-
-func (a Ranges) and(b Ranges) Ranges {
-	both := Ranges{}
-	for i, k := 0, 0; i < len(a) && k < len(b); {
-		first, last := a[i].First, a[i].Last
-		if first.less(b[k].First) {
-			first = b[k].First
-		}
-		if b[k].Last.less(last) {
-			last = b[k].Last
-		}
-		if !last.less(first) {
-			both = append(both, Span{first, last})
-		}
-		if a[i].Last.less(b[k].Last) {
-			i++
-		} else {
-			k++
-		}
-	}
-	return both
-}
-
-// not is all of a field but a.
-func (a Ranges) not(most Number) Ranges {
-	rest, from := Ranges{}, Number{}
-	for _, s := range a {
-		if from.less(s.First) {
-			rest = append(rest, Span{from, s.First.before()})
-		}
-		if s.Last == most {
-			return rest
-		}
-		from = s.Last.next()
-	}
-	return append(rest, Span{from, most})
-}
-
-func rangesOf(spans []Span) Ranges {
-	sorted := slices.Clone(spans)
-	slices.SortFunc(sorted, func(a, b Span) int {
-		if a.First.less(b.First) {
-			return -1
-		}
-		return 1
-	})
-	all := Ranges{}
-	for _, s := range sorted {
-		if n := len(all); n > 0 && !(all[n-1].Last != Number{^uint64(0), ^uint64(0)} && all[n-1].Last.next().less(s.First)) {
-			if all[n-1].Last.less(s.Last) {
-				all[n-1].Last = s.Last
-			}
-			continue
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-func (a Ranges) has(n Number) bool {
-	return a == nil || slices.ContainsFunc(a, func(s Span) bool { return !n.less(s.First) && !s.Last.less(n) })
-}
-
-func small(first, last uint64) Span { return Span{Number{Low: first}, Number{Low: last}} }
 
 // most is a field's greatest number.
 func (f field) most(family iptables.Family) Number {
@@ -304,21 +196,17 @@ func (p *Program) numbers(of *Packet) [fieldFields]Number {
 
 func (p *Program) device(name string) uint64 { return uint64(slices.Index(p.Devices, name) + 1) }
 
-// isPrefixMask: others do not make ranges.
-func maskedRanges(a iptables.Address) (Ranges, error) {
-	bits, is := a.Bits()
-	if !is {
+// addressRanges is of an address whose mask is a prefix's.
+func addressRanges(a iptables.Address) (Ranges, error) {
+	if _, is := a.Bits(); !is {
 		return nil, fmt.Errorf("the mask %s is none of a prefix", a.Mask)
 	}
-	prefix := netip.PrefixFrom(a.Address, bits)
-	first := numberOf(prefix.Addr())
-	size := new(big.Int).Lsh(big.NewInt(1), uint(a.Address.BitLen()-bits))
-	last := first
-	rest := size.Sub(size, big.NewInt(1))
-	low := new(big.Int).And(rest, new(big.Int).SetUint64(^uint64(0))).Uint64()
-	last.Low |= low
-	last.High |= new(big.Int).Rsh(rest, 64).Uint64()
-	return Ranges{{first, last}}, nil
+	last := a.Address.AsSlice()
+	for i := range last {
+		last[i] |= ^a.Mask.AsSlice()[i]
+	}
+	end, _ := netip.AddrFromSlice(last)
+	return Ranges{{numberOf(a.Address), numberOf(end)}}, nil
 }
 
 // stage is what a rule says by ranges, as alternatives, and what is asked of a packet then. A limit counts what comes to it: what stands
@@ -360,7 +248,7 @@ func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 		if side.of == nil {
 			continue
 		}
-		ranges, err := maskedRanges(*side.of)
+		ranges, err := addressRanges(*side.of)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", r.Line, err)
 		}

@@ -328,6 +328,7 @@ func readICMP(s *spec, of word) {
 	}
 }
 
+// In the order of the bits, in which iptables prints them.
 var stateNames = []string{"INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"}
 
 func readStates(s *spec, of word) {

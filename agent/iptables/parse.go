@@ -384,7 +384,7 @@ func (p *parser) changed(t *Table, c *Chain, name string, operands []word, packe
 	}
 }
 
-// jumps finds targets that are no chain, and chains that lead back to themselves.
+// jumps finds chains that lead back to themselves.
 func (p *parser) jumps() {
 	for _, t := range p.set.Tables {
 		state := map[string]int{} // 1: on the way, 2: done
@@ -405,17 +405,6 @@ func (p *parser) jumps() {
 			state[c.Name] = 2
 		}
 		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				name := r.Target.Name
-				next := t.Chain(name)
-				switch {
-				case name == "" || isVerdict(name) || isKnownTarget(name):
-				case next == nil:
-					p.fault(Fault{Line: r.Line, Column: 1, What: fmt.Sprintf("there is no chain and no target %s", name), Fix: fmt.Sprintf("make the chain: -N %s, or :%s - [0:0]", name, name)})
-				case next.Policy != "":
-					p.fault(Fault{Line: r.Line, Column: 1, What: fmt.Sprintf("%s is the kernel's own chain: nothing jumps there", name), Fix: "jump to a chain of your own"})
-				}
-			}
 			if state[c.Name] == 0 {
 				walk(c)
 			}

@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -137,18 +136,14 @@ func (m *ICMP) words() []string {
 
 func (m *States) module() string { return m.Module }
 
-// The order is xtables'.
-var printedStates = []State{Invalid, New, Related, Established, Untracked, SNAT, DNAT}
-
 func (m *States) words() []string {
 	if m.Any == 0 {
 		return nil
 	}
 	var names []string
-	for _, state := range printedStates {
-		if m.Any&state != 0 {
-			at := slices.IndexFunc(stateNames, func(string) bool { state >>= 1; return state == 0 })
-			names = append(names, stateNames[at])
+	for at, name := range stateNames {
+		if m.Any&(1<<at) != 0 {
+			names = append(names, name)
 		}
 	}
 	option := map[string]string{"conntrack": "--ctstate", "state": "--state"}[m.Module]

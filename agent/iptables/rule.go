@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -332,12 +333,15 @@ func masked(ip, mask netip.Addr) netip.Addr {
 
 // Bits gives the length of the prefix; false where the mask is none of a prefix.
 func (a Address) Bits() (int, bool) {
-	for bits := 0; bits <= a.Mask.BitLen(); bits++ {
-		if maskOf(a.Mask.Is4(), bits) == a.Mask {
-			return bits, true
+	length := 0
+	for _, one := range a.Mask.AsSlice() {
+		ones := bits.LeadingZeros8(^one)
+		length += ones
+		if ones < 8 {
+			break
 		}
 	}
-	return 0, false
+	return length, maskOf(a.Mask.Is4(), length) == a.Mask
 }
 
 var protocols = map[string]uint8{

@@ -56,8 +56,14 @@ func readTarget(s *spec, of word, isGoto bool) {
 		s.foreign(w, "-j "+w.text)
 		return
 	}
-	if !isVerdict(w.text) && s.table.Chain(w.text) == nil {
+	if isVerdict(w.text) {
+		return
+	}
+	switch chain := s.table.Chain(w.text); {
+	case chain == nil:
 		s.wrong(w, fmt.Sprintf("make the chain before: -N %s, or :%s - [0:0]", w.text, w.text), "there is no chain and no target %s", w.text)
+	case chain.Policy != "":
+		s.wrong(w, "jump to a chain of your own", "%s is the kernel's own chain: nothing jumps there", w.text)
 	}
 }
 

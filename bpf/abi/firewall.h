@@ -107,6 +107,8 @@ struct firewall_index {
 	__u32 accepts;			/* what no entry decides */
 };
 
-#define FIREWALL_BLOCK_WORDS 8
-#define FIREWALL_SPARE_BYTES 64		/* at an index's end */
-#define FIREWALL_STEPS_MOST 64		/* entries that one packet meets */
+enum firewall_size {
+	FIREWALL_BLOCK_WORDS = 8,
+	FIREWALL_SPARE_BYTES = 64,	/* at an index's end, behind what the mask lets through */
+	FIREWALL_STEPS_MOST = 64,	/* entries that one packet meets */
+};

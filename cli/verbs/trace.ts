@@ -189,14 +189,15 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const walls = new Map<string, bigint>();
     // A file that cannot be written is known before anything begins.
     for (const file of [flags.otlp, flags.svg, flags.pcapng]) if (file !== undefined) writeFileSync(String(file), "");
-    const explained = (journey: Journey): Explanation => {
+    const explained = (journey: Journey, hops: readonly Hop[]): Explanation => {
+      if (journey.kin === undefined) return explain(declaration, journey, hops);
       const way = wholeWay(journey);
       return explain(declaration, way, hopsOf(way, clocks));
     };
     const asText = (journey: Journey, hops: readonly Hop[]): void => {
       if (flags.hops === true) console.log(table(hopColumns, hopRows(hops)));
       else if (flags.explain !== true) for (const step of stepsOf(journey)) print(cellsOf(step));
-      if (flags.explain === true) console.log(explanationText(explained(journey)));
+      if (flags.explain === true) console.log(explanationText(explained(journey, hops)));
       const kin = kinText(journey);
       if (kin !== undefined) console.log(kin);
       if (journey.isAmbiguous) console.log("ambiguous: others were the same here at the same time");
@@ -205,7 +206,7 @@ Ends with Ctrl-C, after --count journeys or --for seconds, with what was seen, w
     const asJson = (journey: Journey, hops: readonly Hop[]): string => {
       const bare = hops.map(({ steps: _, ...hop }) => hop);
       const { kin: _, ...own } = journey;
-      return JSON.stringify({ ...own, hops: bare, pieces: kinCounts(journey), explained: explained(journey) });
+      return JSON.stringify({ ...own, hops: bare, pieces: kinCounts(journey), explained: explained(journey, hops) });
     };
     const pictured: (readonly Hop[])[] = [];
     const capture = flags.pcapng === undefined ? undefined : new Capture();
