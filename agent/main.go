@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 	"flipflap.local/agent/parts/cilium"
 	"flipflap.local/agent/parts/dhcp"
 	"flipflap.local/agent/parts/evpn"
+	"flipflap.local/agent/parts/firewall"
 	portGuard "flipflap.local/agent/parts/guard"
 	"flipflap.local/agent/parts/ila"
 	"flipflap.local/agent/parts/neighbour"
@@ -36,6 +38,8 @@ agent ila    print what this server's ILA holds, as JSON; changes nothing
 agent load   what benches do to the registry: -network NAME with -fill N, -register N or -watch SECONDS
 agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
 agent guard  print what this server's guard has dropped at ports, by reason, as JSON; changes nothing
+agent firewall print what this server's firewalls hold and have counted, as JSON; changes nothing
+agent rules  say of a file of rules (the input) what is wrong with it and where each rule goes, as JSON; -networks NAME,... may be named
 agent probe  send packets between systems and tell which arrive; the plan is the input's first line
 agent trace  print what packets do on this server, a JSON object a line, until its input ends; the plan is its first line
 agent look   print what is there of every system, a JSON object a line; changes nothing
@@ -72,8 +76,10 @@ func main() {
 	flags.IntVar(&load.Count, "register", 0, "load: register a system so many times, and print when")
 	flags.IntVar(&load.Seconds, "watch", 0, "load: print when that system came into this server's map, for so many seconds")
 	registry := flags.String("registry", "", "static: a file of addresses and their servers, in the place of etcd")
+	networks := flags.String("networks", "", "rules: what -i and -o may name")
+	isShort := flags.Bool("short", false, "rules, firewall: without the rules themselves")
 	socket := flags.String("docker", "/var/run/docker.sock", "docker's socket")
-	if err := flags.Parse(os.Args[2:]); err != nil || a.files.Stack == "" {
+	if err := flags.Parse(os.Args[2:]); err != nil || a.files.Stack == "" && os.Args[1] != "rules" {
 		usage()
 	}
 	a.files.Kinds = filepath.Join(a.specsDir, "kinds")
@@ -82,7 +88,7 @@ func main() {
 	if os.Args[1] == "static" {
 		a.pids, open = map[string]int{}, ila.OpenStatic(*registry)
 	}
-	a.parts = []part.Part{portGuard.New(a), evpn.New(a), ila.New(a, open), neighbour.New(), dhcp.New(a), swarm.New(a), cilium.New(a)}
+	a.parts = []part.Part{portGuard.New(a), firewall.New(a), evpn.New(a), ila.New(a, open), neighbour.New(), dhcp.New(a), swarm.New(a), cilium.New(a)}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	switch os.Args[1] {
@@ -131,6 +137,21 @@ func main() {
 			log.Fatal(err)
 		}
 		line, _ := json.Marshal(counted)
+		fmt.Println(string(line))
+	case "rules":
+		text, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			log.Fatal(err)
+		}
+		reading := firewall.Reading(string(text), strings.FieldsFunc(*networks, func(r rune) bool { return r == ',' }), *isShort)
+		line, _ := json.Marshal(reading)
+		fmt.Println(string(line))
+	case "firewall":
+		facts, err := firewall.ReadFacts(a.files, *isShort)
+		if err != nil {
+			log.Fatal(err)
+		}
+		line, _ := json.Marshal(facts)
 		fmt.Println(string(line))
 	case "trace":
 		if err := a.trace(ctx, os.Stdin, os.Stdout); err != nil {

@@ -4,7 +4,9 @@
  */
 #include <linux/pkt_cls.h>
 #include "abi/firewall.h"
+#include "firewall/ask.h"
 #include "firewall/connection.h"
+#include "firewall/fragment.h"
 #include "firewall/search.h"
 
 /* The agent sets the size of each. */
@@ -207,7 +209,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct
 	return j->verdict != FIREWALL_ACCEPT;
 }
 
-static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struct search *s, int family)
+static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struct search *s, int family, int is_peek)
 {
 	const struct numbers *n = &s->numbers;
 	__u64 now = bpf_ktime_get_ns();
@@ -221,14 +223,14 @@ static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struc
 		if (icmp_is_untracked(type, is_ipv6))
 			return FIREWALL_UNTRACKED;
 		if (icmp_is_error(type, is_ipv6))
-			return track_error(skb, n, is_ipv6, s->flow.firewall, now);
+			return track_error(skb, n, is_ipv6, now);
 		if (icmp_query(type, is_ipv6) < 0)
 			return FIREWALL_INVALID;
 	}
 	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP && !tcp_is_valid(n->others[FIREWALL_FLAGS]))
 		return FIREWALL_INVALID;
 	s->fresh.is_turned = flow_of(&s->flow, n, is_ipv6);
-	return track(n, is_ipv6, &s->flow, now, &s->fresh, &s->is_fresh);
+	return track(n, is_ipv6, &s->flow, now, &s->fresh, &s->is_fresh, is_peek);
 }
 
 /* What is let pass is known from then on. Not 0 where there is no room. */
@@ -241,34 +243,58 @@ static __always_inline int keep(const struct firewall_flow *flow, struct firewal
 	return -1;
 }
 
-static __always_inline int passed(struct __sk_buff *skb, struct search *s, struct judging *j, int family)
+static __always_inline int passed(struct __sk_buff *skb, struct search *s, struct judging *j, int family, enum ask_what what)
 {
 	enum firewall_state state;
 
 	__builtin_memset(&s->flow, 0, sizeof(s->flow));
 	__builtin_memset(&s->fresh, 0, sizeof(s->fresh));
 	s->is_fresh = 0;
-	state = state_of(skb, s, family);
+	state = state_of(skb, s, family, what == ASK_PEEK);
 	if (state != FIREWALL_NEW)
 		s->is_fresh = 0;
 	s->numbers.others[FIREWALL_STATE] |= state;
-	if (judge(skb, s, j, family))
+	if (what != ASK_TRACK && judge(skb, s, j, family))
 		return TC_ACT_SHOT;
 	return s->is_fresh && keep(&s->flow, &s->fresh) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
-/* Cb[0] has the numbers of the networks that a packet comes and goes by; for tests cb[1] gets its entry, and cb[2] its state. */
+/* What becomes of a fragment is said by the first of its datagram. */
+static __always_inline int fragment_passed(struct __sk_buff *skb, struct search *s, struct judging *j, int family, enum ask_what what)
+{
+	struct firewall_datagram datagram;
+	enum fragment_first first;
+	int verdict;
+
+	datagram_of(&datagram, &s->numbers);
+	if (s->numbers.upper) {
+		verdict = passed(skb, s, j, family, what);
+		if (what != ASK_TRACK)
+			fragment_keep(&datagram, verdict == TC_ACT_UNSPEC);
+		return verdict;
+	}
+	if (what == ASK_TRACK)
+		return TC_ACT_UNSPEC;
+	first = fragment_first(&datagram);
+	if (first == FIRST_UNSEEN)
+		firewall_fault(FIREWALL_FRAGMENT_BEFORE_FIRST);
+	return first == FIRST_PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+/* Cb[0] says what is asked (firewall/ask.h); for tests cb[1] gets the packet's entry, and cb[2] its state. */
 static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 {
-	struct judging j = { .skb = skb, .mark = skb->mark };
+	__u32 asked = skb->cb[0];
+	/* A mark of the server's own is none of a tenant's. */
+	struct judging j = { .skb = skb, .mark = asked & ASK_IS_TAPPED ? 0 : skb->mark };
 	struct search *s = search_here();
 	int family, verdict;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	__builtin_memset(&s->numbers, 0, sizeof(s->numbers));
-	s->numbers.others[FIREWALL_IN] = skb->cb[0] >> 8 & 0xff;
-	s->numbers.others[FIREWALL_OUT] = skb->cb[0] >> 16 & 0xff;
+	s->numbers.others[FIREWALL_IN] = ASK_IN(asked);
+	s->numbers.others[FIREWALL_OUT] = ASK_OUT(asked);
 	family = read_packet(skb, &s->numbers);
 	if (!family)
 		return TC_ACT_UNSPEC;
@@ -276,13 +302,16 @@ static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 		firewall_fault(FIREWALL_UNREADABLE);
 		return TC_ACT_SHOT;
 	}
-	if (is_tracked) {
-		verdict = passed(skb, s, &j, family);
-	} else {
-		s->numbers.others[FIREWALL_STATE] |= skb->cb[0] & 7;
+	if (!is_tracked) {
+		s->numbers.others[FIREWALL_STATE] |= asked & 7;
 		verdict = judge(skb, s, &j, family) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	} else if (s->numbers.is_fragment) {
+		verdict = fragment_passed(skb, s, &j, family, ASK_WHAT(asked));
+	} else {
+		verdict = passed(skb, s, &j, family, ASK_WHAT(asked));
 	}
-	skb->mark = j.mark;
+	if (!(asked & ASK_IS_TAPPED))
+		skb->mark = j.mark;
 	skb->cb[1] = j.entry;
 	skb->cb[2] = s->numbers.others[FIREWALL_STATE];
 	return verdict;

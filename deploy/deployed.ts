@@ -49,6 +49,7 @@ function mixed(first: Declaration, deployed: readonly OwnDeployed[]): Declaratio
   return {
     ...first,
     nftables: Object.assign({}, ...others.map(({ nftables }) => nftables)) as Record<string, string>,
+    firewallRules: Object.assign({}, ...others.map(({ firewallRules }) => firewallRules)) as Declaration["firewallRules"],
     testbed: {
       ...first.testbed,
       tenants: byName(testbeds.map(({ tenants }) => tenants)),
@@ -75,7 +76,8 @@ export function joinDeployed(declared: Declaration, deployed: readonly OwnDeploy
 
 function parsed(text: string | undefined): Declaration | undefined {
   if (text === undefined) return undefined;
-  const declaration = JSON.parse(text) as Declaration;
+  // One that was brought up before there were firewalls has no rules of any.
+  const declaration = { firewallRules: {}, ...(JSON.parse(text) as Omit<Declaration, "firewallRules">) };
   return validateTestbed(declaration.testbed).length === 0 ? declaration : undefined;
 }
 

@@ -54,6 +54,9 @@ export function archiveOf(name: ImageName): string {
   return join(imagesFolder(), `${name}-${imageKey(name)}.tar`);
 }
 
+/** Where an image's own program is, once it was asked for. */
+export const programOf = (name: ImageName): string => archiveOf(name).replace(/tar$/, "program");
+
 export function builtImage(name: ImageName): BuiltImage | undefined {
   const archive = archiveOf(name);
   const idFile = `${archive}.id`;
@@ -80,10 +83,10 @@ export function olderArchives(): string[] {
   const current = new Set([...names.map((name) => `${name}-${imageKey(name)}`), `base-${baseKey()}`]);
   const isIdle = (path: string): boolean => Date.now() - statSync(path).mtimeMs > dayMilliseconds;
   return readdirSync(imagesFolder()).flatMap((leaf) => {
-    const [, build = "", name = ""] = /^((.+)-[0-9a-f]{12})\.(?:tar|tar\.id|full\.tar|layer\.tar)$/.exec(leaf) ?? [];
+    const [, build = "", name = ""] = /^((.+)-[0-9a-f]{12})\.(?:tar|tar\.id|full\.tar|layer\.tar|program)$/.exec(leaf) ?? [];
     const isOurs = (name === "base" || isImageName(name)) && !current.has(build);
     // What belongs to an archive is as old as this.
-    const main = join(imagesFolder(), leaf.replace(/\.id$/, ""));
+    const main = join(imagesFolder(), leaf.replace(/\.id$/, "").replace(/\.program$/, ".tar"));
     return isOurs && existsSync(main) && isIdle(main) ? [join(imagesFolder(), leaf)] : [];
   });
 }

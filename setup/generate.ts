@@ -200,6 +200,7 @@ const abis = [
       "firewall_connection=connectionValue",
     ],
   },
+  { object: "tap", folder: "parts/firewall", types: ["tap=tapValue", "tap_end_key=endKey", "tap_end=endValue"] },
   {
     object: "trace",
     folder: "trace",

@@ -41,6 +41,7 @@ func (d Direction) tcx() ebpf.AttachType {
 // places of our programs, by their names in the kernel.
 var places = map[string]Place{
 	"guard_out":    Guard,
+	"firewall_out": Firewall, "firewall_in": Firewall,
 	"ila_port_out": Forward, "ila_port_in": Forward, "ila_uplink_in": Forward, "ila_uplink_out": Forward,
 	"system_out": Forward, "tunnel_in": Forward,
 }

@@ -53,6 +53,11 @@ func (o Object) Load(into any) error {
 	if err != nil {
 		return err
 	}
+	return o.LoadSpec(spec, into)
+}
+
+// LoadSpec loads what Spec gave, with what was changed in it.
+func (o Object) LoadSpec(spec *ebpf.CollectionSpec, into any) error {
 	if o.Pins == "" {
 		return spec.LoadAndAssign(into, nil)
 	}

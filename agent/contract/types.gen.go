@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "2b3f4ff75002"
+const Version = "5fbbd3da6815"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -391,4 +391,98 @@ type Probe struct {
 	Destination string `json:"destination"`
 	Protocol    string `json:"protocol"`
 	Port        uint16 `json:"port"`
+}
+
+// A tenant's firewall on a server: a file of its kinds.
+type FirewallSite struct {
+	Name string `json:"name"`
+	// The hash of its rules, which are a file beside.
+	Rules string `json:"rules"`
+	// What -i and -o may name, in an order that stays.
+	Networks []string      `json:"networks"`
+	Ends     []FirewallEnd `json:"ends"`
+}
+
+// An address of a system that a firewall looks at.
+type FirewallEnd struct {
+	Address string `json:"address"`
+	System  string `json:"system"`
+	Network string `json:"network"`
+	// On this server.
+	Here bool `json:"here"`
+}
+
+// What a plan's hook `firewall` says of an interface.
+type FirewallHook struct {
+	Firewall string `json:"firewall"`
+	Network  string `json:"network"`
+	// Packets go through the system.
+	Router bool `json:"router"`
+}
+
+// What is in force of a firewall; a file.
+type FirewallStatus struct {
+	Name string `json:"name"`
+	// Of the file's bytes, as the barrier on the server computes it.
+	SiteHash string `json:"siteHash"`
+	// The hash of the rules that judge.
+	Rules string `json:"rules"`
+	// Why what is declared is not in force.
+	Error string `json:"error,omitempty"`
+}
+
+// Why a file of rules is not taken.
+type FirewallFault struct {
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	What   string `json:"what"`
+	Fix    string `json:"fix"`
+}
+
+// A rule of a file.
+type FirewallRule struct {
+	// ipv4 or ipv6
+	Family string `json:"family"`
+	Table  string `json:"table"`
+	Chain  string `json:"chain"`
+	Line   int    `json:"line"`
+	// As iptables -S prints it, behind its chain.
+	Text   string `json:"text"`
+	Target string `json:"target"`
+	// Why no program can hold it.
+	Refused string `json:"refused,omitempty"`
+	Fix     string `json:"fix,omitempty"`
+	Packets uint64 `json:"packets,omitempty"`
+	Bytes   uint64 `json:"bytes,omitempty"`
+}
+
+// A file of rules, read.
+type FirewallReading struct {
+	Contract string          `json:"contract"`
+	Faults   []FirewallFault `json:"faults"`
+	Rules    []FirewallRule  `json:"rules"`
+	// That the programs look through, of both families.
+	Entries int `json:"entries"`
+	// That the file says something of; another lets nothing through.
+	Families []string `json:"families"`
+}
+
+// What a server's firewalls hold and have counted.
+type FirewallFacts struct {
+	Contract  string         `json:"contract"`
+	Firewalls []FirewallFact `json:"firewalls"`
+	// Packets that no rules have seen, by why.
+	Dropped map[string]uint64 `json:"dropped"`
+}
+
+// A firewall on a server.
+type FirewallFact struct {
+	Name string `json:"name"`
+	// The hash of the rules that judge; empty: none, and all is dropped.
+	InForce     string `json:"inForce"`
+	Entries     int    `json:"entries"`
+	Connections int    `json:"connections"`
+	// Packets that no rule has dropped, by why.
+	Dropped map[string]uint64 `json:"dropped"`
+	Rules   []FirewallRule    `json:"rules"`
 }

@@ -51,10 +51,11 @@ const (
 type fault uint32
 
 const (
-	faultUnreadable fault = 0
-	faultTooLong    fault = 1
-	faultFull       fault = 2
-	faultFaults     fault = 3
+	faultUnreadable          fault = 0
+	faultTooLong             fault = 1
+	faultFull                fault = 2
+	faultFragmentBeforeFirst fault = 3
+	faultFaults              fault = 4
 )
 
 type size uint32
@@ -103,7 +104,6 @@ type flowKey struct {
 	Protocol  uint8
 	IsTurned  uint8
 	Zero      [2]uint8
-	Firewall  uint32
 }
 
 type connectionValue struct {

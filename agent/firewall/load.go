@@ -12,30 +12,38 @@ import (
 
 // Loaded are a tenant's rules in the kernel, of both families.
 type Loaded struct {
-	Judge    *ebpf.Program `ebpf:"firewall_judge"`
-	Pass     *ebpf.Program `ebpf:"firewall_pass"`
-	Counters *ebpf.Map     `ebpf:"counters"`
-	Faults   *ebpf.Map     `ebpf:"faults"`
+	Judge       *ebpf.Program `ebpf:"firewall_judge"`
+	Pass        *ebpf.Program `ebpf:"firewall_pass"`
+	Counters    *ebpf.Map     `ebpf:"counters"`
+	Faults      *ebpf.Map     `ebpf:"faults"`
+	Connections *ebpf.Map     `ebpf:"connections"`
+	Fragments   *ebpf.Map     `ebpf:"fragments"`
 }
 
-// Close lets go of them: what is attached stays.
+// Close lets go of them: what is attached or pinned stays.
 func (l *Loaded) Close() {
 	l.Judge.Close()
 	l.Pass.Close()
-	l.Counters.Close()
-	l.Faults.Close()
+	for _, m := range []*ebpf.Map{l.Counters, l.Faults, l.Connections, l.Fragments} {
+		m.Close()
+	}
 }
 
-// Load puts programs into the kernel. A rule's counter is where counterOf says; they are so many.
-func Load(object string, ipv4, ipv6 *Program, counters int, counterOf func(*iptables.Rule) uint32) (*Loaded, error) {
-	spec, err := bpf.Object{
-		Path: object, MaxEntries: map[string]uint32{"counters": uint32(max(counters, 1))},
-		Values: map[string]any{"entries_ipv4": entryValue{}, "entries_ipv6": entryValue{}, "counters": counterValue{}},
-	}.Spec()
+// load puts programs into the kernel; with pins, what rules share with those before them is theirs. A rule's counter is where counterOf says;
+// they are so many.
+func load(object, pins string, rules *Rules, counters int, counterOf func(*iptables.Rule) uint32) (*Loaded, error) {
+	o := bpf.Object{
+		Path: object, Pins: pins, MaxEntries: map[string]uint32{"counters": uint32(max(counters, 1))},
+		Keys: map[string]any{"connections": flowKey{}},
+		Values: map[string]any{
+			"entries_ipv4": entryValue{}, "entries_ipv6": entryValue{}, "counters": counterValue{}, "connections": connectionValue{},
+		},
+	}
+	spec, err := o.Spec()
 	if err != nil {
 		return nil, err
 	}
-	for name, p := range map[string]*Program{"ipv4": ipv4, "ipv6": ipv6} {
+	for name, p := range map[string]*Program{"ipv4": rules.IPv4, "ipv6": rules.IPv6} {
 		places, value := laid(p, NewIndex(p))
 		if err := spec.Variables[name].Set(places); err != nil {
 			return nil, err
@@ -54,10 +62,22 @@ func Load(object string, ipv4, ipv6 *Program, counters int, counterOf func(*ipta
 		}
 	}
 	var l Loaded
-	if err := spec.LoadAndAssign(&l, nil); err != nil {
+	if err := o.LoadSpec(spec, &l); err != nil {
 		return nil, err
 	}
 	return &l, nil
+}
+
+func faultsOf(object string, faults *ebpf.Map) (map[string]uint64, error) {
+	spec, err := bpf.Object{Path: object}.Spec()
+	if err != nil {
+		return nil, err
+	}
+	reasons, err := bpf.Reasons(spec, "firewall_fault")
+	if err != nil {
+		return nil, err
+	}
+	return bpf.Drops(faults, reasons)
 }
 
 func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error) {

@@ -46,6 +46,14 @@ func Compile(t *iptables.Table, chain string, devices []string) (*Program, error
 	return c.program, nil
 }
 
+// LineError is of a rule that cannot be compiled.
+type LineError struct {
+	Line int
+	Why  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Why) }
+
 type compiler struct {
 	table   *iptables.Table
 	program *Program
@@ -93,7 +101,7 @@ func (c *compiler) chain(chain *iptables.Chain, within [fieldFields]Ranges) erro
 
 func (c *compiler) add(e Entry) (int, error) {
 	if len(c.program.Entries) == mostEntries {
-		return 0, fmt.Errorf("line %d: with all their jumps the rules are more than %d: jump to long chains from fewer places", e.Rule.Line, mostEntries)
+		return 0, &LineError{e.Rule.Line, fmt.Errorf("with all their jumps the rules are more than %d: jump to long chains from fewer places", mostEntries)}
 	}
 	at := len(c.program.Entries)
 	e.Else = at + 1
@@ -250,7 +258,7 @@ func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 		}
 		ranges, err := addressRanges(*side.of)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", r.Line, err)
+			return nil, &LineError{r.Line, err}
 		}
 		with(side.field, ranges, side.of.Not)
 	}

@@ -34,9 +34,8 @@ struct firewall_flow {
 	__u8 protocol;
 	__u8 is_turned;			/* of ICMP: the greater end asks */
 	__u8 zero[2];
-	__u32 firewall;			/* whose: tenants may have equal addresses */
 };
-_Static_assert(sizeof(struct firewall_flow) == 44, "firewall_flow holds no padding");
+_Static_assert(sizeof(struct firewall_flow) == 40, "firewall_flow holds no padding");
 
 struct firewall_connection {
 	__u64 until_ns;			/* of the kernel's clock since it started */
@@ -47,6 +46,21 @@ struct firewall_connection {
 	__u8 last_packet;		/* of TCP, and the way that it went */
 	__u8 is_last_back;
 	__u8 zero[2];
+};
+
+/* A datagram that comes in pieces. */
+struct firewall_datagram {
+	__u64 addresses[2][2];
+	__u32 identifier;
+	__u32 protocol;
+};
+_Static_assert(sizeof(struct firewall_datagram) == 40, "firewall_datagram holds no padding");
+
+/* What became of its first piece. */
+struct firewall_fragment {
+	__u64 until_ns;
+	__u32 is_passed;
+	__u32 zero;
 };
 
 /* What is done with a packet that an entry matches. */
@@ -85,6 +99,7 @@ enum firewall_fault {
 	FIREWALL_UNREADABLE,		/* its headers are cut off, or hide what they carry */
 	FIREWALL_TOO_LONG,		/* it met too many entries that pass it on */
 	FIREWALL_FULL,			/* there is no room for one more connection */
+	FIREWALL_FRAGMENT_BEFORE_FIRST,	/* of a datagram whose first fragment has not come yet */
 	FIREWALL_FAULTS,		/* how many there are */
 };
 

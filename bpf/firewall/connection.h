@@ -7,6 +7,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1 << 18);
 	__type(key, struct firewall_flow);
 	__type(value, struct firewall_connection);
@@ -196,11 +197,11 @@ static __always_inline enum firewall_state track_new(const struct numbers *n, in
 }
 
 /*
- * The state of a packet's connection, which it changes. Where that is not known yet, `fresh` is what is to be kept once the packet is let
+ * The state of a packet's connection, which it changes unless it is only peeked at. Where that is not known yet, `fresh` is what is to be kept once the packet is let
  * pass.
  */
 static __always_inline enum firewall_state track(const struct numbers *n, int is_ipv6, struct firewall_flow *flow, __u64 now,
-						 struct firewall_connection *fresh, __u32 *is_fresh)
+						 struct firewall_connection *fresh, __u32 *is_fresh, int is_peek)
 {
 	struct firewall_connection *c = bpf_map_lookup_elem(&connections, flow);
 	int is_turned = fresh->is_turned, is_back;
@@ -213,6 +214,10 @@ static __always_inline enum firewall_state track(const struct numbers *n, int is
 	if (!c)
 		return track_new(n, is_ipv6, fresh);
 	is_back = c->is_turned != is_turned;
+	if (is_peek) {
+		*is_fresh = 0;
+		return c->is_replied || is_back ? FIREWALL_ESTABLISHED : FIREWALL_NEW;
+	}
 	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP) {
 		packet = tcp_packet_of(n->others[FIREWALL_FLAGS]);
 		if (c->tcp >= TCP_STATES)
@@ -250,9 +255,9 @@ static __always_inline enum firewall_state track(const struct numbers *n, int is
 }
 
 /* An error of ICMP belongs to the connection of the packet that it quotes. */
-static __always_inline enum firewall_state track_error(struct __sk_buff *skb, const struct numbers *n, int is_ipv6, __u32 firewall, __u64 now)
+static __always_inline enum firewall_state track_error(struct __sk_buff *skb, const struct numbers *n, int is_ipv6, __u64 now)
 {
-	struct firewall_flow flow = { .firewall = firewall };
+	struct firewall_flow flow = {};
 	struct firewall_connection *c;
 	struct numbers quoted = {};
 	__u32 offset = n->upper + 8;

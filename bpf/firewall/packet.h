@@ -9,9 +9,13 @@ struct numbers {
 	__u32 others[FIREWALL_FIELDS];		/* by field */
 	__u32 identifier;			/* of a query of ICMP */
 	__u32 upper;				/* where the upper header is; 0: there is none */
+	__u32 is_fragment;
+	__u32 datagram, fragment_protocol;	/* whose fragment it is; of IPv6 the identifier says it alone */
 };
 
 #define IP4_LATER 0x1fff
+#define IP4_MORE 0x2000
+#define IP6_MORE 1
 #define TCP_FLAGS_AT 13
 
 /* What is in the first eight bytes of the upper header. Not 0 where they are cut off. */
@@ -86,6 +90,9 @@ static __always_inline int numbers_of_ipv4(struct __sk_buff *skb, struct numbers
 		return -1;
 	numbers_addresses_ipv4(n, ip);
 	n->others[FIREWALL_PROTOCOL] = ip->protocol;
+	n->is_fragment = (ip->frag_off & bpf_htons(IP4_LATER | IP4_MORE)) != 0;
+	n->datagram = ip->id;
+	n->fragment_protocol = ip->protocol;
 	if (ip->frag_off & bpf_htons(IP4_LATER)) {
 		n->others[FIREWALL_STATE] |= FIREWALL_LATER_FRAGMENT;
 		return 0;
@@ -104,6 +111,14 @@ static __always_inline int numbers_of_ipv6(struct __sk_buff *skb, struct numbers
 	upper = ip6_upper(skb, ip6);
 	if (upper.end != PARSE_WHOLE)
 		return -1;
+	if (upper.fragment) {
+		struct { __u8 next, zero; __be16 fragment; __be32 identifier; } header;
+
+		if (bpf_skb_load_bytes(skb, upper.fragment, &header, sizeof(header)))
+			return -1;
+		n->is_fragment = (header.fragment & bpf_htons(IP6_OFFSET | IP6_MORE)) != 0;
+		n->datagram = header.identifier;
+	}
 	if (!upper.offset) {
 		n->others[FIREWALL_STATE] |= FIREWALL_LATER_FRAGMENT;
 		return 0;

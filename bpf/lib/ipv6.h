@@ -47,16 +47,18 @@ enum parse_end {
 struct upper {
 	__u32 offset;		/* of the upper-layer header; 0: there is none here */
 	__u32 protocol;
+	__u32 fragment;		/* the offset of a fragment's header; 0: there is none */
 	enum parse_end end;
 };
 
 /* Of a struct upper, in one register: a BPF function gives back no more. */
 #define UPPER(offset, protocol, end) ((__u64)(offset) << 32 | (__u64)(protocol) << 16 | (end))
+#define UPPER_FRAGMENT(offset) ((__u64)(offset) << 48)
 
 /* Walks the extension headers. BIG TCP puts one before TCP (Linux 5.19). */
 static __noinline __u64 ip6_walk(struct __sk_buff *skb, __u32 next)
 {
-	__u32 offset = L3 + sizeof(struct ipv6hdr);
+	__u32 offset = L3 + sizeof(struct ipv6hdr), fragment = 0;
 
 	for (int i = 0; i < IP6_HEADERS_MOST; i++) {
 		struct { __u8 next, words; __be16 fragment; } header;
@@ -72,15 +74,16 @@ static __noinline __u64 ip6_walk(struct __sk_buff *skb, __u32 next)
 		case IPPROTO_MH:
 			break;
 		default:
-			return UPPER(offset, next, PARSE_WHOLE);
+			return UPPER(offset, next, PARSE_WHOLE) | UPPER_FRAGMENT(fragment);
 		}
 		if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header)))
 			return UPPER(0, 0, PARSE_SHORT);
 		if (next == IPPROTO_FRAGMENT) {
+			fragment = offset;
 			offset += 8;
 			if (header.fragment & bpf_htons(IP6_OFFSET)) {
 				/* The upper-layer header went with the first. */
-				return UPPER(0, 0, PARSE_WHOLE);
+				return UPPER(0, 0, PARSE_WHOLE) | UPPER_FRAGMENT(fragment);
 			}
 		} else {
 			offset += (header.words + 1) * 8;
@@ -98,7 +101,8 @@ static __always_inline struct upper ip6_upper(struct __sk_buff *skb, struct ipv6
 	if (ip6->nexthdr == IPPROTO_TCP || ip6->nexthdr == IPPROTO_UDP || ip6->nexthdr == IPPROTO_ICMPV6)
 		return upper;
 	walked = ip6_walk(skb, ip6->nexthdr);
-	upper.offset = walked >> 32;
+	upper.offset = walked >> 32 & 0xffff;
+	upper.fragment = walked >> 48;
 	upper.protocol = walked >> 16 & 0xffff;
 	upper.end = walked & 0xffff;
 	return upper;

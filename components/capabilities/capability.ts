@@ -28,6 +28,10 @@ export interface ServerAddition {
   readonly requirements: readonly Requirement[];
   /** Beside the server's own settings, before anything else. */
   readonly settings: readonly HostObject[];
+  /** What the agent is told, in files. */
+  readonly agent?: readonly HostObject[];
+  /** What an `up` waits for, once the systems are attached. */
+  readonly settled?: readonly HostObject[];
   /** Only where the server is a hub: what others need to know before they begin. */
   readonly authority?: { readonly component: string; readonly parts: readonly Part[] };
 }

@@ -8,10 +8,11 @@ import type { Member, NetworkContext } from "../kinds/contexts";
 import { kindOf } from "../kinds/registry";
 import { tapOf } from "../kinds/tap";
 import type { Capability, SystemAddition } from "./capability";
+import { firewallCapability } from "./firewall";
 import { guardCapability } from "./guard";
 import { vpnCapability } from "./vpn";
 
-export const capabilities: readonly Capability[] = [guardCapability, vpnCapability];
+export const capabilities: readonly Capability[] = [guardCapability, firewallCapability, vpnCapability];
 
 /** A system is one thing at a time. */
 export function additionOf(declaration: Declaration, system: System): SystemAddition | undefined {

@@ -29,6 +29,15 @@ export interface Declaration {
   readonly policies: readonly PolicyFile[];
   /** Texts of the files of nftables rules that systems name, by their paths. */
   readonly nftables: Readonly<Record<string, string>>;
+  /** Files of firewalls' rules, by their paths. */
+  readonly firewallRules: Readonly<Record<string, RulesFile>>;
+}
+
+export interface RulesFile {
+  /** SHA-256 of the text. */
+  readonly hash: string;
+  /** A stack's state does not keep it: it may be large. */
+  readonly text?: string;
 }
 
 export const defaultLinkMtuBytes = 9000;
@@ -79,8 +88,8 @@ export function linksOf(declaration: Declaration, servers: readonly ServerDeclar
   return declaration.testbed.links.filter((link) => link.between.filter((name) => names.includes(name)).length >= 2);
 }
 
-/** Where a key is on this machine is nothing of the testbed's. */
-export const withoutKeys = (
+/** What a stack's state keeps: where a key is on this machine is nothing of the testbed's, and rules are told by their hash. */
+export const kept = (
   declaration: Declaration,
 ): Omit<Declaration, "servers"> & {
   readonly servers: readonly Omit<ServerDeclaration, "privateKeyFile">[];
@@ -88,8 +97,9 @@ export const withoutKeys = (
 
 /** Tells whether two declarations are the same, whatever their files look like. */
 export function declarationHash(declaration: Declaration): string {
-  const { servers, testbed, policies, nftables } = withoutKeys(declaration);
-  const text = JSON.stringify([servers, testbed, policies, nftables]);
+  const { servers, testbed, policies, nftables, firewallRules } = kept(declaration);
+  const rules = Object.keys(firewallRules).length === 0 ? [] : [firewallRules];
+  const text = JSON.stringify([servers, testbed, policies, nftables, ...rules]);
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 

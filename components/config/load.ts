@@ -1,9 +1,10 @@
 /** From files to a declaration. Cross-field rules come after: components/plan/check.ts. */
+import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename } from "node:path";
 import { canonicalInterfaceAddress } from "../net/cidr";
-import { type Declaration, defaultUplink, type ServerDeclaration } from "./declaration";
+import { type Declaration, defaultUplink, type RulesFile, type ServerDeclaration } from "./declaration";
 import type { Fault } from "./faults";
 import type { LabState } from "./labState";
 import { readPolicyFile } from "./policies";
@@ -70,24 +71,36 @@ function testbedName(sources: readonly StackSource[], faults: Fault[]): string |
   return first === undefined ? undefined : String(first.values.testbed);
 }
 
-function readNftables(root: string, { systems }: Testbed, faults: Fault[]): Record<string, string> {
+/** The texts of files that a testbed names, by their paths: each of an owner that a fault names. */
+function readTexts(root: string, rule: string, named: readonly { path?: string; at: string }[], faults: Fault[]): Record<string, string> {
   return Object.fromEntries(
-    systems.flatMap(({ name, nftables: path }): [string, string][] => {
+    named.flatMap(({ path, at }): [string, string][] => {
       if (path === undefined) return [];
       const full = insideProject(root, path);
       if (full === undefined) {
-        faults.push(outside(`systems.${name}.nftables`, path));
+        faults.push(outside(at, path));
         return [];
       }
       if (statSync(full, { throwIfNoEntry: false })?.isFile() === true) return [[path, readFileSync(full, "utf8")]];
-      faults.push({
-        rule: "nftables-file",
-        path: `systems.${name}.nftables`,
-        what: `there is no file "${path}"`,
-        fix: "make it, or leave it out",
-      });
+      faults.push({ rule, path: at, what: `there is no file "${path}"`, fix: "make it, or leave it out" });
       return [];
     }),
+  );
+}
+
+const readNftables = (root: string, { systems }: Testbed, faults: Fault[]): Record<string, string> =>
+  readTexts(
+    root,
+    "nftables-file",
+    systems.map(({ name, nftables: path }) => ({ ...(path !== undefined && { path }), at: `systems.${name}.nftables` })),
+    faults,
+  );
+
+function readFirewallRules(root: string, { firewalls = [] }: Testbed, faults: Fault[]): Record<string, RulesFile> {
+  const named = firewalls.map(({ rules: path }, i) => ({ path, at: `firewalls[${i}].rules` }));
+  const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
+  return Object.fromEntries(
+    Object.entries(readTexts(root, "firewall-file", named, faults)).map(([path, text]) => [path, { hash: hash(text), text }]),
   );
 }
 
@@ -133,8 +146,9 @@ export function loadDeclaration(root: string, lab: LabState | undefined, needsLa
   const testbed = data as Testbed;
   const policies = (testbed.policies ?? []).flatMap((path) => readPolicyFile(root, path, faults) ?? []);
   const nftables = readNftables(root, testbed, faults);
+  const firewallRules = readFirewallRules(root, testbed, faults);
   for (const { name: system, image } of testbed.systems)
     if (image?.endsWith(".tar") === true && insideProject(root, image) === undefined)
       faults.push(outside(`systems.${system}.image`, image));
-  return { declaration: { name: basename(name, ".yaml"), testbed, servers, policies, nftables }, faults };
+  return { declaration: { name: basename(name, ".yaml"), testbed, servers, policies, nftables, firewallRules }, faults };
 }

@@ -57,6 +57,10 @@ sites?: Site[]
  */
 tunnels?: Tunnel[]
 vpn?: Vpn
+/**
+ * What tenants' systems may send and get, by rules in iptables' words. See docs/firewall.md.
+ */
+firewalls?: Firewall[]
 }
 /**
  * A tenant.
@@ -847,6 +851,34 @@ ike?: string[]
  * After this time without a sign of its peer a gateway asks for one; where none comes the tunnel is made anew.
  */
 dpdSeconds?: number
+}
+/**
+ * A tenant's firewall: eBPF programs at the interfaces of its systems. A tenant has one.
+ * 
+ * This interface was referenced by `Testbed`'s JSON-Schema
+ * via the `definition` "Firewall".
+ */
+export interface Firewall {
+/**
+ * The tenant whose systems it looks at.
+ */
+tenant: string
+/**
+ * A file of rules, relative to the project: what iptables-save prints, or commands of iptables and ip6tables. FORWARD is what enters or leaves the tenant's systems.
+ */
+rules: string
+/**
+ * The networks by which it looks at systems; -i and -o name them. Default: all of the tenant's.
+ * 
+ * @minItems 1
+ */
+networks?: string[]
+/**
+ * The systems that it looks at. Default: all of the tenant's.
+ * 
+ * @minItems 1
+ */
+systems?: string[]
 }
 /**
  * Offloads by ethtool's short names; one that the device lacks is an error.

@@ -19,6 +19,14 @@ export function sections(output: string): Map<string, string> {
   return found;
 }
 
+const inOrder = (_: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
+
+/** A state does not keep the order of keys: with theirs, values are compared. */
+export const jsonInOrder = (value: unknown, indent?: number): string => JSON.stringify(value, inOrder, indent);
+
 /** Reads a text once, however many objects are looked up in it one after the other. */
 export function readOnce<T>(read: (text: string) => T): (text: string) => T {
   let last: { readonly text: string; readonly value: T } | undefined;

@@ -1,6 +1,6 @@
 /** This stack's part of a testbed: one server with all that it holds. */
 import * as pulumi from "@pulumi/pulumi";
-import { type Declaration, declarationHash, findServer, firstHub, withoutKeys } from "../config/declaration";
+import { type Declaration, declarationHash, findServer, firstHub, kept } from "../config/declaration";
 import { Generation } from "../host/resources/generation";
 import { renderObject, type Site } from "../host/resources/hostObject";
 import { planServer, type ServerPlan } from "../plan/plan";
@@ -56,6 +56,8 @@ export class Testbed extends pulumi.ComponentResource {
     const attached = renderObject(stack, plan.attached, site, { parent: this, dependsOn: systems.flatMap((system) => system.ready) });
     for (const { kind, shared } of plan.kinds)
       if (shared.parting !== undefined) renderObject(`${kind}_edge`, shared.parting, site, { parent: this, dependsOn: [attached] });
+    for (const [name, { settled = [] }] of plan.additions)
+      for (const object of settled) renderObject(`${name}_settled`, object, site, { parent: this, dependsOn: [attached] });
     for (const { addition } of systems) addition?.establish([attached]);
     generation.seal();
 
@@ -68,7 +70,7 @@ export class Testbed extends pulumi.ComponentResource {
       testbed: declaration.name,
       declaration: declarationHash(declaration),
       // A text: a state does not keep the order of keys.
-      deployed: JSON.stringify(withoutKeys(declaration)),
+      deployed: JSON.stringify(kept(declaration)),
       isLab: declared.isLab,
     });
   }

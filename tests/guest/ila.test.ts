@@ -55,7 +55,7 @@ function declarationOf(sorts: Readonly<Record<string, Sort>>): Declaration {
     guestNames.map((at): System => ({ name: `${name}-${at}`, tenant: "red", server: at, networks: [{ name }] })),
   );
   const testbed: Testbed = { tenants: [{ name: "red" }], networks, systems, links: [{ between: ["flap", "flip"], mtuBytes: 1500 }] };
-  return { name: "guest", testbed, servers: guestServers, policies: [], nftables: {} };
+  return { name: "guest", testbed, servers: guestServers, policies: [], nftables: {}, firewallRules: {} };
 }
 
 const addressIn = (declaration: Declaration, system: string): string => {

@@ -63,7 +63,7 @@ const testbed: Testbed = {
   links: [{ between: ["flap", "flip"], mtuBytes: 1500 }],
 };
 
-const declaration: Declaration = { name: "guest", testbed, servers: guestServers, policies: [], nftables: {} };
+const declaration: Declaration = { name: "guest", testbed, servers: guestServers, policies: [], nftables: {}, firewallRules: {} };
 const gateways = ["gw-a", "gw-b"];
 const addressOf = (system: string, network: string): string =>
   guestServers

@@ -46,6 +46,7 @@ function declarationOf(name: string): Declaration {
     testbed,
     servers,
     nftables: {},
+    firewallRules: {},
     policies: (testbed.policies ?? []).flatMap((path) => readPolicyFile(codeRoot, path, []) ?? []),
   };
 }

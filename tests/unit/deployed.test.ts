@@ -22,6 +22,7 @@ const declaration = (more: Partial<Declaration>, ...systems: [name: string, serv
   servers: [server("flap"), server("flip")],
   policies: [],
   nftables: {},
+  firewallRules: {},
   testbed: {
     tenants: [{ name: "red" }],
     networks: [...new Set(systems.map(([, , network]) => network))].map((name) => ({ name, tenant: "red", kind: "evpn" as const, vn: 7 })),

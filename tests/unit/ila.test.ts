@@ -81,6 +81,7 @@ describe("plans of kind ila", () => {
     servers,
     policies: [],
     nftables: {},
+    firewallRules: {},
   };
   const planOf = (name: string) =>
     planServer(

@@ -16,7 +16,7 @@ import { goodTestbed, runningLab } from "../errors/harness";
 
 function declaration(text = goodTestbed): Declaration {
   const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: name === "flip", isLab: true }));
-  return { name: "tt", testbed: parse(text) as Testbed, servers, policies: [], nftables: {} };
+  return { name: "tt", testbed: parse(text) as Testbed, servers, policies: [], nftables: {}, firewallRules: {} };
 }
 
 const plan = (server: string, text?: string) => {

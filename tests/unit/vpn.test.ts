@@ -21,7 +21,7 @@ import { runningLab } from "../errors/harness";
 function declarationOf(change: (testbed: Testbed) => Testbed = (testbed) => testbed): Declaration {
   const testbed = change(parse(readFileSync(join(codeRoot, "testbeds/vpn.yaml"), "utf8")) as Testbed);
   const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: name === "flip", isLab: true }));
-  return { name: "vpn", testbed, servers, policies: [], nftables: {} };
+  return { name: "vpn", testbed, servers, policies: [], nftables: {}, firewallRules: {} };
 }
 
 const systemPlan = (declaration: Declaration, name: string) => {

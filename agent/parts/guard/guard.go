@@ -238,7 +238,7 @@ func (g *guard) Tick(context.Context) {
 	}
 	p, err := g.plane()
 	if err == nil {
-		err = p.sweep(filepath.Dir(g.host.Files().Kinds))
+		err = p.sweep(g.host.Files())
 	}
 	if err != nil {
 		log.Printf("guard: %v", err)
@@ -247,8 +247,8 @@ func (g *guard) Tick(context.Context) {
 	g.settled = true
 }
 
-func (p *plane) sweep(plans string) error {
-	wanted, err := guarded(plans)
+func (p *plane) sweep(files part.Files) error {
+	wanted, err := part.PortsWith(files, "guard")
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (p *plane) sweep(plans string) error {
 		return err
 	}
 	for _, device := range devices {
-		if wanted[device] {
+		if _, is := wanted[device]; is {
 			continue
 		}
 		if err := p.letGo(device); err != nil {
@@ -265,36 +265,6 @@ func (p *plane) sweep(plans string) error {
 		}
 	}
 	return nil
-}
-
-// guarded names the ports that plans want guarded.
-func guarded(folder string) (map[string]bool, error) {
-	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
-	if err != nil {
-		return nil, err
-	}
-	wanted := map[string]bool{}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		var plan contract.AttachPlan
-		if err == nil {
-			err = json.Unmarshal(text, &plan)
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, iface := range plan.Interfaces {
-			for _, hook := range iface.Hooks {
-				if hook.Type == "guard" {
-					wanted[iface.HostName] = true
-				}
-			}
-		}
-	}
-	return wanted, nil
 }
 
 // Again puts all rules once more: somebody may have taken one away, or the folder of pins, and then all is loaded anew.

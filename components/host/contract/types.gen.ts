@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "2b3f4ff75002";
+export const contractVersion = "5fbbd3da6815";
 
 
 /**
@@ -638,4 +638,141 @@ readonly source: string
 readonly destination: string
 readonly protocol: ("tcp" | "udp" | "sctp" | "icmp")
 readonly port: number
+}
+/**
+ * A tenant's firewall on a server: a file of its kinds.
+ */
+export interface FirewallSite {
+readonly name: string
+/**
+ * The hash of its rules, which are a file beside.
+ */
+readonly rules: string
+/**
+ * What -i and -o may name, in an order that stays.
+ */
+readonly networks: readonly string[]
+readonly ends: readonly FirewallEnd[]
+}
+/**
+ * An address of a system that a firewall looks at.
+ */
+export interface FirewallEnd {
+readonly address: string
+readonly system: string
+readonly network: string
+/**
+ * On this server.
+ */
+readonly here: boolean
+}
+/**
+ * What a plan's hook `firewall` says of an interface.
+ */
+export interface FirewallHook {
+readonly firewall: string
+readonly network: string
+/**
+ * Packets go through the system.
+ */
+readonly router: boolean
+}
+/**
+ * What is in force of a firewall; a file.
+ */
+export interface FirewallStatus {
+readonly name: string
+/**
+ * Of the file's bytes, as the barrier on the server computes it.
+ */
+readonly siteHash: string
+/**
+ * The hash of the rules that judge.
+ */
+readonly rules: string
+/**
+ * Why what is declared is not in force.
+ */
+readonly error?: string
+}
+/**
+ * Why a file of rules is not taken.
+ */
+export interface FirewallFault {
+readonly line: number
+readonly column: number
+readonly what: string
+readonly fix: string
+}
+/**
+ * A rule of a file.
+ */
+export interface FirewallRule {
+/**
+ * ipv4 or ipv6
+ */
+readonly family: string
+readonly table: string
+readonly chain: string
+readonly line: number
+/**
+ * As iptables -S prints it, behind its chain.
+ */
+readonly text: string
+readonly target: string
+/**
+ * Why no program can hold it.
+ */
+readonly refused?: string
+readonly fix?: string
+readonly packets?: number
+readonly bytes?: number
+}
+/**
+ * A file of rules, read.
+ */
+export interface FirewallReading {
+readonly contract: string
+readonly faults: readonly FirewallFault[]
+readonly rules: readonly FirewallRule[]
+/**
+ * That the programs look through, of both families.
+ */
+readonly entries: number
+/**
+ * That the file says something of; another lets nothing through.
+ */
+readonly families: readonly string[]
+}
+/**
+ * What a server's firewalls hold and have counted.
+ */
+export interface FirewallFacts {
+readonly contract: string
+readonly firewalls: readonly FirewallFact[]
+/**
+ * Packets that no rules have seen, by why.
+ */
+readonly dropped: {
+readonly [k: string]: number
+}
+}
+/**
+ * A firewall on a server.
+ */
+export interface FirewallFact {
+readonly name: string
+/**
+ * The hash of the rules that judge; empty: none, and all is dropped.
+ */
+readonly inForce: string
+readonly entries: number
+readonly connections: number
+/**
+ * Packets that no rule has dropped, by why.
+ */
+readonly dropped: {
+readonly [k: string]: number
+}
+readonly rules: readonly FirewallRule[]
 }

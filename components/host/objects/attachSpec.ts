@@ -41,12 +41,14 @@ export function mustSpeak(contract: unknown): void {
     );
 }
 
+export type AgentQuestion = "firewall" | "guard" | "ila" | "look" | "probe" | "trace";
+
 /** The agent's own program, beside the one that runs: it reads the kernel and changes nothing. */
-export const askAgent = ({ stack }: Owner, what: "guard" | "ila" | "look" | "probe" | "trace"): Script => sh`
+export const askAgent = ({ stack }: Owner, what: AgentQuestion, ...options: readonly string[]): Script => sh`
   fail() { printf '%s\n' "$*" >&2; exit 1; }
   pid=$(docker inspect -f '{{.State.Pid}}' ${ownContainers.agent} 2>/dev/null) || pid=0
   [ "$pid" != 0 ] || fail "the agent does not run, and without it nothing is known of this"
-  nsenter -t "$pid" -m -p /agent ${what} -stack ${stack}
+  nsenter -t "$pid" -m -p /agent ${what} -stack ${stack} ${[...options]}
 `;
 
 /** What `agent look` printed, by system. */

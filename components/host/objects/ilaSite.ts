@@ -1,5 +1,6 @@
 /** What a server's agent needs to take part in ILA: the file that tells it all. */
 import type { IlaSite } from "../contract/types.gen";
+import { jsonInOrder } from "../json";
 import type { ObjectType, Properties } from "../objectType";
 import { sh } from "../sh";
 import { dropKindFile, kindFile, putKindFile } from "./kindFile";
@@ -10,14 +11,8 @@ const leaf = "ila.json";
 /** The agent's filters where the kernel has no tcx (agent/bpf/clsact.go): by their priority. */
 const filterPriorities = [49210, 49220, 49230, 49240, 49250];
 
-/** A state does not keep the order of keys. */
-const inOrder = (_: string, value: unknown): unknown =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-    : value;
-
 const propertiesOf = (spec: IlaSite): Properties =>
-  Object.fromEntries(Object.entries(spec).map(([key, value]) => [key, JSON.stringify(value, inOrder)]));
+  Object.fromEntries(Object.entries(spec).map(([key, value]) => [key, jsonInOrder(value)]));
 
 export const ilaSite: ObjectType<IlaSite> = {
   type: "ilaSite",

@@ -25,9 +25,8 @@ export class Agent extends pulumi.ComponentResource {
     const { plan, server, site } = args;
     const folders = renderObject(name, plan.agentFolders, site, { parent: this, dependsOn: [...server.ready, ...args.after] });
     const needed = plan.kinds.flatMap(({ shared }) => shared.agent ?? []);
-    const parts = needed.flatMap((need) =>
-      need.parts.map((part) => renderObject(name, part, site, { parent: this, dependsOn: [folders] })),
-    );
+    const objects = [...needed.flatMap((need) => need.parts), ...[...plan.additions.values()].flatMap(({ agent = [] }) => agent)];
+    const parts = objects.map((part) => renderObject(name, part, site, { parent: this, dependsOn: [folders] }));
     const files = needed.flatMap((need) => need.files.map((file) => fileOf(file, site)));
     const { source, resource } = server.image("agent");
     const container = renderContainer(

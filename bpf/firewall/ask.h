@@ -1,0 +1,14 @@
+/* What the program at an interface asks a firewall of a packet, in skb->cb[0]. */
+#pragma once
+
+enum ask_what {
+	ASK_JUDGE,			/* by the rules, and what connection it is of */
+	ASK_TRACK,			/* what connection it is of: its receiver's server has the rules judge it */
+	ASK_PEEK,			/* by the rules; its connection has been told already */
+};
+#define ASK_IS_TAPPED 0x80000000	/* a packet of a system, and none of a test */
+
+#define ASK(what, in, out) (ASK_IS_TAPPED | (what) << 24 | (__u32)(out) << 16 | (__u32)(in) << 8)
+#define ASK_WHAT(word) ((enum ask_what)((word) >> 24 & 0x7f))
+#define ASK_IN(word) ((word) >> 8 & 0xff)
+#define ASK_OUT(word) ((word) >> 16 & 0xff)
