@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"os/signal"
@@ -18,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"flipflap.local/agent/contract"
 	"flipflap.local/agent/docker"
 	"flipflap.local/agent/part"
 	"flipflap.local/agent/parts/cilium"
@@ -39,7 +39,7 @@ agent load   what benches do to the registry: -network NAME with -fill N, -regis
 agent hold   do nothing until it is ended: a container that keeps a network of docker's in use
 agent guard  print what this server's guard has dropped at ports, by reason, as JSON; changes nothing
 agent firewall print what this server's firewalls hold and have counted, as JSON; changes nothing
-agent rules  say of a file of rules (the input) what is wrong with it and where each rule goes, as JSON; -networks NAME,... may be named
+agent rules  read a file of rules and judge packets by it: the question is its input, the answer JSON
 agent probe  send packets between systems and tell which arrive; the plan is the input's first line
 agent trace  print what packets do on this server, a JSON object a line, until its input ends; the plan is its first line
 agent look   print what is there of every system, a JSON object a line; changes nothing
@@ -76,8 +76,7 @@ func main() {
 	flags.IntVar(&load.Count, "register", 0, "load: register a system so many times, and print when")
 	flags.IntVar(&load.Seconds, "watch", 0, "load: print when that system came into this server's map, for so many seconds")
 	registry := flags.String("registry", "", "static: a file of addresses and their servers, in the place of etcd")
-	networks := flags.String("networks", "", "rules: what -i and -o may name")
-	isShort := flags.Bool("short", false, "rules, firewall: without the rules themselves")
+	isShort := flags.Bool("short", false, "firewall: without the rules")
 	socket := flags.String("docker", "/var/run/docker.sock", "docker's socket")
 	if err := flags.Parse(os.Args[2:]); err != nil || a.files.Stack == "" && os.Args[1] != "rules" {
 		usage()
@@ -139,11 +138,14 @@ func main() {
 		line, _ := json.Marshal(counted)
 		fmt.Println(string(line))
 	case "rules":
-		text, err := io.ReadAll(os.Stdin)
+		var question contract.FirewallQuestion
+		if err := json.NewDecoder(os.Stdin).Decode(&question); err != nil {
+			log.Fatal(err)
+		}
+		reading, err := firewall.Reading(question)
 		if err != nil {
 			log.Fatal(err)
 		}
-		reading := firewall.Reading(string(text), strings.FieldsFunc(*networks, func(r rune) bool { return r == ',' }), *isShort)
 		line, _ := json.Marshal(reading)
 		fmt.Println(string(line))
 	case "firewall":

@@ -101,14 +101,25 @@ static long search_ipv6(__u64 i, void *nothing)
 	return search_in(&index_ipv6, &ipv6);
 }
 
+static __always_inline void count(struct judging *j, __u32 key)
+{
+	__u32 bytes = j->skb->len;
+	struct firewall_counter *counter = bpf_map_lookup_elem(&counters, &key);
+
+	if (counter) {
+		counter->packets++;
+		counter->bytes += bytes - L3;
+	}
+}
+
 /* Not 0 where the packet's way ends. */
 static __always_inline long step(struct judging *j, struct search *s, void *entries, const volatile struct firewall_index *x)
 {
-	__u32 key = s->found, bytes = j->skb->len;
+	__u32 key = s->found;
 	struct firewall_entry *entry = bpf_map_lookup_elem(entries, &key);
-	struct firewall_counter *counter;
 
 	if (key >= x->entry_count || !entry) {
+		count(j, x->counter);
 		j->verdict = x->accepts ? FIREWALL_ACCEPT : FIREWALL_DROP;
 		j->entry = x->entry_count;
 		return 1;
@@ -122,14 +133,8 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 			return 0;
 		}
 	}
-	if (entry->flags & FIREWALL_COUNTS) {
-		key = entry->counter;
-		counter = bpf_map_lookup_elem(&counters, &key);
-		if (counter) {
-			counter->packets++;
-			counter->bytes += bytes - L3;
-		}
-	}
+	if (entry->flags & FIREWALL_COUNTS)
+		count(j, entry->counter);
 	switch (entry->action) {
 	case FIREWALL_MARK:
 		j->mark = (j->mark & ~entry->mark_mask) ^ entry->mark_value;

@@ -33,7 +33,7 @@ export interface PolicyProbeResult extends PolicyProbe {
 }
 
 /** What is asked where a policy names no port: nothing listens there, and nothing needs to. */
-const plainPort = 7;
+export const plainPort = 7;
 
 interface Asked {
   readonly protocol: Protocol | "icmp";

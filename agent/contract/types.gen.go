@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "5fbbd3da6815"
+const Version = "ca6bfbc0df20"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -431,6 +431,43 @@ type FirewallStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
+// A file of rules that is to be read, and packets that are to be judged by it.
+type FirewallQuestion struct {
+	Text string `json:"text"`
+	// What -i and -o may name.
+	Networks []string `json:"networks"`
+	// Without the rules themselves.
+	Short   bool             `json:"short"`
+	Packets []FirewallPacket `json:"packets"`
+}
+
+// What rules look at.
+type FirewallPacket struct {
+	Source      string `json:"source"`
+	Destination string `json:"destination"`
+	Protocol    int    `json:"protocol"`
+	SourcePort  int    `json:"sourcePort"`
+	// Of ICMP: its type.
+	DestinationPort int `json:"destinationPort"`
+	// The network that it comes by; empty: any other.
+	In  string `json:"in"`
+	Out string `json:"out"`
+	// Of its connection, as conntrack says it.
+	State string `json:"state"`
+}
+
+// A file of rules, read.
+type FirewallReading struct {
+	Contract string          `json:"contract"`
+	Faults   []FirewallFault `json:"faults"`
+	Rules    []FirewallRule  `json:"rules"`
+	// That the programs look through, of both families.
+	Entries int `json:"entries"`
+	// That the file says something of; another lets nothing through.
+	Families []string          `json:"families"`
+	Verdicts []FirewallVerdict `json:"verdicts"`
+}
+
 // Why a file of rules is not taken.
 type FirewallFault struct {
 	Line   int    `json:"line"`
@@ -454,17 +491,16 @@ type FirewallRule struct {
 	Fix     string `json:"fix,omitempty"`
 	Packets uint64 `json:"packets,omitempty"`
 	Bytes   uint64 `json:"bytes,omitempty"`
+	// No rule, but what its chain says of all that no rule decides.
+	Policy bool `json:"policy,omitempty"`
 }
 
-// A file of rules, read.
-type FirewallReading struct {
-	Contract string          `json:"contract"`
-	Faults   []FirewallFault `json:"faults"`
-	Rules    []FirewallRule  `json:"rules"`
-	// That the programs look through, of both families.
-	Entries int `json:"entries"`
-	// That the file says something of; another lets nothing through.
-	Families []string `json:"families"`
+// What becomes of a packet.
+type FirewallVerdict struct {
+	Accept bool `json:"accept"`
+	// The rules that it meets, by their numbers in the reading; the last decides unless the policy does.
+	Met      []int `json:"met"`
+	ByPolicy bool  `json:"byPolicy"`
 }
 
 // What a server's firewalls hold and have counted.

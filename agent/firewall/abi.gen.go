@@ -96,6 +96,7 @@ type indexPlaces struct {
 	Entries    uint32
 	EntryCount uint32
 	Accepts    uint32
+	Counter    uint32
 }
 
 type flowKey struct {

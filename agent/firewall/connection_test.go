@@ -121,7 +121,7 @@ func TestConnectionsAreThoseOfTheKernel(t *testing.T) {
 	} {
 		does(t, words)
 	}
-	l, err := load(path, "", &Rules{IPv4: compiled[iptables.IPv4], IPv6: compiled[iptables.IPv6]}, len(counter), func(rule *iptables.Rule) uint32 { return counter[rule] })
+	l, err := load(path, "", &Rules{IPv4: compiled[iptables.IPv4], IPv6: compiled[iptables.IPv6]}, counting{len(counter) + 1, uint32(len(counter)), uint32(len(counter)), func(rule *iptables.Rule) uint32 { return counter[rule] }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,11 +29,17 @@ func (l *Loaded) Close() {
 	}
 }
 
-// load puts programs into the kernel; with pins, what rules share with those before them is theirs. A rule's counter is where counterOf says;
-// they are so many.
-func load(object, pins string, rules *Rules, counters int, counterOf func(*iptables.Rule) uint32) (*Loaded, error) {
+// counting says where what is counted.
+type counting struct {
+	slots      int
+	ipv4, ipv6 uint32 // what no rule decides
+	of         func(*iptables.Rule) uint32
+}
+
+// load puts programs into the kernel; with pins, what rules share with those before them is theirs.
+func load(object, pins string, rules *Rules, counts counting) (*Loaded, error) {
 	o := bpf.Object{
-		Path: object, Pins: pins, MaxEntries: map[string]uint32{"counters": uint32(max(counters, 1))},
+		Path: object, Pins: pins, MaxEntries: map[string]uint32{"counters": uint32(counts.slots)},
 		Keys: map[string]any{"connections": flowKey{}},
 		Values: map[string]any{
 			"entries_ipv4": entryValue{}, "entries_ipv6": entryValue{}, "counters": counterValue{}, "connections": connectionValue{},
@@ -45,6 +51,7 @@ func load(object, pins string, rules *Rules, counters int, counterOf func(*iptab
 	}
 	for name, p := range map[string]*Program{"ipv4": rules.IPv4, "ipv6": rules.IPv6} {
 		places, value := laid(p, NewIndex(p))
+		places.Counter = map[string]uint32{"ipv4": counts.ipv4, "ipv6": counts.ipv6}[name]
 		if err := spec.Variables[name].Set(places); err != nil {
 			return nil, err
 		}
@@ -54,7 +61,7 @@ func load(object, pins string, rules *Rules, counters int, counterOf func(*iptab
 		entries := spec.Maps["entries_"+name]
 		entries.MaxEntries = uint32(max(len(p.Entries), 1))
 		for i := range p.Entries {
-			v, err := valueOf(&p.Entries[i], counterOf)
+			v, err := valueOf(&p.Entries[i], counts.of)
 			if err != nil {
 				return nil, err
 			}

@@ -96,7 +96,7 @@ func TestTheProgramJudgesAsTheChainsDo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l, err := load(path, "", &Rules{IPv4: programs[iptables.IPv4], IPv6: programs[iptables.IPv6]}, len(counter), func(rule *iptables.Rule) uint32 { return counter[rule] })
+		l, err := load(path, "", &Rules{IPv4: programs[iptables.IPv4], IPv6: programs[iptables.IPv6]}, counting{len(counter) + 1, uint32(len(counter)), uint32(len(counter)), func(rule *iptables.Rule) uint32 { return counter[rule] }})
 		if err != nil {
 			var said *ebpf.VerifierError
 			if errors.As(err, &said) {
@@ -195,7 +195,7 @@ func TestPriceOfAPacket(t *testing.T) {
 	index := NewIndex(program)
 	indexed := time.Now()
 	load := func(p *Program) *Loaded {
-		l, err := load(path, "", &Rules{IPv4: p, IPv6: none}, 1, func(*iptables.Rule) uint32 { return 0 })
+		l, err := load(path, "", &Rules{IPv4: p, IPv6: none}, counting{1, 0, 0, func(*iptables.Rule) uint32 { return 0 }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -137,9 +137,46 @@ func namesNetwork(name string, networks []string) bool {
 func (r *Rules) Families() []string {
 	families := []string{}
 	for _, t := range r.set.Tables {
-		if name := map[iptables.Family]string{iptables.IPv4: "ipv4", iptables.IPv6: "ipv6"}[t.Family]; t.Name == "filter" && !slices.Contains(families, name) {
-			families = append(families, name)
+		if t.Name == "filter" && !slices.Contains(families, t.Family.String()) {
+			families = append(families, t.Family.String())
 		}
 	}
 	return families
+}
+
+// Policies are what the families' chains say of all that no rule decides.
+func (r *Rules) Policies() []Counted {
+	var policies []Counted
+	for _, family := range []iptables.Family{iptables.IPv4, iptables.IPv6} {
+		policy := "DROP"
+		if t := r.filter(family); t != nil {
+			policy = t.Chain(chainOfTenants).Policy
+		}
+		policies = append(policies, Counted{Ruled: Ruled{Family: family, Table: "filter", Chain: chainOfTenants, Rule: &iptables.Rule{}}, Policy: policy})
+	}
+	return policies
+}
+
+func (r *Rules) filter(family iptables.Family) *iptables.Table {
+	for _, t := range r.set.Tables {
+		if t.Name == "filter" && t.Family == family {
+			return t
+		}
+	}
+	return nil
+}
+
+// Judge follows a packet through the rules, and gives those that it meets by their numbers; the last decides unless the policy does.
+func (r *Rules) Judge(p Packet) (accept bool, met []int, byPolicy bool) {
+	met = []int{}
+	t := r.filter(p.Family)
+	if t == nil {
+		return false, met, true
+	}
+	numbers := map[*iptables.Rule]int{}
+	for i, one := range r.All {
+		numbers[one.Rule] = i
+	}
+	verdict := Walk(t, chainOfTenants, p, func(iptables.Match) bool { return true }, func(rule *iptables.Rule) { met = append(met, numbers[rule]) })
+	return verdict.Accept, met, verdict.Rule == nil
 }

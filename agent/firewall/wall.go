@@ -52,6 +52,9 @@ type Wall struct {
 
 const leastCapacity = 1024
 
+// What no rule decides counts before all rules.
+var policySlots = map[iptables.Family]uint32{iptables.IPv4: 0, iptables.IPv6: 1}
+
 // OpenWall reads what is in force of a firewall. It makes nothing.
 func OpenWall(name, object, pins, folder string) (*Wall, error) {
 	w := &Wall{Name: name, object: object, pins: filepath.Join(pins, name), folder: folder}
@@ -152,7 +155,7 @@ func (w *Wall) Change(text string, networks []string, put func(*ebpf.Program) er
 	for i, one := range rules.All {
 		slots[one.Rule] = next.Slots[i]
 	}
-	loaded, err := load(w.object, w.pins, rules, int(next.Capacity), func(r *iptables.Rule) uint32 { return slots[r] })
+	loaded, err := load(w.object, w.pins, rules, counting{int(next.Capacity), policySlots[iptables.IPv4], policySlots[iptables.IPv6], func(r *iptables.Rule) uint32 { return slots[r] }})
 	if err != nil {
 		return err
 	}
@@ -193,9 +196,13 @@ func (w *Wall) assign(next *state, all []Ruled, before *ebpf.Map) (map[uint32]bo
 			}
 		}
 	} else {
-		next.Free, next.Next, next.Capacity = nil, 0, 0
+		next.Free, next.Next, next.Capacity = nil, uint32(len(policySlots)), 0
 	}
 	kept := map[uint32]bool{}
+	for _, slot := range policySlots {
+		kept[slot] = true
+		next.Bases[slot] = w.state.Bases[slot]
+	}
 	next.Slots = make([]uint32, len(all))
 	var fresh []int
 	for i, one := range all {
@@ -265,9 +272,10 @@ func held(counters *ebpf.Map, slot uint32) (Counter, error) {
 	return sum, nil
 }
 
-// Counted is a rule with what it has met.
+// Counted is a rule with what it has met; without one: what a family's rules have not decided.
 type Counted struct {
 	Ruled
+	Policy string
 	Counter
 }
 
@@ -285,18 +293,26 @@ func (w *Wall) Counts() ([]Counted, error) {
 		return nil, err
 	}
 	defer counters.Close()
-	all := parse(string(text), w.state.Networks).All
-	if len(all) != len(w.state.Slots) {
+	rules := parse(string(text), w.state.Networks)
+	if len(rules.All) != len(w.state.Slots) {
 		return nil, fmt.Errorf("firewall %s: its state is of other rules", w.Name)
 	}
-	counted := make([]Counted, len(all))
-	for i, one := range all {
-		slot := w.state.Slots[i]
+	var counted []Counted
+	add := func(one Counted, slot uint32) error {
 		now, err := held(counters, slot)
-		if err != nil {
+		one.Counter = now.plus(w.state.Bases[slot])
+		counted = append(counted, one)
+		return err
+	}
+	for i, one := range rules.All {
+		if err := add(Counted{Ruled: one}, w.state.Slots[i]); err != nil {
 			return nil, err
 		}
-		counted[i] = Counted{one, now.plus(w.state.Bases[slot])}
+	}
+	for _, one := range rules.Policies() {
+		if err := add(one, policySlots[one.Family]); err != nil {
+			return nil, err
+		}
 	}
 	return counted, nil
 }

@@ -13,6 +13,13 @@ const (
 	IPv6 Family = 6
 )
 
+func (f Family) String() string {
+	if f == IPv6 {
+		return "ipv6"
+	}
+	return "ipv4"
+}
+
 // Set is all that a file says.
 type Set struct {
 	Tables []*Table

@@ -120,6 +120,7 @@ struct firewall_index {
 	__u32 entries;			/* where the entries of all bits are */
 	__u32 entry_count;
 	__u32 accepts;			/* what no entry decides */
+	__u32 counter;			/* of that */
 };
 
 enum firewall_size {

@@ -8,6 +8,7 @@ import { down } from "./down";
 import { drift } from "./drift";
 import { exec } from "./exec";
 import { experiment } from "./experiment";
+import { firewall } from "./firewall";
 import { graph } from "./graph";
 import { images } from "./images";
 import { lab } from "./lab";
@@ -38,6 +39,7 @@ export const allVerbs: readonly Verb[] = [
   move,
   routes,
   policy,
+  firewall,
   exec,
   capture,
   trace,

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -61,9 +62,7 @@ func factOf(files part.Files, name string, isShort bool) (*contract.FirewallFact
 			return nil, err
 		}
 		for _, one := range counts {
-			rule := ruleOf(one.Ruled)
-			rule.Packets, rule.Bytes = one.Packets, one.Bytes
-			fact.Rules = append(fact.Rules, rule)
+			fact.Rules = append(fact.Rules, ruleOf(one))
 		}
 	}
 	if fact.Connections, err = w.Connections(false); err != nil {
@@ -77,35 +76,74 @@ func factOf(files part.Files, name string, isShort bool) (*contract.FirewallFact
 }
 
 // Reading is what is to be said of a file of rules.
-func Reading(text string, networks []string, isShort bool) contract.FirewallReading {
-	rules := wall.Read(text, networks)
-	reading := contract.FirewallReading{Contract: contract.Version, Faults: []contract.FirewallFault{}, Rules: []contract.FirewallRule{}, Families: rules.Families()}
+func Reading(question contract.FirewallQuestion) (*contract.FirewallReading, error) {
+	rules := wall.Read(question.Text, question.Networks)
+	reading := &contract.FirewallReading{
+		Contract: contract.Version, Faults: []contract.FirewallFault{}, Rules: []contract.FirewallRule{}, Families: rules.Families(), Verdicts: []contract.FirewallVerdict{},
+	}
 	for _, fault := range rules.Faults {
 		reading.Faults = append(reading.Faults, contract.FirewallFault(fault))
 	}
-	for _, one := range rules.All {
-		if isShort {
-			break
+	if !question.Short {
+		for _, one := range rules.All {
+			reading.Rules = append(reading.Rules, ruleOf(wall.Counted{Ruled: one}))
 		}
-		reading.Rules = append(reading.Rules, ruleOf(one))
+		for _, one := range rules.Policies() {
+			reading.Rules = append(reading.Rules, ruleOf(one))
+		}
 	}
-	if rules.IPv4 != nil {
-		reading.Entries = len(rules.IPv4.Entries) + len(rules.IPv6.Entries)
+	if rules.IPv4 == nil {
+		return reading, nil
 	}
-	return reading
+	reading.Entries = len(rules.IPv4.Entries) + len(rules.IPv6.Entries)
+	for _, one := range question.Packets {
+		p, err := packetOf(one)
+		if err != nil {
+			return nil, err
+		}
+		var verdict contract.FirewallVerdict
+		verdict.Accept, verdict.Met, verdict.ByPolicy = rules.Judge(p)
+		reading.Verdicts = append(reading.Verdicts, verdict)
+	}
+	return reading, nil
+}
+
+var states = map[string]iptables.State{
+	"INVALID": iptables.Invalid, "NEW": iptables.New, "RELATED": iptables.Related, "ESTABLISHED": iptables.Established, "UNTRACKED": iptables.Untracked,
+}
+
+func packetOf(one contract.FirewallPacket) (wall.Packet, error) {
+	p := wall.Packet{
+		Family: iptables.IPv4, Protocol: uint8(one.Protocol), SourcePort: uint16(one.SourcePort), DestinationPort: uint16(one.DestinationPort),
+		In: one.In, Out: one.Out, State: states[one.State],
+	}
+	var err error
+	if p.Source, err = netip.ParseAddr(one.Source); err != nil {
+		return p, err
+	}
+	if p.Destination, err = netip.ParseAddr(one.Destination); err != nil {
+		return p, err
+	}
+	if p.Destination.Is6() {
+		p.Family = iptables.IPv6
+	}
+	p.Type = uint8(one.DestinationPort)
+	if one.Protocol == 6 && one.State == "NEW" {
+		p.TCPFlags = 0x02 // SYN
+	} else if one.Protocol == 6 {
+		p.TCPFlags = 0x10
+	}
+	return p, nil
 }
 
 // ruleOf says a rule in the contract's words.
-func ruleOf(one wall.Ruled) contract.FirewallRule {
-	return contract.FirewallRule{
-		Family: familyName(one.Family), Table: one.Table, Chain: one.Chain, Line: one.Rule.Line, Text: one.Rule.Spec(), Target: one.Rule.Target.Name,
-		Refused: one.Refused, Fix: one.Fix,
+func ruleOf(one wall.Counted) contract.FirewallRule {
+	rule := contract.FirewallRule{
+		Family: one.Family.String(), Table: one.Table, Chain: one.Chain, Line: one.Rule.Line, Text: one.Rule.Spec(), Target: one.Rule.Target.Name,
+		Refused: one.Refused, Fix: one.Fix, Packets: one.Packets, Bytes: one.Bytes,
 	}
-}
-
-func familyName(family iptables.Family) string {
-	if family == iptables.IPv6 {
-		return "ipv6"
+	if one.Policy != "" {
+		rule.Policy, rule.Target = true, one.Policy
 	}
-	return "ipv4"
+	return rule
 }

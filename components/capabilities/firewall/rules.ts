@@ -79,7 +79,7 @@ const text: FirewallRule = {
       const { text } = declaration.firewallRules[firewall.rules] ?? {};
       if (text === undefined) continue;
       const networks = networksOf(declaration, firewall).map(({ name }) => name);
-      const reading = readRules(text, networks, { isShort: true });
+      const reading = readRules({ text, networks, short: true });
       for (const { line, column, what, fix } of reading.faults) report(`${firewall.rules}:${line}:${column}`, what, fix);
       if (reading.faults.length > 0) continue;
       const members = membersOf(declaration, firewall);

@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "5fbbd3da6815";
+export const contractVersion = "ca6bfbc0df20";
 
 
 /**
@@ -696,6 +696,60 @@ readonly rules: string
 readonly error?: string
 }
 /**
+ * A file of rules that is to be read, and packets that are to be judged by it.
+ */
+export interface FirewallQuestion {
+readonly text: string
+/**
+ * What -i and -o may name.
+ */
+readonly networks: readonly string[]
+/**
+ * Without the rules themselves.
+ */
+readonly short: boolean
+readonly packets: readonly FirewallPacket[]
+}
+/**
+ * What rules look at.
+ */
+export interface FirewallPacket {
+readonly source: string
+readonly destination: string
+readonly protocol: number
+readonly sourcePort: number
+/**
+ * Of ICMP: its type.
+ */
+readonly destinationPort: number
+/**
+ * The network that it comes by; empty: any other.
+ */
+readonly in: string
+readonly out: string
+/**
+ * Of its connection, as conntrack says it.
+ */
+readonly state: string
+}
+/**
+ * A file of rules, read.
+ */
+export interface FirewallReading {
+readonly contract: string
+readonly faults: readonly FirewallFault[]
+readonly rules: readonly FirewallRule[]
+/**
+ * That the programs look through, of both families.
+ */
+readonly entries: number
+/**
+ * That the file says something of; another lets nothing through.
+ */
+readonly families: readonly string[]
+readonly verdicts: readonly FirewallVerdict[]
+}
+/**
  * Why a file of rules is not taken.
  */
 export interface FirewallFault {
@@ -727,22 +781,21 @@ readonly refused?: string
 readonly fix?: string
 readonly packets?: number
 readonly bytes?: number
+/**
+ * No rule, but what its chain says of all that no rule decides.
+ */
+readonly policy?: boolean
 }
 /**
- * A file of rules, read.
+ * What becomes of a packet.
  */
-export interface FirewallReading {
-readonly contract: string
-readonly faults: readonly FirewallFault[]
-readonly rules: readonly FirewallRule[]
+export interface FirewallVerdict {
+readonly accept: boolean
 /**
- * That the programs look through, of both families.
+ * The rules that it meets, by their numbers in the reading; the last decides unless the policy does.
  */
-readonly entries: number
-/**
- * That the file says something of; another lets nothing through.
- */
-readonly families: readonly string[]
+readonly met: readonly number[]
+readonly byPolicy: boolean
 }
 /**
  * What a server's firewalls hold and have counted.
