@@ -96,7 +96,7 @@ const readNftables = (root: string, { systems }: Testbed, faults: Fault[]): Reco
     faults,
   );
 
-function readFirewallRules(root: string, { firewalls = [] }: Testbed, faults: Fault[]): Record<string, RulesFile> {
+export function readFirewallRules(root: string, { firewalls = [] }: Testbed, faults: Fault[]): Record<string, RulesFile> {
   const named = firewalls.map(({ rules: path }, i) => ({ path, at: `firewalls[${i}].rules` }));
   const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
   return Object.fromEntries(

@@ -50,6 +50,27 @@ const ila = around('kind: ila, vn: 7, sir: "face:b00c:0:7::/64"');
 const swarm = around("kind: swarm, subnet: 10.40.0.0/24");
 const cilium = around("kind: cilium, subnets: { flip: 10.60.1.0/24, flap: 10.60.2.0/24 }");
 
+/** Red's firewall over two networks, one of another's beside it, and its rules. */
+const walled = (firewall: string, text: string, networks = ""): Files => ({
+  testbed: `
+tenants: [{ name: red }, { name: blue }]
+networks:
+  - { name: one, tenant: red, kind: bridge, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 } }
+  - { name: other, tenant: blue, kind: bridge, subnets: { flip: 10.1.1.0/24, flap: 10.1.2.0/24 } }
+${networks}
+systems:
+  - { name: web, tenant: red, server: flip, networks: [{ name: one }${networks === "" ? "" : ", { name: two }"}] }
+  - { name: db, tenant: red, server: flap, networks: [{ name: one }] }
+  - { name: blue-web, tenant: blue, server: flip, networks: [{ name: other }] }
+links: [{ between: [flip, flap] }]
+firewalls:
+${firewall}
+`,
+  policies: { "policies/r.rules": text },
+});
+
+const accepting = "iptables -P FORWARD ACCEPT\n";
+
 /** A testbed of bridges whose web is labelled, and one policy file. */
 const policed = (text: string, network = "kind: bridge, subnets: { flip: 10.0.1.0/24, flap: 10.0.2.0/24 }"): Files => ({
   testbed: `
@@ -763,6 +784,81 @@ links: []
     { ...policed(webPolicy), policies: {} },
     ["[policy-file] policies: policies/p.json: there is no such file; make it, or leave it out"],
   ],
+  [
+    "a firewall of nobody, one too many, and one of others' things",
+    walled(
+      "  - { tenant: rad, rules: policies/r.rules }\n  - { tenant: red, rules: policies/r.rules, networks: [other, onn], systems: [webb] }\n  - { tenant: red, rules: policies/r.rules }",
+      accepting,
+    ),
+    [
+      '[firewall-scope] firewalls[0].tenant: there is no tenant "rad"; did you mean "red"?',
+      "[firewall-scope] firewalls[1].networks: other is blue's; leave it out: a firewall of blue's may look at it",
+      '[firewall-scope] firewalls[1].networks: there is no network "onn"; did you mean "one"?',
+      '[firewall-scope] firewalls[1].systems: there is no system "webb"; did you mean "web"?',
+      "[firewall-scope] firewalls[2].tenant: red has a firewall already; put the rules of both into one file: -i, -o, -s and -d tell networks and systems apart",
+      "[firewall-reach] firewalls[0]: it looks at no system; name systems of rad's that are in its networks, or leave it out",
+      "[firewall-reach] firewalls[1]: it looks at no system; name systems of red's that are in its networks, or leave it out",
+    ],
+  ],
+  [
+    "a firewall whose file is not there",
+    walled("  - { tenant: red, rules: policies/q.rules }", accepting),
+    ['[firewall-file] firewalls[0].rules: there is no file "policies/q.rules"; make it, or leave it out'],
+  ],
+  [
+    "a firewall where no program is in the packets' way",
+    walled(
+      "  - { tenant: red, rules: policies/r.rules }",
+      accepting,
+      "  - { name: two, tenant: red, kind: evpn, vn: 7, subnet: 10.2.0.0/24 }",
+    ),
+    [
+      "[firewall-reach] firewalls[0].networks: packets come to systems of two past the programs at their interfaces; give two shortcut: false, or name the others in firewalls[0].networks",
+    ],
+  ],
+  [
+    "a firewall on docker's own interfaces",
+    walled("  - { tenant: red, rules: policies/r.rules }", accepting, "  - { name: two, tenant: red, kind: swarm, subnet: 10.40.0.0/24 }"),
+    [
+      "[docker-made] systems.web.networks.two: docker joins a system to a network of kind swarm, and to no other; put it in this network alone",
+      "[firewall-reach] firewalls[0].networks: no program of ours is at the interfaces of two, which is of kind swarm; name the others in firewalls[0].networks",
+    ],
+  ],
+  [
+    "rules that no program can hold, and one that is none",
+    walled(
+      "  - { tenant: red, rules: policies/r.rules }",
+      `*nat
+-A POSTROUTING -s 10.0.1.0/24 -j MASQUERADE
+COMMIT
+*filter
+:FORWARD DROP [0:0]
+-A INPUT -p tcp --dport 22 -j ACCEPT
+-A FORWARD -i docker0 -j ACCEPT
+-A FORWARD -m limit --limit 5/min -j ACCEPT
+-A FORWARD -p tcp -j REJECT --reject-with tcp-reset
+-A FORWARD -m string --string GET --algo bm -j DROP
+-A FORWARD -p tcp --dport http -j ACEPT
+COMMIT
+`,
+    ),
+    [
+      "[firewall-rules] policies/r.rules:2:1: the table nat is the server's: a tenant's packets meet the table filter alone; leave it out",
+      "[firewall-rules] policies/r.rules:6:1: FORWARD is what enters or leaves the tenant's systems; INPUT is of the server itself; write it for FORWARD, or leave it out",
+      "[firewall-rules] policies/r.rules:7:1: -i docker0: the firewall looks at no network of this name; name one of one",
+      "[firewall-rules] policies/r.rules:8:1: limits are not held yet; write the rule without it",
+      "[firewall-rules] policies/r.rules:9:1: REJECT is not held yet; write DROP: who sent the packet waits for an answer",
+      "[firewall-rules] policies/r.rules:10:1: -m string is of the kernel's own tables alone; write the rule without it",
+      "[firewall-rules] policies/r.rules:11:35: there is no chain and no target ACEPT; make the chain before: -N ACEPT, or :ACEPT - [0:0]",
+    ],
+  ],
+  [
+    "rules that say nothing of a family",
+    walled("  - { tenant: red, rules: policies/r.rules }", "ip6tables -P FORWARD ACCEPT\n"),
+    [
+      "[firewall-rules] policies/r.rules: it says nothing of IPv4, of which nothing would pass; say so with iptables -P FORWARD DROP, or let all pass with iptables -P FORWARD ACCEPT",
+    ],
+  ],
   ["a policy file that is no JSON", policed("[{"), ["[policy-json] policies/p.json: is no JSON, from line 1 on; mend it there"]],
   [
     "a policy with unknown words",
@@ -877,6 +973,7 @@ describe("faults of a declaration", () => {
       "policy-file",
       "policy-json",
       "nftables-file",
+      "firewall-file",
       "testbed-file",
       "stack-files",
       "one-testbed",

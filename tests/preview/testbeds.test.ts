@@ -9,6 +9,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import type { Declaration } from "../../components/config/declaration";
 import { readPolicyFile } from "../../components/config/policies";
+import { readFirewallRules } from "../../components/config/load";
 import { testbedNames } from "../../components/config/sources";
 import type { Testbed as TestbedFile } from "../../components/config/types.gen";
 import { notesOf } from "../../components/host/objects/generation";
@@ -46,7 +47,7 @@ function declarationOf(name: string): Declaration {
     testbed,
     servers,
     nftables: {},
-    firewallRules: {},
+    firewallRules: readFirewallRules(codeRoot, testbed, []),
     policies: (testbed.policies ?? []).flatMap((path) => readPolicyFile(codeRoot, path, []) ?? []),
   };
 }

@@ -19,7 +19,14 @@ import { runningLab } from "../errors/harness";
 
 function shipped(hubs: readonly string[] = ["flip"]): Declaration {
   const servers = Object.entries(runningLab.servers).map(([name, facts]) => ({ ...facts, name, hub: hubs.includes(name), isLab: true }));
-  return { name: "evpn", testbed: parse(Project.original("testbeds/evpn.yaml")) as Testbed, servers, policies: [], nftables: {}, firewallRules: {} };
+  return {
+    name: "evpn",
+    testbed: parse(Project.original("testbeds/evpn.yaml")) as Testbed,
+    servers,
+    policies: [],
+    nftables: {},
+    firewallRules: {},
+  };
 }
 
 const plan = (name: string, declaration = shipped()) =>

@@ -1,10 +1,10 @@
 /** What a server holds for the firewalls of its tenants. Pure. */
 import { createHash } from "node:crypto";
-import { gzipSync } from "node:zlib";
 import type { Declaration, ServerDeclaration } from "../../config/declaration";
 import type { Firewall } from "../../config/types.gen";
 import type { AttachHook, FirewallHook, FirewallSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
+import { packed } from "../../host/packed";
 import type { Member, NetworkContext } from "../../kinds/contexts";
 import type { Tap } from "../../kinds/tap";
 import { formatAddress } from "../../net/cidr";
@@ -36,14 +36,11 @@ function siteOf(declaration: Declaration, firewall: Firewall, server: string): F
   };
 }
 
-/** So long rules are read by people in a preview. */
-const readableBytes = 32 << 10;
-
 function specOf(declaration: Declaration, firewall: Firewall, server: string): FirewallSpec {
   const text = declaration.firewallRules[firewall.rules]?.text ?? "";
   return {
     site: siteOf(declaration, firewall, server),
-    rules: text.length <= readableBytes ? { text } : { gzip: gzipSync(text, { level: 9 }).toString("base64") },
+    rules: packed(text),
   };
 }
 

@@ -4,12 +4,12 @@ import { jsonInOrder, sections } from "../../../host/json";
 import type { ObjectType, Owner } from "../../../host/objectType";
 import { statusFolder } from "../../../host/objects/agentFolders";
 import { dropKindFile, kindFile, putKindFile } from "../../../host/objects/kindFile";
+import { type Packed, unpack } from "../../../host/packed";
 import { sh } from "../../../host/sh";
 
 export interface FirewallSpec {
   readonly site: FirewallSite;
-  /** As they are, or compressed where they are many: a preview then shows the hash alone. */
-  readonly rules: { readonly text: string } | { readonly gzip: string };
+  readonly rules: Packed;
 }
 
 const leaf = (name: string): string => `firewall-${name}.json`;
@@ -26,7 +26,7 @@ export const firewallSite: ObjectType<FirewallSpec> = {
     return sh`
       rules=${`${base}.${site.rules}.rules`}
       mkdir -p "\${rules%/*}"
-      ${"text" in rules ? sh`printf '%s' ${rules.text} >"$rules.new"` : sh`printf '%s' ${rules.gzip} | base64 -d | gzip -dc >"$rules.new"`}
+      { ${unpack(rules)}; } >"$rules.new"
       mv "$rules.new" "$rules"
       ${putKindFile(owner, leaf(site.name), siteText(spec))}
       for file in ${base}.*.rules; do [ "$file" = "$rules" ] || rm -f "$file"; done
