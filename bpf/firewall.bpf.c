@@ -7,6 +7,7 @@
 #include "firewall/ask.h"
 #include "firewall/connection.h"
 #include "firewall/fragment.h"
+#include "firewall/limit.h"
 #include "firewall/search.h"
 
 /* The agent sets the size of each. */
@@ -132,6 +133,10 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 			s->from = entry->other;
 			return 0;
 		}
+	}
+	if ((entry->flags & FIREWALL_CHECKS_LIMIT) && !limit_passes(entry)) {
+		s->from = entry->other;
+		return 0;
 	}
 	if (entry->flags & FIREWALL_COUNTS)
 		count(j, entry->counter);

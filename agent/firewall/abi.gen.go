@@ -43,9 +43,10 @@ const (
 type flag uint32
 
 const (
-	flagCounts     flag = 1
-	flagChecksMark flag = 2
-	flagChecksNot  flag = 4
+	flagCounts      flag = 1
+	flagChecksMark  flag = 2
+	flagChecksNot   flag = 4
+	flagChecksLimit flag = 8
 )
 
 type fault uint32
@@ -76,6 +77,7 @@ type entryValue struct {
 	MarkMask   uint32
 	CheckValue uint32
 	CheckMask  uint32
+	Burst      uint32
 }
 
 type counterValue struct {

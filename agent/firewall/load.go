@@ -18,13 +18,14 @@ type Loaded struct {
 	Faults      *ebpf.Map     `ebpf:"faults"`
 	Connections *ebpf.Map     `ebpf:"connections"`
 	Fragments   *ebpf.Map     `ebpf:"fragments"`
+	Credits     *ebpf.Map     `ebpf:"credits"`
 }
 
 // Close lets go of them: what is attached or pinned stays.
 func (l *Loaded) Close() {
 	l.Judge.Close()
 	l.Pass.Close()
-	for _, m := range []*ebpf.Map{l.Counters, l.Faults, l.Connections, l.Fragments} {
+	for _, m := range []*ebpf.Map{l.Counters, l.Faults, l.Connections, l.Fragments, l.Credits} {
 		m.Close()
 	}
 }
@@ -39,7 +40,7 @@ type counting struct {
 // load puts programs into the kernel; with pins, what rules share with those before them is theirs.
 func load(object, pins string, rules *Rules, counts counting) (*Loaded, error) {
 	o := bpf.Object{
-		Path: object, Pins: pins, MaxEntries: map[string]uint32{"counters": uint32(counts.slots)},
+		Path: object, Pins: pins, MaxEntries: map[string]uint32{"counters": uint32(counts.slots), "credits": uint32(counts.slots)},
 		Keys: map[string]any{"connections": flowKey{}},
 		Values: map[string]any{
 			"entries_ipv4": entryValue{}, "entries_ipv6": entryValue{}, "counters": counterValue{}, "connections": connectionValue{},
@@ -103,6 +104,10 @@ func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error
 		if m.Not {
 			v.Flags |= flagChecksNot
 		}
+	case *iptables.Limit:
+		v.Flags |= flagChecksLimit
+		cost := m.Rate.Cost()
+		v.CheckValue, v.CheckMask, v.Burst = uint32(cost), uint32(cost>>32), m.Burst
 	default:
 		return v, fmt.Errorf("line %d: %T is not known to the firewall's program", e.Rule.Line, m)
 	}

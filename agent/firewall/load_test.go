@@ -229,3 +229,32 @@ func TestPriceOfAPacket(t *testing.T) {
 	fmt.Printf("%d packets, %d judged otherwise; %d ns more a packet than with no rules (%d)\n", packets, wrong, (with-without).Nanoseconds()/packets/repeats,
 		without.Nanoseconds()/packets/repeats)
 }
+
+// A limit lets its burst pass, and then so many in a time.
+func TestLimitsPassWhatTheySay(t *testing.T) {
+	path := object(t)
+	rules := Read("iptables -P FORWARD DROP\niptables -A FORWARD -m limit --limit 10/second --limit-burst 3 -p udp -j ACCEPT\n", nil)
+	if len(rules.Faults) > 0 {
+		t.Fatal(rules.Faults[0])
+	}
+	l, err := load(path, "", rules, counting{2, 1, 1, func(*iptables.Rule) uint32 { return 0 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := Packet{Family: iptables.IPv4, Protocol: 17, Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("10.0.0.2"), State: iptables.New}
+	begin, passed, sent := time.Now(), 0, 0
+	for ; time.Since(begin) < time.Second; sent++ {
+		if accepts, _, _, _ := inKernel(t, l.Judge, rules.IPv4, p, 1); accepts {
+			passed++
+		}
+	}
+	// The burst, and one for each tenth of the time that all took.
+	most := 3 + int(time.Since(begin)/(100*time.Millisecond))
+	if passed > most || passed < most-2 || sent < 100 {
+		t.Errorf("%d of %d passed, %d were to", passed, sent, most)
+	}
+	if counts := counted(t, l.Counters, 2); counts[0] != uint64(passed) || counts[1] != uint64(sent-passed) {
+		t.Errorf("counted %v, of %d %d passed", counts, sent, passed)
+	}
+}

@@ -22,6 +22,10 @@ type Ruled struct {
 // Identity is what a rule keeps over changes of others: its counters go with it. Equal rules of a chain are told by their order.
 func (r Ruled) Identity() string { return fmt.Sprintf("%d %s %s", r.Family, r.Chain, r.Rule.Spec()) }
 
+func (r Ruled) isLimited() bool {
+	return slices.ContainsFunc(r.Rule.Matches, func(m iptables.Match) bool { _, is := m.(*iptables.Limit); return is })
+}
+
 // Rules are a file's, as programs of both families.
 type Rules struct {
 	All []Ruled
@@ -111,13 +115,19 @@ func refusal(t *iptables.Table, c *iptables.Chain, r *iptables.Rule, networks []
 			return err.Error(), "write one rule for each prefix"
 		}
 	}
+	limits := 0
 	for _, m := range r.Matches {
 		switch m := m.(type) {
-		case *iptables.Limit, *iptables.HashLimit:
-			return "limits are not held yet", "write the rule without it"
+		case *iptables.Limit:
+			limits++
+		case *iptables.HashLimit:
+			return "hashlimit is not held yet", "write -m limit, which counts all packets of the rule together"
 		case *iptables.SetMatch:
 			return fmt.Sprintf("the set %s: sets are not held yet", m.Name), "write its members as rules"
 		}
+	}
+	if limits > 1 {
+		return "a rule has one limit", "write a chain with the second one"
 	}
 	switch r.Target.Name {
 	case "LOG":

@@ -160,6 +160,14 @@ func (w *Wall) Change(text string, networks []string, put func(*ebpf.Program) er
 		return err
 	}
 	defer loaded.Close()
+	// A limit that is new has all of its burst.
+	for i, one := range rules.All {
+		if slot := next.Slots[i]; one.isLimited() && !kept[slot] {
+			if err := loaded.Credits.Put(slot, make([]byte, loaded.Credits.ValueSize())); err != nil {
+				return err
+			}
+		}
+	}
 	// Of what follows a part may be done when all ends: rules that are not noted as in force are put once more.
 	if err := replaced(w.rulesFile(), []byte(text)); err != nil {
 		return err

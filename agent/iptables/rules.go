@@ -193,6 +193,12 @@ type Rate struct {
 	Unit   string // sec, min, hour, day
 }
 
+// Cost is how long one takes at this rate, in nanoseconds.
+func (r Rate) Cost() uint64 {
+	seconds := map[string]uint64{"sec": 1, "min": 60, "hour": 3600, "day": 86400}[r.Unit]
+	return max(1, seconds*1_000_000_000/uint64(r.Number))
+}
+
 // HashLimit is a limit for each of many: sources, destinations.
 type HashLimit struct {
 	Name  string

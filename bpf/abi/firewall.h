@@ -1,5 +1,6 @@
 /* What the firewall's programs and the agent share: agent/firewall/abi.gen.go is made from it. */
 #pragma once
+#include <linux/bpf.h>
 #include <linux/types.h>
 
 /* What entries say of a packet, each by a number. */
@@ -78,6 +79,7 @@ enum firewall_flag {
 	FIREWALL_COUNTS = 1,		/* it stands for its rule, whose counters count */
 	FIREWALL_CHECKS_MARK = 2,	/* the packet's mark is asked for, too */
 	FIREWALL_CHECKS_NOT = 4,	/* and must be another one */
+	FIREWALL_CHECKS_LIMIT = 8,	/* so many packets pass the check, and no more; its place is the counter's */
 };
 
 struct firewall_entry {
@@ -87,7 +89,15 @@ struct firewall_entry {
 	__u32 other;			/* where a packet goes on that the check refuses */
 	__u32 counter;
 	__u32 mark_value, mark_mask;	/* of MARK */
-	__u32 check_value, check_mask;
+	__u32 check_value, check_mask;	/* of a limit: what a packet costs, in ns, the lower half first */
+	__u32 burst;			/* packets that a limit lets pass at once */
+};
+
+/* What a limit has left; 0: nothing has come yet. */
+struct firewall_credit {
+	struct bpf_spin_lock lock;
+	__u32 zero;
+	__u64 credit_ns, last_ns;
 };
 
 struct firewall_counter {

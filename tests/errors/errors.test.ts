@@ -835,7 +835,7 @@ COMMIT
 :FORWARD DROP [0:0]
 -A INPUT -p tcp --dport 22 -j ACCEPT
 -A FORWARD -i docker0 -j ACCEPT
--A FORWARD -m limit --limit 5/min -j ACCEPT
+-A FORWARD -m limit --limit 5/min -m limit --limit 1/hour -j ACCEPT
 -A FORWARD -p tcp -j REJECT --reject-with tcp-reset
 -A FORWARD -m string --string GET --algo bm -j DROP
 -A FORWARD -p tcp --dport http -j ACEPT
@@ -846,7 +846,7 @@ COMMIT
       "[firewall-rules] policies/r.rules:2:1: the table nat is the server's: a tenant's packets meet the table filter alone; leave it out",
       "[firewall-rules] policies/r.rules:6:1: FORWARD is what enters or leaves the tenant's systems; INPUT is of the server itself; write it for FORWARD, or leave it out",
       "[firewall-rules] policies/r.rules:7:1: -i docker0: the firewall looks at no network of this name; name one of one",
-      "[firewall-rules] policies/r.rules:8:1: limits are not held yet; write the rule without it",
+      "[firewall-rules] policies/r.rules:8:1: a rule has one limit; write a chain with the second one",
       "[firewall-rules] policies/r.rules:9:1: REJECT is not held yet; write DROP: who sent the packet waits for an answer",
       "[firewall-rules] policies/r.rules:10:1: -m string is of the kernel's own tables alone; write the rule without it",
       "[firewall-rules] policies/r.rules:11:35: there is no chain and no target ACEPT; make the chain before: -N ACEPT, or :ACEPT - [0:0]",
