@@ -13,27 +13,31 @@ import { run } from "../../support/process";
 import { step } from "../../support/progress";
 import type { Verb } from "../verb";
 
-/** Images and containers are Pulumi's: what is gone from the server is made. */
+/** What is sent by commands of this machine. */
+const sentTypes = ["image", "sentFile"];
+
+/** What is sent, and containers, are Pulumi's: what is gone from the server is made. */
 async function makeByPulumi(
   context: Context,
   stack: string,
   resources: readonly StackResource[],
   objects: readonly DeployedObject[],
 ): Promise<void> {
-  const namesOf = (type: string): ReadonlySet<string> => new Set(objects.flatMap((object) => (object.type === type ? [object.name] : [])));
-  const [images, containers] = [namesOf("image"), namesOf("container")];
-  const targets = resources.flatMap(({ urn }) => (images.has(urnName(urn)) || containers.has(urnName(urn)) ? ["--target", urn] : []));
+  const namesOf = (...types: string[]): ReadonlySet<string> =>
+    new Set(objects.flatMap((object) => (types.includes(object.type) ? [object.name] : [])));
+  const [sent, containers] = [namesOf(...sentTypes), namesOf("container")];
+  const targets = resources.flatMap(({ urn }) => (sent.has(urnName(urn)) || containers.has(urnName(urn)) ? ["--target", urn] : []));
   if (targets.length === 0) return;
   const { root } = context;
   const up = ["pulumi", "up", "--stack", stack, "--yes", "--skip-preview", "--non-interactive", ...targets];
   await step(
     `${stack}  ${count(objects)} made`,
     async () => {
-      await markCommands(root, stack, images);
+      await markCommands(root, stack, sent);
       await refreshContainers(root, stack, containers);
       await run(up, { cwd: root, env: pulumiEnvironment(root) });
     },
-    () => [...images, ...containers].join(", "),
+    () => [...sent, ...containers].join(", "),
   );
 }
 
@@ -44,7 +48,7 @@ async function repairServer(context: Context, server: ServerDeclaration, wrong: 
   const names = new Set(wrong.flatMap(({ name, result }) => (result === "outdated" ? [] : [name])));
   const objects = deployed.objects.filter(({ name }) => names.has(name));
   await startStopped(context, server, wrong);
-  const isPulumis = ({ type }: DeployedObject): boolean => type === "container" || type === "image";
+  const isPulumis = ({ type }: DeployedObject): boolean => type === "container" || sentTypes.includes(type);
   if (objects.some(({ type }) => type === generation.type)) await restoreNote(context, server);
   const scripts = scriptsOf(objects);
   await ensureAgain(

@@ -93,7 +93,11 @@ export const kept = (
   declaration: Declaration,
 ): Omit<Declaration, "servers"> & {
   readonly servers: readonly Omit<ServerDeclaration, "privateKeyFile">[];
-} => ({ ...declaration, servers: declaration.servers.map(({ privateKeyFile: _, ...server }) => server) });
+} => ({
+  ...declaration,
+  servers: declaration.servers.map(({ privateKeyFile: _, ...server }) => server),
+  firewallRules: Object.fromEntries(Object.entries(declaration.firewallRules).map(([path, { hash }]) => [path, { hash }])),
+});
 
 /** Tells whether two declarations are the same, whatever their files look like. */
 export function declarationHash(declaration: Declaration): string {

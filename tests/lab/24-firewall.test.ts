@@ -151,8 +151,8 @@ describe("a tenant's firewall", () => {
     {
       what: "the file of its rules",
       command: "rm /var/lib/flipflap/flip/attach/kinds/firewall-red.*.rules",
-      objects: ["flip-agent-firewall-red"],
-      property: "rules",
+      objects: ["flip-agent-rules-red"],
+      property: "",
       isAlone: true, // the agent looks at all where a file of its kinds changes
     },
   ];
@@ -164,7 +164,7 @@ describe("a tenant's firewall", () => {
       await breakAgain(task.result?.retryCount, broken, () => project.flipflap("repair"), change);
       await change(breakage);
       const found = await wrong();
-      const wanted = [...broken, breakage].map(({ objects: [name], property }) => ["flip", name, [property]]);
+      const wanted = [...broken, breakage].map(({ objects: [name], property }) => ["flip", name, property === "" ? [] : [property]]);
       expect(found.map((one) => [one.server, one.name, one.differences.map(({ property }) => property)]).sort()).toEqual(wanted.sort());
       if (!isLast) return;
       succeeded(await project.flipflap("repair"));

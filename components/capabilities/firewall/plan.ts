@@ -4,13 +4,12 @@ import type { Declaration, ServerDeclaration } from "../../config/declaration";
 import type { Firewall } from "../../config/types.gen";
 import type { AttachHook, FirewallHook, FirewallSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
-import { packed } from "../../host/packed";
 import type { Member, NetworkContext } from "../../kinds/contexts";
 import type { Tap } from "../../kinds/tap";
 import { formatAddress } from "../../net/cidr";
 import type { ServerAddition } from "../capability";
 import { covers, firewallsOf, membersOf, networksOf } from "./covered";
-import { firewallSite, type FirewallSpec } from "./objects/firewall";
+import { firewallSite, rulesFile } from "./objects/firewall";
 import { firewallsInForce } from "./objects/inForce";
 
 export function firewallHooks({ declaration }: NetworkContext, member: Member, tap: Tap): AttachHook[] {
@@ -36,29 +35,22 @@ function siteOf(declaration: Declaration, firewall: Firewall, server: string): F
   };
 }
 
-function specOf(declaration: Declaration, firewall: Firewall, server: string): FirewallSpec {
-  const text = declaration.firewallRules[firewall.rules]?.text ?? "";
-  return {
-    site: siteOf(declaration, firewall, server),
-    rules: packed(text),
-  };
-}
-
 export function serverAddition(declaration: Declaration, server: ServerDeclaration): ServerAddition {
   const here = firewallsOf(declaration).filter((firewall) =>
     membersOf(declaration, firewall).some((member) => member.server === server.name),
   );
   if (here.length === 0) return { requirements: [], settings: [] };
-  const specs = here.map((firewall) => specOf(declaration, firewall, server.name));
-  const hash = createHash("sha256")
-    .update(JSON.stringify(specs.map(({ site }) => site)))
-    .digest("hex")
-    .slice(0, 16);
-  const names = specs.map(({ site }) => site.name);
+  const sites = here.map((firewall) => siteOf(declaration, firewall, server.name));
+  const owner = { stack: server.name };
+  const hash = createHash("sha256").update(JSON.stringify(sites)).digest("hex").slice(0, 16);
   return {
     requirements: [],
     settings: [],
-    agent: specs.map((spec) => declare(firewallSite, `firewall-${spec.site.name}`, spec) as HostObject),
-    settled: [declare(firewallsInForce, "firewalls", { names, hash }) as HostObject],
+    files: here.map((firewall, i) => {
+      const site = sites[i] as FirewallSite;
+      return { name: `rules-${site.name}`, path: firewall.rules, to: rulesFile(owner, site), hash: site.rules };
+    }),
+    agent: sites.map((site) => declare(firewallSite, `firewall-${site.name}`, site) as HostObject),
+    settled: [declare(firewallsInForce, "firewalls", { names: sites.map(({ name }) => name), hash }) as HostObject],
   };
 }

@@ -33,6 +33,7 @@ import { route } from "./route";
 import { router } from "./router";
 import { secretFile } from "./secretFile";
 import { segment } from "./segment";
+import { sentFile } from "./sentFile";
 import { serverInterface } from "./serverInterface";
 import { serviceAddress } from "./serviceAddress";
 import { services } from "./services";
@@ -82,6 +83,7 @@ export const objectTypes = {
   router,
   secretFile,
   segment,
+  sentFile,
   serverInterface,
   serviceAddress,
   services,

@@ -4,6 +4,7 @@ import { specsFolder, statusFolder } from "../../host/objects/agentFolders";
 import { bpffs } from "../../host/objects/programs";
 import { renderContainer } from "../../host/resources/container";
 import { renderObject } from "../../host/resources/hostObject";
+import { renderSentFile } from "../../host/resources/sentFile";
 import { deviceGroup, ownContainers } from "../../net/names";
 import type { ServerPlan } from "../../plan/plan";
 import { fileOf, type PartsSite } from "../parts";
@@ -26,7 +27,10 @@ export class Agent extends pulumi.ComponentResource {
     const folders = renderObject(name, plan.agentFolders, site, { parent: this, dependsOn: [...server.ready, ...args.after] });
     const needed = plan.kinds.flatMap(({ shared }) => shared.agent ?? []);
     const objects = [...needed.flatMap((need) => need.parts), ...[...plan.additions.values()].flatMap(({ agent = [] }) => agent)];
-    const parts = objects.map((part) => renderObject(name, part, site, { parent: this, dependsOn: [folders] }));
+    const sent = [...plan.additions.values()].flatMap(({ files = [] }) =>
+      files.map((file) => renderSentFile(name, file, site, { parent: this, dependsOn: [folders] })),
+    );
+    const parts = objects.map((part) => renderObject(name, part, site, { parent: this, dependsOn: [folders, ...sent] }));
     const files = needed.flatMap((need) => need.files.map((file) => fileOf(file, site)));
     const { source, resource } = server.image("agent");
     const container = renderContainer(
