@@ -102,12 +102,12 @@ static long search_ipv6(__u64 i, void *nothing)
 	return search_in(&index_ipv6, &ipv6);
 }
 
-static __always_inline void count(struct judging *j, __u32 key)
+static __always_inline void count(struct judging *j, const struct search *s, __u32 key)
 {
 	__u32 bytes = j->skb->len;
 	struct firewall_counter *counter = bpf_map_lookup_elem(&counters, &key);
 
-	if (counter) {
+	if (counter && !s->is_asked) {
 		counter->packets++;
 		counter->bytes += bytes - L3;
 	}
@@ -120,7 +120,7 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 	struct firewall_entry *entry = bpf_map_lookup_elem(entries, &key);
 
 	if (key >= x->entry_count || !entry) {
-		count(j, x->counter);
+		count(j, s, x->counter);
 		j->verdict = x->accepts ? FIREWALL_ACCEPT : FIREWALL_DROP;
 		j->entry = x->entry_count;
 		return 1;
@@ -134,12 +134,12 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 			return 0;
 		}
 	}
-	if ((entry->flags & FIREWALL_CHECKS_LIMIT) && !limit_passes(entry)) {
+	if ((entry->flags & FIREWALL_CHECKS_LIMIT) && !s->is_asked && !limit_passes(entry)) {
 		s->from = entry->other;
 		return 0;
 	}
 	if (entry->flags & FIREWALL_COUNTS)
-		count(j, entry->counter);
+		count(j, s, entry->counter);
 	switch (entry->action) {
 	case FIREWALL_MARK:
 		j->mark = (j->mark & ~entry->mark_mask) ^ entry->mark_value;
@@ -219,7 +219,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct
 	return j->verdict != FIREWALL_ACCEPT;
 }
 
-static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struct search *s, int family, int is_peek)
+static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struct search *s, int family, int is_known)
 {
 	const struct numbers *n = &s->numbers;
 	__u64 now = bpf_ktime_get_ns();
@@ -240,7 +240,7 @@ static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struc
 	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP && !tcp_is_valid(n->others[FIREWALL_FLAGS]))
 		return FIREWALL_INVALID;
 	s->fresh.is_turned = flow_of(&s->flow, n, is_ipv6);
-	return track(n, is_ipv6, &s->flow, now, &s->fresh, &s->is_fresh, is_peek);
+	return track(n, is_ipv6, &s->flow, now, &s->fresh, &s->is_fresh, is_known);
 }
 
 /* What is let pass is known from then on. Not 0 where there is no room. */
@@ -260,31 +260,26 @@ static __always_inline int passed(struct __sk_buff *skb, struct search *s, struc
 	__builtin_memset(&s->flow, 0, sizeof(s->flow));
 	__builtin_memset(&s->fresh, 0, sizeof(s->fresh));
 	s->is_fresh = 0;
-	state = state_of(skb, s, family, what == ASK_PEEK);
+	state = state_of(skb, s, family, what == ASK_KNOWN);
 	if (state != FIREWALL_NEW)
 		s->is_fresh = 0;
+	if (what == ASK_KNOWN && (state == FIREWALL_ESTABLISHED || state == FIREWALL_RELATED))
+		return TC_ACT_UNSPEC;
 	s->numbers.others[FIREWALL_STATE] |= state;
-	if (what != ASK_TRACK && judge(skb, s, j, family))
-		return TC_ACT_SHOT;
+	/* Judged elsewhere, too: it is known here only where the rules let it pass, or its answer would come in as one. */
+	s->is_asked = what == ASK_TRACK;
+	if ((!s->is_asked || s->is_fresh) && judge(skb, s, j, family))
+		return s->is_asked ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	return s->is_fresh && keep(&s->flow, &s->fresh) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
-/* What becomes of a fragment is said by the first of its datagram. */
-static __always_inline int fragment_passed(struct __sk_buff *skb, struct search *s, struct judging *j, int family, enum ask_what what)
+/* What becomes of a later fragment the first of its datagram has said. */
+static __always_inline int fragment_passed(const struct numbers *n)
 {
 	struct firewall_datagram datagram;
 	enum fragment_first first;
-	int verdict;
 
-	datagram_of(&datagram, &s->numbers);
-	if (s->numbers.upper) {
-		verdict = passed(skb, s, j, family, what);
-		if (what != ASK_TRACK)
-			fragment_keep(&datagram, verdict == TC_ACT_UNSPEC);
-		return verdict;
-	}
-	if (what == ASK_TRACK)
-		return TC_ACT_UNSPEC;
+	datagram_of(&datagram, n);
 	first = fragment_first(&datagram);
 	if (first == FIRST_UNSEEN)
 		firewall_fault(FIREWALL_FRAGMENT_BEFORE_FIRST);
@@ -303,6 +298,7 @@ static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 	if (!s)
 		return TC_ACT_SHOT;
 	__builtin_memset(&s->numbers, 0, sizeof(s->numbers));
+	s->is_asked = 0;
 	s->numbers.others[FIREWALL_IN] = ASK_IN(asked);
 	s->numbers.others[FIREWALL_OUT] = ASK_OUT(asked);
 	family = read_packet(skb, &s->numbers);
@@ -315,10 +311,12 @@ static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 	if (!is_tracked) {
 		s->numbers.others[FIREWALL_STATE] |= asked & 7;
 		verdict = judge(skb, s, &j, family) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
-	} else if (s->numbers.is_fragment) {
-		verdict = fragment_passed(skb, s, &j, family, ASK_WHAT(asked));
+	} else if (s->numbers.is_fragment && !s->numbers.upper) {
+		verdict = ASK_WHAT(asked) == ASK_TRACK ? TC_ACT_UNSPEC : fragment_passed(&s->numbers);
 	} else {
 		verdict = passed(skb, s, &j, family, ASK_WHAT(asked));
+		if (s->numbers.is_fragment && ASK_WHAT(asked) != ASK_TRACK)
+			fragment_keep(&s->numbers, verdict == TC_ACT_UNSPEC);
 	}
 	if (!(asked & ASK_IS_TAPPED))
 		skb->mark = j.mark;

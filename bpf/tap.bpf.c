@@ -40,8 +40,9 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
-/* The agent has the reasons' names from here. */
+/* The agent has the names from here. */
 const volatile enum tap_reason reason_names = TAP_REASONS;
+const volatile enum tap_place place_names = TAP_GATEWAY;
 
 static __always_inline int tap_drop(enum tap_reason reason)
 {
@@ -53,21 +54,38 @@ static __always_inline int tap_drop(enum tap_reason reason)
 	return TC_ACT_SHOT;
 }
 
-/* What stations of one link say to one another, as ARP does: neighbour discovery, and who listens to which group. */
-static __always_inline int tap_is_of_link(struct __sk_buff *skb, struct ipv6hdr *ip6)
+static __always_inline int tap_is_link_local(const __u8 *address)
 {
-	__u8 hops = ip6->hop_limit, type;
-	struct upper upper;
+	return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
 
-	if (hops != 255 && hops != 1)
+static __always_inline int tap_is_nobody(const __u32 *address)
+{
+	return !(address[0] | address[1] | address[2] | address[3]);
+}
+
+/*
+ * What stations of one link say to one another, as ARP does: neighbour discovery, and who listens to which group. Nothing of it may be routed:
+ * it is to the link, or to somebody who is known to be on it.
+ */
+static __always_inline int tap_is_of_link(struct __sk_buff *skb, __u8 hops, const __u8 *from, const __u8 *to, int is_known)
+{
+	struct ipv6hdr *ip6 = ip6_of(skb);
+	int is_group = to[0] == 0xff;
+	struct upper upper;
+	__u8 type;
+
+	if (!ip6)
 		return 0;
 	upper = ip6_upper(skb, ip6);
 	if (upper.end != PARSE_WHOLE || !upper.offset || upper.protocol != IPPROTO_ICMPV6 || bpf_skb_load_bytes(skb, upper.offset, &type, 1))
 		return 0;
-	return hops == 255 ? type >= 133 && type <= 137 : (type >= 130 && type <= 132) || type == 143;
+	if (hops == 255)
+		return type >= 133 && type <= 137 && (is_group || is_known || tap_is_link_local(to));
+	return ((type >= 130 && type <= 132) || type == 143) && is_group && (tap_is_link_local(from) || tap_is_nobody((const __u32 *)from));
 }
 
-/* Whether a packet is for many. */
+/* Whether a frame is for many. */
 static __always_inline int tap_is_to_group(struct __sk_buff *skb)
 {
 	struct ethhdr *eth = eth_of(skb);
@@ -81,10 +99,11 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 	struct tap_end *source, *target;
 	__u32 index = skb->ifindex, in, out;
 	struct tap *tap = bpf_map_lookup_elem(&taps, &index);
+	int is_ipv6 = 0, is_own, is_near, is_known;
 	enum ask_what what = ASK_JUDGE;
 	struct ipv6hdr *ip6;
 	struct iphdr *ip;
-	int is_own;
+	__u8 hops = 0;
 
 	if (!tap)
 		return tap_drop(TAP_UNTOLD);
@@ -106,10 +125,8 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 			return tap_drop(TAP_UNREADABLE);
 		__builtin_memcpy(from.address, &ip6->saddr, 16);
 		__builtin_memcpy(to.address, &ip6->daddr, 16);
-		if (ip6->nexthdr == IPPROTO_ICMPV6 || ip6->nexthdr == IPPROTO_HOPOPTS) {
-			if (tap_is_of_link(skb, ip6))
-				return TC_ACT_UNSPEC;
-		}
+		is_ipv6 = ip6->nexthdr == IPPROTO_ICMPV6 || ip6->nexthdr == IPPROTO_HOPOPTS;
+		hops = ip6->hop_limit;
 		break;
 	default:
 		return tap_drop(TAP_OTHER_PROTOCOL);
@@ -117,24 +134,40 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 	from.firewall = to.firewall = tap->firewall;
 	source = bpf_map_lookup_elem(&ends, &from);
 	target = bpf_map_lookup_elem(&ends, &to);
+	is_known = target != 0;
+	if (is_ipv6 && (hops == 255 || hops == 1) && tap_is_of_link(skb, hops, from.address, to.address, is_known))
+		return TC_ACT_UNSPEC;
+	if (source && source->place == TAP_GATEWAY)
+		source = 0;
+	if (target && target->place == TAP_GATEWAY)
+		target = 0;
 	is_own = source && source->system == tap->system;
+	/* It stays on the link; a group's members, and who has an address of the link alone, are not told. */
+	is_near = tap_is_to_group(skb) || tap_is_link_local(to.address);
 	if (is_sent) {
-		int is_told = source && source->is_here && !is_own;	/* at its sender's interface */
-
-		if (target && (target->is_here || is_told))
-			return TC_ACT_UNSPEC;
-		what = target ? ASK_TRACK : is_told ? ASK_PEEK : ASK_JUDGE;
 		in = tap->network;
-		out = target ? target->network : 0;
+		out = target ? target->network : is_near ? tap->network : 0;
+		if (target) {
+			if (target->place == TAP_HERE || (source && !is_own && source->place == TAP_HERE))
+				return TC_ACT_UNSPEC;
+			what = ASK_TRACK;
+		} else if (!is_own && tap->is_router && !is_near) {
+			what = ASK_KNOWN;	/* judged where it was sent, or where it came in */
+		}
 	} else {
-		if (target && target->system != tap->system)
-			return TC_ACT_UNSPEC;	/* on its way to another one */
-		if (!target && source && !is_own)
-			return TC_ACT_UNSPEC;	/* judged where it was sent */
-		if (!target && !source && tap->is_router && !tap_is_to_group(skb))
-			return TC_ACT_UNSPEC;	/* judged where it leaves the router */
-		in = source ? source->network : 0;
+		in = source ? source->network : is_near ? tap->network : 0;
 		out = tap->network;
+		if (target && target->system != tap->system)
+			return tap->is_router ? TC_ACT_UNSPEC : tap_drop(TAP_FOR_ANOTHER);
+		if (!target && source && !is_own) {
+			/* Judged where it was sent. */
+			if (tap_is_to_group(skb) || (tap->is_router && !is_near && source->place == TAP_HERE))
+				return TC_ACT_UNSPEC;
+			if (tap->is_router && !is_near) {
+				what = ASK_TRACK;
+				out = 0;
+			}
+		}
 	}
 	skb->cb[0] = ASK(what, in, out);
 	bpf_tail_call(skb, &firewalls, tap->firewall);

@@ -5,6 +5,9 @@ import { readFromTar } from "./archive";
 import { builtImage, programOf } from "./cache";
 import type { ImageName } from "./images";
 
+/** Before the first setup there is none. */
+export const hasImageProgram = (name: ImageName): boolean => builtImage(name) !== undefined;
+
 /** The path of a program that an image has in its root folder: taken out of the archive once. */
 export function imageProgram(name: ImageName): string {
   const built = builtImage(name);

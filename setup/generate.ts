@@ -200,7 +200,11 @@ const abis = [
       "firewall_connection=connectionValue",
     ],
   },
-  { object: "tap", folder: "parts/firewall", types: ["tap=tapValue", "tap_end_key=endKey", "tap_end=endValue"] },
+  {
+    object: "tap",
+    folder: "parts/firewall",
+    types: ["tap_place=placeNumber/place", "tap=tapValue", "tap_end_key=endKey", "tap_end=endValue"],
+  },
   {
     object: "trace",
     folder: "trace",

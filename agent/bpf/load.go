@@ -70,6 +70,7 @@ func (o Object) LoadSpec(spec *ebpf.CollectionSpec, into any) error {
 			m.Close() // LoadAndAssign has its own
 		}
 	}()
+	var others []string // of another form
 	for name, wanted := range spec.Maps {
 		pin := filepath.Join(o.Pins, name)
 		m, err := ebpf.LoadPinnedMap(pin, nil)
@@ -81,12 +82,15 @@ func (o Object) LoadSpec(spec *ebpf.CollectionSpec, into any) error {
 			continue
 		}
 		m.Close()
-		if err := os.Remove(pin); err != nil {
-			return err
-		}
+		others = append(others, pin)
 	}
 	if err := spec.LoadAndAssign(into, &ebpf.CollectionOptions{MapReplacements: old}); err != nil {
 		return err
+	}
+	for _, pin := range others {
+		if err := os.Remove(pin); err != nil {
+			return err
+		}
 	}
 	return o.pinFresh(into, old)
 }

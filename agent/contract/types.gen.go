@@ -6,7 +6,7 @@ package contract
 import "encoding/json"
 
 // Version changes with the schema.
-const Version = "ca6bfbc0df20"
+const Version = "a6690d2efd97"
 
 // What a system's container is to have; a file for each in the server's folder of plans.
 type AttachPlan struct {
@@ -410,6 +410,8 @@ type FirewallEnd struct {
 	Network string `json:"network"`
 	// On this server.
 	Here bool `json:"here"`
+	// No system's: the server's own in a network, which neighbours ask for.
+	Gateway bool `json:"gateway,omitempty"`
 }
 
 // What a plan's hook `firewall` says of an interface.

@@ -64,7 +64,7 @@ type size uint32
 const (
 	sizeBlockWords size = 8
 	sizeSpareBytes size = 64
-	sizeStepsMost  size = 64
+	sizeStepsMost  size = 512
 )
 
 type entryValue struct {

@@ -27,7 +27,8 @@ func (c Counter) plus(other Counter) Counter {
 // server's power.
 type state struct {
 	Place    uint32   `json:"place"` // among the firewalls of the server
-	Rules    string   `json:"rules"` // their hash; empty: none are in force
+	Rules    string   `json:"rules"` // their hash; empty: it is not known that they are in force
+	Text     string   `json:"text"`  // the hash of the rules that have the slots; they are a file beside
 	Object   string   `json:"object"`
 	Networks []string `json:"networks"`
 	Entries  int      `json:"entries"`
@@ -85,10 +86,18 @@ func Walls(folder string) ([]string, error) {
 }
 
 func (w *Wall) stateFile() string { return filepath.Join(w.folder, w.Name+".state") }
-func (w *Wall) rulesFile() string { return filepath.Join(w.folder, w.Name+".rules") }
+func (w *Wall) rulesFile(hash string) string {
+	return filepath.Join(w.folder, w.Name+"."+hash+".rules")
+}
 
 // Place gives the firewall's number, which it keeps; false where it has none yet.
 func (w *Wall) Place() (uint32, bool) { return w.state.Place, w.state.Place != noPlace }
+
+// IsNoted: somebody may have taken its state away, and with it whose its number is.
+func (w *Wall) IsNoted() bool {
+	_, err := os.Stat(w.stateFile())
+	return err == nil
+}
 
 // Settle gives it a number.
 func (w *Wall) Settle(place uint32) error {
@@ -122,6 +131,11 @@ func hashOf(text []byte) string {
 
 // IsInForce tells whether rules are what the programs have that this agent knows.
 func (w *Wall) IsInForce(rules string, networks []string) bool {
+	for _, name := range []string{"counters", "connections"} {
+		if _, err := os.Stat(filepath.Join(w.pins, name)); err != nil {
+			return false
+		}
+	}
 	object, err := os.ReadFile(w.object)
 	return err == nil && w.state.Rules == rules && w.state.Object == hashOf(object) && slices.Equal(w.state.Networks, networks)
 }
@@ -137,7 +151,7 @@ func (w *Wall) Change(text string, networks []string, put func(*ebpf.Program) er
 		return err
 	}
 	next := w.state
-	next.Rules, next.Object, next.Networks = hashOf([]byte(text)), hashOf(object), networks
+	next.Text, next.Object, next.Networks = hashOf([]byte(text)), hashOf(object), networks
 	next.Entries = len(rules.IPv4.Entries) + len(rules.IPv6.Entries)
 	next.Bases = map[uint32]Counter{}
 	before, err := w.counters()
@@ -168,36 +182,58 @@ func (w *Wall) Change(text string, networks []string, put func(*ebpf.Program) er
 			}
 		}
 	}
-	// Of what follows a part may be done when all ends: rules that are not noted as in force are put once more.
-	if err := replaced(w.rulesFile(), []byte(text)); err != nil {
+	// Where all ends in between, rules that are not noted as in force are put once more; their slots are known.
+	old := w.state
+	next.Rules = ""
+	if err := replaced(w.rulesFile(next.Text), []byte(text)); err != nil {
 		return err
 	}
-	unnoted := next
-	unnoted.Rules = ""
-	if err := w.save(unnoted); err != nil {
+	if err := w.save(next); err != nil {
 		return err
 	}
+	w.state = next
 	if err := put(loaded.Pass); err != nil {
 		return err
 	}
-	if before != nil && next.Capacity != w.state.Capacity {
+	if before != nil && next.Capacity != old.Capacity {
 		// What counted before counts no more.
 		for slot := range kept {
 			held, err := held(before, slot)
 			if err != nil {
 				return err
 			}
-			next.Bases[slot] = w.state.Bases[slot].plus(held)
+			next.Bases[slot] = old.Bases[slot].plus(held)
 		}
 	}
+	next.Rules = next.Text
+	if err := w.save(next); err != nil {
+		return err
+	}
 	w.state = next
-	return w.save(next)
+	return w.forgetTexts(next.Text)
+}
+
+// forgetTexts takes away rules that are judged by no more.
+func (w *Wall) forgetTexts(but string) error {
+	files, err := filepath.Glob(w.rulesFile("*"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if file == w.rulesFile(but) {
+			continue
+		}
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // assign gives each rule a place to count: one that stays keeps its own. Kept are those.
 func (w *Wall) assign(next *state, all []Ruled, before *ebpf.Map) (map[uint32]bool, error) {
 	old := map[string][]uint32{}
-	if text, err := os.ReadFile(w.rulesFile()); err == nil && before != nil {
+	if text, err := os.ReadFile(w.rulesFile(w.state.Text)); err == nil && before != nil {
 		for i, one := range parse(string(text), w.state.Networks).All {
 			if i < len(w.state.Slots) {
 				old[one.Identity()] = append(old[one.Identity()], w.state.Slots[i])
@@ -289,10 +325,10 @@ type Counted struct {
 
 // Counts gives the rules in force, in their order.
 func (w *Wall) Counts() ([]Counted, error) {
-	if w.state.Rules == "" {
+	if w.state.Text == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(w.rulesFile())
+	text, err := os.ReadFile(w.rulesFile(w.state.Text))
 	if err != nil {
 		return nil, err
 	}
@@ -358,6 +394,10 @@ func (w *Wall) Connections(sweep bool) (int, error) {
 	}
 	if sweep {
 		for _, one := range over {
+			// It may have been begun anew meanwhile.
+			if err := m.Lookup(one, &value); err != nil || value.UntilNs+uint64(graceNs) >= uint64(now.Nano()) {
+				continue
+			}
 			if err := m.Delete(one); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 				return 0, err
 			}
@@ -380,7 +420,7 @@ func (w *Wall) Faults() (map[string]uint64, error) {
 
 // Remove forgets it; nothing leads to its programs any more.
 func (w *Wall) Remove() error {
-	return errors.Join(os.RemoveAll(w.pins), os.RemoveAll(w.rulesFile()), os.RemoveAll(w.stateFile()))
+	return errors.Join(os.RemoveAll(w.pins), w.forgetTexts(""), os.RemoveAll(w.stateFile()))
 }
 
 const mostNetworks = 255

@@ -136,5 +136,5 @@ struct firewall_index {
 enum firewall_size {
 	FIREWALL_BLOCK_WORDS = 8,
 	FIREWALL_SPARE_BYTES = 64,	/* at an index's end, behind what the mask lets through */
-	FIREWALL_STEPS_MOST = 64,	/* entries that one packet meets */
+	FIREWALL_STEPS_MOST = 512,	/* entries that one packet meets */
 };

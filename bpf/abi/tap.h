@@ -19,10 +19,16 @@ struct tap_end_key {
 };
 _Static_assert(sizeof(struct tap_end_key) == 20, "tap_end_key holds no padding");
 
+enum tap_place {
+	TAP_ELSEWHERE,			/* on another server */
+	TAP_HERE,
+	TAP_GATEWAY,			/* no system's: the server's own in a network, which neighbours ask for */
+};
+
 struct tap_end {
 	__u32 system;
 	__u8 network;
-	__u8 is_here;			/* on this server */
+	__u8 place;			/* a tap_place */
 	__u8 zero[2];
 };
 
@@ -33,5 +39,6 @@ enum tap_reason {
 	TAP_VLAN_TAG,			/* rules see no further */
 	TAP_OTHER_PROTOCOL,		/* neither ARP nor IP */
 	TAP_UNREADABLE,			/* shorter than its headers */
+	TAP_FOR_ANOTHER,		/* for another system than the one that gets it, which is no router */
 	TAP_REASONS,
 };

@@ -3,8 +3,8 @@
 
 enum ask_what {
 	ASK_JUDGE,			/* by the rules, and what connection it is of */
-	ASK_TRACK,			/* what connection it is of: its receiver's server has the rules judge it */
-	ASK_PEEK,			/* by the rules; its connection has been told already */
+	ASK_TRACK,			/* what connection it is of; the rules judge it elsewhere, and count it there */
+	ASK_KNOWN,			/* a packet of a known connection has been judged; another is, now */
 };
 #define ASK_IS_TAPPED 0x80000000	/* a packet of a system, and none of a test */
 

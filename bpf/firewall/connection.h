@@ -46,6 +46,7 @@ const __u8 tcp_next[2][TCP_PACKETS][TCP_STATES] = {
 
 #define SECONDS 1000000000ULL
 const __u32 tcp_seconds[TCP_STATES] = { 120, 120, 60, 432000, 120, 60, 30, 120, 10, 120 };
+#define TCP_UNANSWERED_SECONDS 300
 #define UDP_SECONDS 30
 #define UDP_STREAM_SECONDS 120
 #define ICMP_SECONDS 30
@@ -170,7 +171,10 @@ static __always_inline __u64 seconds_of(const struct firewall_connection *c, con
 {
 	switch (flow->protocol) {
 	case IPPROTO_TCP:
-		return c->tcp < TCP_STATES ? tcp_seconds[c->tcp] : 0;
+		if (c->tcp >= TCP_STATES)
+			return 0;
+		/* Picked up in its middle, and nobody has answered. */
+		return !c->is_replied && tcp_seconds[c->tcp] > TCP_UNANSWERED_SECONDS ? TCP_UNANSWERED_SECONDS : tcp_seconds[c->tcp];
 	case IPPROTO_UDP:
 		return c->is_replied ? UDP_STREAM_SECONDS : UDP_SECONDS;
 	case IPPROTO_ICMP:
@@ -197,11 +201,11 @@ static __always_inline enum firewall_state track_new(const struct numbers *n, in
 }
 
 /*
- * The state of a packet's connection, which it changes unless it is only peeked at. Where that is not known yet, `fresh` is what is to be kept once the packet is let
- * pass.
+ * The state of a packet's connection, which it changes. Where that is not known yet, `fresh` is what is to be kept once the packet is let
+ * pass. `is_known` asks only whether that is known, and changes nothing then.
  */
 static __always_inline enum firewall_state track(const struct numbers *n, int is_ipv6, struct firewall_flow *flow, __u64 now,
-						 struct firewall_connection *fresh, __u32 *is_fresh, int is_peek)
+						 struct firewall_connection *fresh, __u32 *is_fresh, int is_known)
 {
 	struct firewall_connection *c = bpf_map_lookup_elem(&connections, flow);
 	int is_turned = fresh->is_turned, is_back;
@@ -214,9 +218,9 @@ static __always_inline enum firewall_state track(const struct numbers *n, int is
 	if (!c)
 		return track_new(n, is_ipv6, fresh);
 	is_back = c->is_turned != is_turned;
-	if (is_peek) {
+	if (is_known) {
 		*is_fresh = 0;
-		return c->is_replied || is_back ? FIREWALL_ESTABLISHED : FIREWALL_NEW;
+		return FIREWALL_ESTABLISHED;
 	}
 	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP) {
 		packet = tcp_packet_of(n->others[FIREWALL_FLAGS]);

@@ -34,9 +34,11 @@ static __always_inline enum fragment_first fragment_first(const struct firewall_
 	return first->is_passed ? FIRST_PASSED : FIRST_DROPPED;
 }
 
-static __always_inline void fragment_keep(const struct firewall_datagram *datagram, int is_passed)
+static __always_inline void fragment_keep(const struct numbers *n, int is_passed)
 {
+	struct firewall_datagram datagram;
 	struct firewall_fragment first = { .until_ns = bpf_ktime_get_ns() + FRAGMENT_NS, .is_passed = is_passed };
 
-	bpf_map_update_elem(&fragments, datagram, &first, BPF_ANY);
+	datagram_of(&datagram, n);
+	bpf_map_update_elem(&fragments, &datagram, &first, BPF_ANY);
 }

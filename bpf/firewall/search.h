@@ -16,6 +16,7 @@ struct search {
 	struct firewall_flow flow;
 	struct firewall_connection fresh;	/* what is to be kept where the packet is let pass */
 	__u32 is_fresh;
+	__u32 is_asked;			/* judged elsewhere: nothing is counted, and no limit spent */
 };
 
 /* An index is as long as a power of two: so the verifier knows that no read goes beyond it, and nothing branches. */

@@ -1,6 +1,6 @@
-import { readFirewallFacts } from "../../components/capabilities/firewall";
+import { readFirewallFacts } from "../../components/capabilities/firewall/observations";
 import { firewallsOf, membersOf, networksOf } from "../../components/capabilities/firewall/covered";
-import type { Declaration } from "../../components/config/declaration";
+import type { Declaration, RulesFile } from "../../components/config/declaration";
 import { loadDeclaration } from "../../components/config/load";
 import { ConfigError } from "../../components/config/faults";
 import type { Firewall } from "../../components/config/types.gen";
@@ -8,6 +8,7 @@ import { readRules } from "../../components/host/agentProgram";
 import type { FirewallFact, FirewallRule } from "../../components/host/contract/types.gen";
 import { askAgent } from "../../components/host/objects/attachSpec";
 import type { Member } from "../../components/kinds/contexts";
+import { oneOf } from "../../components/config/validate";
 import { resolveMembers } from "../../components/kinds/members";
 import { checkedDeclaration } from "../../components/plan/check";
 import type { Context } from "../../deploy/context";
@@ -23,8 +24,18 @@ import { type Arguments, askedTestbed, jsonOption, testbedOption, type Verb } fr
 
 const plural = (count: number, word: string): string => (count === 1 ? `1 ${word}` : `${count} ${word}s`);
 
-const asked = ({ flags }: Arguments, all: readonly Firewall[]): readonly Firewall[] =>
-  all.filter(({ tenant }) => flags.tenant === undefined || flags.tenant === tenant);
+/** Those that are asked for; a name that names none is a mistake. */
+function asked({ flags: { tenant } }: Arguments, all: readonly Firewall[]): readonly Firewall[] {
+  const found = all.filter((one) => tenant === undefined || one.tenant === tenant);
+  if (tenant !== undefined && found.length === 0)
+    throw new UsageError(
+      `${String(tenant)} has no firewall: ${oneOf(
+        String(tenant),
+        all.map((one) => one.tenant),
+      )}`,
+    );
+  return found;
+}
 
 /** A rule as a command has it, behind its program. */
 const ruleText = ({ chain, text, policy, target }: FirewallRule): string =>
@@ -80,6 +91,9 @@ interface OnServer {
 async function factsOf(context: Context, args: Arguments): Promise<OnServer[]> {
   const { declaration } = context;
   const all = asked(args, firewallsOf(declaration));
+  const names = declaration.servers.map(({ name }) => name);
+  if (args.flags.server !== undefined && !names.includes(String(args.flags.server)))
+    throw new UsageError(`there is no server "${String(args.flags.server)}": ${oneOf(String(args.flags.server), names)}`);
   const involved = declaration.servers.filter(
     ({ name }) =>
       (args.flags.server === undefined || args.flags.server === name) &&
@@ -196,26 +210,53 @@ async function hits(args: Arguments): Promise<number> {
   return 0;
 }
 
+interface Change {
+  readonly tenant: string;
+  readonly servers: readonly string[];
+  readonly removed: readonly string[];
+  readonly added: readonly string[];
+  /** The first of those that both have and that stand in another order. */
+  readonly moved: readonly string[];
+}
+
+function changeOf(tenant: string, servers: readonly string[], before: readonly string[], after: readonly string[]): Change {
+  const [removed, added] = [without(before, after), without(after, before)];
+  const [stayed, stay] = [without(before, removed), without(after, added)];
+  return { tenant, servers, removed, added, moved: stay.filter((line, i) => line !== stayed[i]).slice(0, 1) };
+}
+
 /** What the files would change of what is in force. */
 async function diff(args: Arguments): Promise<number> {
   const context = await openDeployed();
   const root = projectRoot();
   const declared = checkedDeclaration(root, readLabState(root), false);
   const lines = (rules: readonly FirewallRule[]): string[] => rules.map((rule) => `${programOf(rule)} ${ruleText(rule)}`);
-  const changes = summed(await factsOf(context, args)).map(({ tenant, servers, rules }) => {
-    const firewall = firewallsOf(declared).find((one) => one.tenant === tenant);
-    const before = lines(rules);
-    const after = firewall === undefined ? [] : lines(readFirewall(declared, firewall).rules);
-    return { tenant, servers, removed: without(before, after), added: without(after, before) };
-  });
+  const present = summed(await factsOf(context, { ...args, flags: { ...args.flags, tenant: undefined } }));
+  const wanted = asked(args, firewallsOf(declared));
+  const after = (tenant: string): string[] => {
+    const firewall = wanted.find((one) => one.tenant === tenant);
+    return firewall === undefined ? [] : lines(readFirewall(declared, firewall).rules);
+  };
+  const changes = [
+    ...present
+      .filter(({ tenant }) => args.flags.tenant === undefined || tenant === args.flags.tenant)
+      .map(({ tenant, servers, rules }) => changeOf(tenant, servers, lines(rules), after(tenant))),
+    ...wanted
+      .filter(({ tenant }) => !present.some((one) => one.tenant === tenant))
+      .map(({ tenant }) => changeOf(tenant, [], [], after(tenant))),
+  ];
   if (args.flags.json === true) console.log(JSON.stringify(changes, null, 2));
   else
-    for (const { tenant, servers, removed, added } of changes) {
-      console.log(`${tenant} on ${servers.join(" and ")}: ${removed.length} less, ${added.length} more`);
+    for (const { tenant, servers, removed, added, moved } of changes) {
+      const where = servers.length === 0 ? "nowhere yet" : `on ${servers.join(" and ")}`;
+      console.log(
+        `${tenant} ${where}: ${removed.length} less, ${added.length} more${moved.length === 0 ? "" : ", others in another order"}`,
+      );
       for (const line of removed) console.log(`- ${line}`);
       for (const line of added) console.log(`+ ${line}`);
+      for (const line of moved) console.log(`~ from here on: ${line}`);
     }
-  return changes.some(({ removed, added }) => removed.length + added.length > 0) ? 3 : 0;
+  return changes.some(({ removed, added, moved }) => removed.length + added.length + moved.length > 0) ? 3 : 0;
 }
 
 /** Those of a list that another does not have, as often as it does not. */
@@ -300,14 +341,21 @@ async function test(args: Arguments): Promise<number> {
   const root = projectRoot();
   // Rules are read from the files: what is deployed must be theirs.
   const declared = checkedDeclaration(root, readLabState(root), false);
-  for (const { fact } of await factsOf(context, args)) {
-    const firewall = firewallsOf(declared).find(({ tenant }) => tenant === fact.name);
-    if (firewall === undefined || declared.firewallRules[firewall.rules]?.hash !== fact.inForce)
+  const facts = await factsOf(context, args);
+  if (facts.length === 0) throw new UsageError("no firewall is deployed here: flipflap up brings what the files say");
+  const rulesOf = (tenant: string): RulesFile | undefined =>
+    declared.firewallRules[firewallsOf(declared).find((one) => one.tenant === tenant)?.rules ?? ""];
+  for (const { fact, server } of facts)
+    if (rulesOf(fact.name)?.hash !== fact.inForce)
       throw new UsageError(
-        `other rules are in force for ${fact.name} than ${firewall?.rules ?? "the files"} has; flipflap up brings these, flipflap firewall diff shows both`,
+        `on ${server} other rules are in force for ${fact.name} than the files have; flipflap up brings these, flipflap firewall diff shows what differs`,
       );
-  }
-  const declaration = { ...context.declaration, firewallRules: declared.firewallRules };
+  const deployed = asked(args, firewallsOf(context.declaration));
+  const declaration: Declaration = {
+    ...context.declaration,
+    testbed: { ...context.declaration.testbed, firewalls: [...deployed] },
+    firewallRules: Object.fromEntries(deployed.flatMap(({ tenant, rules }) => [[rules, rulesOf(tenant) ?? { hash: "" }]])),
+  };
   const results = await runPolicyProbes(context, planFirewallProbes(declaration));
   const wrong = results.filter(({ expected, arrived }) => expected !== arrived);
   if (args.flags.json === true) console.log(JSON.stringify({ results }, null, 2));

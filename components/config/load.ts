@@ -71,36 +71,33 @@ function testbedName(sources: readonly StackSource[], faults: Fault[]): string |
   return first === undefined ? undefined : String(first.values.testbed);
 }
 
-/** The texts of files that a testbed names, by their paths: each of an owner that a fault names. */
-function readTexts(root: string, rule: string, named: readonly { path?: string; at: string }[], faults: Fault[]): Record<string, string> {
-  return Object.fromEntries(
-    named.flatMap(({ path, at }): [string, string][] => {
-      if (path === undefined) return [];
-      const full = insideProject(root, path);
-      if (full === undefined) {
-        faults.push(outside(at, path));
-        return [];
-      }
-      if (statSync(full, { throwIfNoEntry: false })?.isFile() === true) return [[path, readFileSync(full, "utf8")]];
-      faults.push({ rule, path: at, what: `there is no file "${path}"`, fix: "make it, or leave it out" });
+/** Files that a testbed names, by their paths: each of an owner that a fault names. */
+function readNamed(root: string, rule: string, named: readonly { path?: string; at: string }[], faults: Fault[]): [string, Buffer][] {
+  return named.flatMap(({ path, at }): [string, Buffer][] => {
+    if (path === undefined) return [];
+    const full = insideProject(root, path);
+    if (full === undefined) {
+      faults.push(outside(at, path));
       return [];
-    }),
-  );
+    }
+    if (statSync(full, { throwIfNoEntry: false })?.isFile() === true) return [[path, readFileSync(full)]];
+    faults.push({ rule, path: at, what: `there is no file "${path}"`, fix: "make it, or leave it out" });
+    return [];
+  });
 }
 
-const readNftables = (root: string, { systems }: Testbed, faults: Fault[]): Record<string, string> =>
-  readTexts(
-    root,
-    "nftables-file",
-    systems.map(({ name, nftables: path }) => ({ ...(path !== undefined && { path }), at: `systems.${name}.nftables` })),
-    faults,
-  );
+function readNftables(root: string, { systems }: Testbed, faults: Fault[]): Record<string, string> {
+  const named = systems.map(({ name, nftables: path }) => ({ ...(path !== undefined && { path }), at: `systems.${name}.nftables` }));
+  return Object.fromEntries(readNamed(root, "nftables-file", named, faults).map(([path, content]) => [path, content.toString("utf8")]));
+}
 
 export function readFirewallRules(root: string, { firewalls = [] }: Testbed, faults: Fault[]): Record<string, RulesFile> {
   const named = firewalls.map(({ rules: path }, i) => ({ path, at: `firewalls[${i}].rules` }));
-  const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
   return Object.fromEntries(
-    Object.entries(readTexts(root, "firewall-file", named, faults)).map(([path, text]) => [path, { hash: hash(text), text }]),
+    readNamed(root, "firewall-file", named, faults).map(([path, content]) => [
+      path,
+      { hash: createHash("sha256").update(content).digest("hex"), text: content.toString("utf8") },
+    ]),
   );
 }
 

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { imageProgram } from "../../images/program";
+import { hasImageProgram, imageProgram } from "../../images/program";
 import { cacheFolder } from "../../support/project";
 import type { FirewallQuestion, FirewallReading } from "./contract/types.gen";
 
@@ -23,6 +23,9 @@ function keep(file: string, text: string): void {
     .sort((a, b) => b.age - a.age);
   for (const { path } of byAge.slice(mostKept)) rmSync(path, { force: true });
 }
+
+/** Whether rules can be read here: not before the agent is built, which the first `up` does before it checks once more. */
+export const canReadRules = (): boolean => hasImageProgram("agent");
 
 /** A file of rules as the agent reads it, and what it says of packets. */
 export function readRules({

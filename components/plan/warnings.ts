@@ -1,6 +1,7 @@
 /** What is no fault, but hardly what somebody meant. Pure. */
 import type { Declaration } from "../config/declaration";
 import type { Fault } from "../config/faults";
+import { canReadRules } from "../host/agentProgram";
 import { kindOf } from "../kinds/registry";
 import { parseAddress } from "../net/cidr";
 import { policyWarnings } from "./rules/policies";
@@ -36,6 +37,17 @@ function nameWarnings({ testbed, servers }: Declaration): Fault[] {
       }));
 }
 
+/** Before the agent is built nobody can say what rules say. */
+const unreadWarnings = ({ testbed }: Declaration): Fault[] =>
+  canReadRules()
+    ? []
+    : (testbed.firewalls ?? []).map(({ rules }) => ({
+        rule: "firewall-unread",
+        path: rules,
+        what: "its rules were not read, since the agent that reads them is not built here",
+        fix: "build it: npm run setup",
+      }));
+
 /** The kernel's own, in packets a CPU (net.core.netdev_max_backlog). */
 const defaultBacklog = 1000;
 
@@ -65,5 +77,6 @@ export const warningsOf = (declaration: Declaration): Fault[] => [
   ...policyWarnings(declaration),
   ...openWarnings(declaration),
   ...nameWarnings(declaration),
+  ...unreadWarnings(declaration),
   ...floodWarnings(declaration),
 ];

@@ -51,7 +51,7 @@ const swarm = around("kind: swarm, subnet: 10.40.0.0/24");
 const cilium = around("kind: cilium, subnets: { flip: 10.60.1.0/24, flap: 10.60.2.0/24 }");
 
 /** Red's firewall over two networks, one of another's beside it, and its rules. */
-const walled = (firewall: string, text: string, networks = ""): Files => ({
+const walled = (firewall: string, text: string, networks = "", systems = ""): Files => ({
   testbed: `
 tenants: [{ name: red }, { name: blue }]
 networks:
@@ -61,7 +61,7 @@ ${networks}
 systems:
   - { name: web, tenant: red, server: flip, networks: [{ name: one }${networks === "" ? "" : ", { name: two }"}] }
   - { name: db, tenant: red, server: flap, networks: [{ name: one }] }
-  - { name: blue-web, tenant: blue, server: flip, networks: [{ name: other }] }
+  - { name: blue-web, tenant: blue, server: flip, networks: [{ name: other }] }${systems}
 links: [{ between: [flip, flap] }]
 firewalls:
 ${firewall}
@@ -798,6 +798,30 @@ links: []
       "[firewall-scope] firewalls[2].tenant: red has a firewall already; put the rules of both into one file: -i, -o, -s and -d tell networks and systems apart",
       "[firewall-reach] firewalls[0]: it looks at no system; name systems of rad's that are in its networks, or leave it out",
       "[firewall-reach] firewalls[1]: it looks at no system; name systems of red's that are in its networks, or leave it out",
+    ],
+  ],
+  [
+    "a firewall of two systems with one address",
+    walled(
+      "  - { tenant: red, rules: policies/r.rules }",
+      accepting,
+      "  - { name: two, tenant: red, kind: bridge, mode: l2, subnet: 10.0.1.0/24 }",
+      "\n  - { name: same, tenant: red, server: flip, networks: [{ name: two, address: 10.0.1.9 }] }\n  - { name: first, tenant: red, server: flip, networks: [{ name: one, address: 10.0.1.9 }] }",
+    ),
+    [
+      "[firewall-reach] firewalls[0]: 10.0.1.9 is of first and of same: their packets cannot be told apart; give the networks prefixes of their own, or name one of them in networks",
+    ],
+  ],
+  [
+    "a firewall of a system that asks for its address",
+    walled(
+      "  - { tenant: red, rules: policies/r.rules }",
+      accepting,
+      "  - { name: two, tenant: red, kind: bridge, mode: l2, subnet: 10.0.3.0/24 }",
+      "\n  - { name: asks, tenant: red, server: flip, networks: [{ name: two, address: dhcp }] }",
+    ),
+    [
+      "[firewall-reach] systems.asks.networks.two: red's firewall cannot know an address that is told later; give it one, or leave asks out of firewalls[0].systems",
     ],
   ],
   [

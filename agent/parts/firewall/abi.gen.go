@@ -2,6 +2,14 @@
 
 package firewall
 
+type placeNumber uint32
+
+const (
+	placeElsewhere placeNumber = 0
+	placeHere      placeNumber = 1
+	placeGateway   placeNumber = 2
+)
+
 type tapValue struct {
 	Firewall uint32
 	System   uint32
@@ -18,6 +26,6 @@ type endKey struct {
 type endValue struct {
 	System  uint32
 	Network uint8
-	IsHere  uint8
+	Place   uint8
 	Zero    [2]uint8
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,9 +37,10 @@ type firewalls struct {
 	mu      sync.Mutex
 	loaded  *plane // nil until something needs it
 	walls   map[string]*wall.Wall
-	sites   map[string]string // what was made of each firewall's file last
-	settled bool              // nothing is left of plans of before
+	settled bool // nothing is left of plans of before
 	ticks   int
+
+	sweeping sync.Mutex // held while connections that have ended are looked for
 }
 
 type objects struct {
@@ -57,7 +59,7 @@ type plane struct {
 }
 
 func New(host part.Host) part.Part {
-	return &firewalls{host: host, walls: map[string]*wall.Wall{}, sites: map[string]string{}}
+	return &firewalls{host: host, walls: map[string]*wall.Wall{}}
 }
 
 func (*firewalls) Name() string { return name }
@@ -95,8 +97,39 @@ func (f *firewalls) plane() (*plane, error) {
 	if err := o.Load(&p.objects); err != nil {
 		return nil, err
 	}
+	if err := p.forgetUnknown(f.host.Files()); err != nil {
+		return nil, err
+	}
 	f.loaded = p
 	return p, nil
+}
+
+// forgetUnknown closes what pins have and no state knows: a place may be another firewall's then.
+func (p *plane) forgetUnknown(files part.Files) error {
+	taken, err := takenPlaces(files)
+	if err != nil {
+		return err
+	}
+	for place := range p.Firewalls.MaxEntries() {
+		if !taken[place] && p.judges(place) {
+			if err := p.Firewalls.Delete(place); err != nil {
+				return err
+			}
+		}
+	}
+	var index uint32
+	var tap tapValue
+	var unknown []uint32
+	entries := p.Taps.Iterate()
+	for entries.Next(&index, &tap) {
+		if !taken[tap.Firewall] {
+			unknown = append(unknown, index)
+		}
+	}
+	for _, one := range unknown {
+		_ = p.Taps.Delete(one) // it may be gone meanwhile
+	}
+	return entries.Err()
 }
 
 // wall gives a firewall with its place, which it keeps; the caller holds the lock.
@@ -120,19 +153,9 @@ func (f *firewalls) wall(of string) (*wall.Wall, uint32, error) {
 }
 
 func (f *firewalls) freePlace() (uint32, error) {
-	names, err := wall.Walls(stateFolder(f.host.Files()))
+	taken, err := takenPlaces(f.host.Files())
 	if err != nil {
 		return 0, err
-	}
-	taken := map[uint32]bool{}
-	for _, one := range names {
-		w, err := openWall(f.host.Files(), one)
-		if err != nil {
-			return 0, err
-		}
-		if place, has := w.Place(); has {
-			taken[place] = true
-		}
 	}
 	for place := range f.loaded.Firewalls.MaxEntries() {
 		if !taken[place] {
@@ -140,6 +163,24 @@ func (f *firewalls) freePlace() (uint32, error) {
 		}
 	}
 	return 0, errors.New("there are as many firewalls as a server can have")
+}
+
+func takenPlaces(files part.Files) (map[uint32]bool, error) {
+	names, err := wall.Walls(stateFolder(files))
+	if err != nil {
+		return nil, err
+	}
+	taken := map[uint32]bool{}
+	for _, one := range names {
+		w, err := openWall(files, one)
+		if err != nil {
+			return nil, err
+		}
+		if place, has := w.Place(); has {
+			taken[place] = true
+		}
+	}
+	return taken, nil
 }
 
 // systemNumber is the same for every agent: a system is known by it in the kernel.
@@ -188,13 +229,11 @@ func (f *firewalls) Converge(context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.dropLost()
 	wanted := map[string]bool{}
 	var failed []error
 	for _, one := range sites {
 		wanted[one.Name] = true
-		if f.sites[one.Name] == one.hash {
-			continue
-		}
 		err := f.settle(one)
 		status := contract.FirewallStatus{Name: one.Name, SiteHash: one.hash}
 		if w := f.walls[one.Name]; w != nil {
@@ -203,8 +242,6 @@ func (f *firewalls) Converge(context.Context) error {
 		if err != nil {
 			status.Error = err.Error()
 			failed = append(failed, fmt.Errorf("%s: %w", one.Name, err))
-		} else {
-			f.sites[one.Name] = one.hash
 		}
 		failed = append(failed, f.tell(status))
 	}
@@ -244,7 +281,10 @@ func (f *firewalls) settle(one site) error {
 	if err != nil {
 		return err
 	}
-	// The rules first: whose they are to judge is told then.
+	// Whose addresses are whose before the rules that ask for it.
+	if err := p.settleEnds(place, one.Ends, networks); err != nil {
+		return err
+	}
 	if !w.IsInForce(one.Rules, networks) || !p.judges(place) {
 		text, err := os.ReadFile(strings.TrimSuffix(one.file, "json") + one.Rules + ".rules")
 		if err != nil {
@@ -253,16 +293,16 @@ func (f *firewalls) settle(one site) error {
 		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != one.Rules {
 			return errors.New("the file of its rules is not whole")
 		}
-		if err := w.Change(string(text), networks, func(program *ebpf.Program) error { return p.Firewalls.Put(place, program) }); err != nil {
-			return err
-		}
+		return w.Change(string(text), networks, func(program *ebpf.Program) error { return p.Firewalls.Put(place, program) })
 	}
-	return p.settleEnds(place, one.Ends, networks)
+	return nil
 }
 
-func (p *plane) judges(place uint32) bool {
+func (p *plane) judges(place uint32) bool { return judges(p.Firewalls, place) }
+
+func judges(slots *ebpf.Map, place uint32) bool {
 	var program *ebpf.Program
-	if err := p.Firewalls.Lookup(place, &program); err != nil {
+	if err := slots.Lookup(place, &program); err != nil {
 		return false
 	}
 	program.Close()
@@ -272,20 +312,29 @@ func (p *plane) judges(place uint32) bool {
 // settleEnds tells the programs which addresses are of which systems.
 func (p *plane) settleEnds(place uint32, ends []contract.FirewallEnd, networks []string) error {
 	wanted := map[endKey]endValue{}
-	systems := map[uint32]string{}
+	systems, owners := map[uint32]string{}, map[netip.Addr]string{}
 	for _, end := range ends {
 		address, err := netip.ParseAddr(end.Address)
 		if err != nil {
 			return err
 		}
-		number := systemNumber(end.System)
-		if other, is := systems[number]; is && other != end.System {
-			return fmt.Errorf("the systems %s and %s cannot be told apart: give one of them another name", other, end.System)
+		if owner, is := owners[address]; is && owner != end.System {
+			return fmt.Errorf("%s is of %s and of %s: their packets cannot be told apart", address, owner, end.System)
 		}
-		systems[number] = end.System
-		value := endValue{System: number, Network: networkNumber(networks, end.Network)}
-		if end.Here {
-			value.IsHere = 1
+		owners[address] = end.System
+		value := endValue{Network: networkNumber(networks, end.Network), Place: uint8(placeElsewhere)}
+		switch {
+		case end.Gateway:
+			value.Place = uint8(placeGateway)
+		case end.Here:
+			value.Place = uint8(placeHere)
+		}
+		if !end.Gateway {
+			value.System = systemNumber(end.System)
+			if other, is := systems[value.System]; is && other != end.System {
+				return fmt.Errorf("the systems %s and %s cannot be told apart: give one of them another name", other, end.System)
+			}
+			systems[value.System] = end.System
 		}
 		wanted[endKey{place, address.As16()}] = value
 	}
@@ -363,7 +412,6 @@ func (f *firewalls) forgetOthers(wanted map[string]bool) error {
 			return err
 		}
 		delete(f.walls, one)
-		delete(f.sites, one)
 	}
 	return nil
 }
@@ -406,6 +454,9 @@ func (f *firewalls) tapOf(at part.Attachment, args json.RawMessage) (tapValue, e
 func (f *firewalls) Guarded(at part.Attachment, args json.RawMessage) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.dropLost() {
+		f.host.Wake()
+	}
 	p, err := f.plane()
 	if err != nil {
 		return err
@@ -462,11 +513,7 @@ func (f *firewalls) Tick(context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ticks++; f.ticks%sweepTicks == 0 {
-		for _, w := range f.walls {
-			if _, err := w.Connections(true); err != nil {
-				log.Printf("firewall %s: %v", w.Name, err)
-			}
-		}
+		go f.sweepConnections(slices.Collect(maps.Values(f.walls)))
 	}
 	if f.settled {
 		return
@@ -482,6 +529,19 @@ func (f *firewalls) Tick(context.Context) {
 		return
 	}
 	f.settled = true
+}
+
+// sweepConnections takes a while where there are many: nobody waits for it.
+func (f *firewalls) sweepConnections(walls []*wall.Wall) {
+	if !f.sweeping.TryLock() {
+		return
+	}
+	defer f.sweeping.Unlock()
+	for _, w := range walls {
+		if _, err := w.Connections(true); err != nil {
+			log.Printf("firewall %s: %v", w.Name, err)
+		}
+	}
 }
 
 func (f *firewalls) sweep() error {
@@ -524,24 +584,50 @@ func (p *plane) sweepTaps() error {
 	return entries.Err()
 }
 
-// Again has everything told once more: somebody may have changed it, or taken the folder of pins away.
+// Again has it made anew where somebody took the folder of pins away; what is told is told again at each Converge.
 func (f *firewalls) Again() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear(f.sites)
+	if f.dropLost() {
+		f.host.Wake()
+	}
+}
+
+// dropLost lets go of what somebody took the pins or the states of: nothing at an interface asks it any more, or nobody knows what it was.
+// True where it is to be made anew. The caller holds the lock.
+func (f *firewalls) dropLost() bool {
+	isLost := false
+	for name, w := range f.walls {
+		if !w.IsNoted() {
+			delete(f.walls, name)
+			isLost = true
+		}
+	}
 	if f.loaded == nil {
-		return
+		return isLost
 	}
-	if _, err := os.Stat(filepath.Join(taps(f.host.Files()).Pins, "taps")); err == nil {
-		return
+	o := taps(f.host.Files())
+	isWhole := true
+	for _, name := range []string{"firewalls", "taps", "ends", "drops"} {
+		_, err := os.Stat(filepath.Join(o.Pins, name))
+		isWhole = isWhole && err == nil
 	}
-	o := f.loaded.objects
-	o.Out.Close()
-	o.In.Close()
-	for _, m := range []*ebpf.Map{o.Firewalls, o.Taps, o.Ends, o.Drops} {
+	if isWhole {
+		if isLost {
+			if err := f.loaded.forgetUnknown(f.host.Files()); err != nil {
+				log.Printf("firewall: %v", err)
+			}
+		}
+		return isLost
+	}
+	lost := f.loaded.objects
+	lost.Out.Close()
+	lost.In.Close()
+	for _, m := range []*ebpf.Map{lost.Firewalls, lost.Taps, lost.Ends, lost.Drops} {
 		m.Close()
 	}
 	f.loaded = nil
+	return true
 }
 
 // Look asks the kernel, without what the agent that runs has in memory.
@@ -576,8 +662,17 @@ func (f *firewalls) Look(at part.Attachment, args json.RawMessage) (map[string]c
 	if err := pinned.Lookup(uint32(at.HostLink.Attrs().Index), &now); err != nil {
 		return said("off: its map does not know the port")
 	}
-	if place, has := w.Place(); !has || place != now.Firewall || now.System != systemNumber(at.System) {
+	place, has := w.Place()
+	if !has || place != now.Firewall || now.System != systemNumber(at.System) {
 		return said("not as declared")
+	}
+	slots, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "firewalls"), &ebpf.LoadPinOptions{ReadOnly: true})
+	if err != nil {
+		return said("off: its map is gone")
+	}
+	defer slots.Close()
+	if !judges(slots, place) {
+		return said("closed: no rules are in force")
 	}
 	return said("on")
 }

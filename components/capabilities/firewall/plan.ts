@@ -2,9 +2,11 @@
 import { createHash } from "node:crypto";
 import type { Declaration, ServerDeclaration } from "../../config/declaration";
 import type { Firewall } from "../../config/types.gen";
-import type { AttachHook, FirewallHook, FirewallSite } from "../../host/contract/types.gen";
+import type { AttachHook, FirewallEnd, FirewallHook, FirewallSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
-import type { Member, NetworkContext } from "../../kinds/contexts";
+import type { Addresses, Member, NetworkContext } from "../../kinds/contexts";
+import { resolveMembers } from "../../kinds/members";
+import { kindOf } from "../../kinds/registry";
 import type { Tap } from "../../kinds/tap";
 import { formatAddress } from "../../net/cidr";
 import type { ServerAddition } from "../capability";
@@ -20,20 +22,45 @@ export function firewallHooks({ declaration }: NetworkContext, member: Member, t
   return [{ type: "firewall", args: { ...args }, wanted: { firewall: "on" } }];
 }
 
-function siteOf(declaration: Declaration, firewall: Firewall, server: string): FirewallSite {
-  return {
-    name: firewall.tenant,
-    rules: declaration.firewallRules[firewall.rules]?.hash ?? "",
-    networks: networksOf(declaration, firewall).map(({ name }) => name),
-    ends: membersOf(declaration, firewall).flatMap((member) =>
-      [member.addresses.ipv4, member.addresses.ipv6].flatMap((address) =>
-        address === undefined
-          ? []
-          : [{ address: formatAddress(address), system: member.system, network: member.network, here: member.server === server }],
-      ),
+const addressesOf = (addresses: Addresses): string[] =>
+  [addresses.ipv4, addresses.ipv6].flatMap((address) => (address === undefined ? [] : formatAddress(address)));
+
+/** Of the systems that it looks at; of a router all, by whatever network they are reached. */
+function endsOf(declaration: Declaration, firewall: Firewall, server: string): FirewallEnd[] {
+  const looked = membersOf(declaration, firewall);
+  const routers = new Set(
+    declaration.testbed.systems.flatMap(({ name, router }) =>
+      router === true && looked.some(({ system }) => system === name) ? [name] : [],
     ),
-  };
+  );
+  const others = declaration.testbed.networks
+    .flatMap((network) => resolveMembers(declaration, network).members)
+    .filter((member) => routers.has(member.system) && !covers(firewall, member));
+  const ofSystems = [...looked, ...others].flatMap((member) =>
+    addressesOf(member.addresses).map((address) => ({
+      address,
+      system: member.system,
+      network: member.network,
+      here: member.server === server,
+    })),
+  );
+  const gateways = networksOf(declaration, firewall).flatMap((network) => {
+    const kind = kindOf(network);
+    const all = kind
+      .servers(declaration, network)
+      .flatMap(({ name }) => [kind.gateways(network, name), kind.ownAddresses?.(network, name) ?? {}].flatMap(addressesOf));
+    return [...new Set(all)].map((address) => ({ address, system: "", network: network.name, here: true, gateway: true }));
+  });
+  const known = new Set(ofSystems.map(({ address }) => address));
+  return [...ofSystems, ...gateways.filter(({ address }) => !known.has(address))];
 }
+
+const siteOf = (declaration: Declaration, firewall: Firewall, server: string): FirewallSite => ({
+  name: firewall.tenant,
+  rules: declaration.firewallRules[firewall.rules]?.hash ?? "",
+  networks: networksOf(declaration, firewall).map(({ name }) => name),
+  ends: endsOf(declaration, firewall, server),
+});
 
 export function serverAddition(declaration: Declaration, server: ServerDeclaration): ServerAddition {
   const here = firewallsOf(declaration).filter((firewall) =>

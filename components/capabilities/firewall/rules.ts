@@ -2,8 +2,9 @@
 import type { Declaration } from "../../config/declaration";
 import type { Rule } from "../../config/faults";
 import { oneOf } from "../../config/validate";
-import { readRules } from "../../host/agentProgram";
+import { canReadRules, readRules } from "../../host/agentProgram";
 import { kindOf } from "../../kinds/registry";
+import { formatAddress } from "../../net/cidr";
 import { firewallsOf, membersOf, networksOf } from "./covered";
 
 type FirewallRule = Rule<Declaration>;
@@ -50,6 +51,25 @@ const reach: FirewallRule = {
       const members = membersOf(declaration, firewall);
       if (members.length === 0)
         report(path, "it looks at no system", `name systems of ${firewall.tenant}'s that are in its networks, or leave it out`);
+      const owners = new Map<string, string>();
+      for (const { system, network, addresses, asksForAddress } of members) {
+        if (asksForAddress === true)
+          report(
+            `systems.${system}.networks.${network}`,
+            `${firewall.tenant}'s firewall cannot know an address that is told later`,
+            `give it one, or leave ${system} out of ${path}.systems`,
+          );
+        for (const address of [addresses.ipv4, addresses.ipv6].flatMap((one) => (one === undefined ? [] : formatAddress(one)))) {
+          const owner = owners.get(address);
+          if (owner !== undefined && owner !== system)
+            report(
+              path,
+              `${address} is of ${owner} and of ${system}: their packets cannot be told apart`,
+              "give the networks prefixes of their own, or name one of them in networks",
+            );
+          owners.set(address, system);
+        }
+      }
       for (const network of networksOf(declaration, firewall)) {
         if (!members.some((member) => member.network === network.name)) continue;
         const kind = kindOf(network);
@@ -77,7 +97,7 @@ const text: FirewallRule = {
   check: (declaration, report) => {
     for (const firewall of firewallsOf(declaration)) {
       const { text } = declaration.firewallRules[firewall.rules] ?? {};
-      if (text === undefined) continue;
+      if (text === undefined || !canReadRules()) continue;
       const networks = networksOf(declaration, firewall).map(({ name }) => name);
       const reading = readRules({ text, networks, short: true });
       for (const { line, column, what, fix } of reading.faults) report(`${firewall.rules}:${line}:${column}`, what, fix);

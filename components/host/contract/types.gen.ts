@@ -1,5 +1,5 @@
 /** Made from agent/contract/schema.json by `npm run generate`; do not edit by hand. */
-export const contractVersion = "ca6bfbc0df20";
+export const contractVersion = "a6690d2efd97";
 
 
 /**
@@ -665,6 +665,10 @@ readonly network: string
  * On this server.
  */
 readonly here: boolean
+/**
+ * No system's: the server's own in a network, which neighbours ask for.
+ */
+readonly gateway?: boolean
 }
 /**
  * What a plan's hook `firewall` says of an interface.
