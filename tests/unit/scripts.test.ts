@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { capabilities } from "../../components/capabilities/registry";
+import { firewallSite } from "../../components/capabilities/firewall/objects/firewall";
+import { firewallsInForce } from "../../components/capabilities/firewall/objects/inForce";
 import { vpnGateway } from "../../components/capabilities/vpn/objects/gateway";
 import { vpnTunnels } from "../../components/capabilities/vpn/objects/tunnels";
 import { compare, declare, type HostObject } from "../../components/host/objectType";
@@ -221,6 +223,13 @@ function objects(name: string): HostObject[] {
       tunnels: [{ name, connection: name, local: [name], remote: [name], isAwaited: true }],
       planHash: name,
     }),
+    declare(firewallSite, name, {
+      name,
+      rules: name,
+      networks: [name],
+      ends: [{ address: name, system: name, network: name, here: true }],
+    }),
+    declare(firewallsInForce, name, { names: [name], hash: name }),
   ] as unknown as HostObject[];
 }
 
@@ -228,7 +237,7 @@ describe("scripts of host objects", () => {
   it("cover every type", () => {
     const covered = new Set(objects("x").map((object) => object.type.type));
     const all = [objectTypes, ...capabilities.map((capability) => capability.objectTypes)].flatMap((types) => Object.keys(types));
-    expect(all.filter((type) => !covered.has(type))).toEqual(["container", "generation", "image"]);
+    expect(all.filter((type) => !covered.has(type))).toEqual(["container", "generation", "image", "sentFile"]);
   });
 
   it.each(hostile)("are well-formed with %j", (name) => {
