@@ -312,11 +312,7 @@ func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 					var first, second [fieldFields]Ranges
 					first[fieldSourcePort] = ranges
 					second[fieldSourcePort], second[fieldDestinationPort] = ranges.not(fieldSourcePort.most(family)), ranges
-					for _, more := range [][fieldFields]Ranges{first, second} {
-						if both, isEmpty := intersected(one, more); !isEmpty {
-							next = append(next, both)
-						}
-					}
+					next = append(next, crossed([][fieldFields]Ranges{one}, [][fieldFields]Ranges{first, second})...)
 				}
 				alternatives = next
 			}
@@ -334,6 +330,13 @@ func (c *compiler) stagesOf(r *iptables.Rule) ([]stage, error) {
 			if s := m.Destination; s != nil {
 				with(fieldDestination, Ranges{{numberOf(s.From), numberOf(s.To)}}, s.Not)
 			}
+		case *iptables.SetMatch:
+			if !m.Set.HasPorts {
+				with(fieldOf(m.Sides[0], fieldSource), addressesOfSet(m.Set.Members, family), m.Not)
+				break
+			}
+			with(fieldState, later, true)
+			alternatives = crossed(alternatives, portedAlternatives(m, family))
 		case *iptables.Comment:
 		default:
 			check = m

@@ -20,13 +20,30 @@ var (
 	devices    = []string{"red", "red-db", "blue"}
 )
 
+var sets4 = `create ips hash:ip
+add ips 10.0.0.1
+add ips 10.0.1.0-10.0.1.5
+create nets hash:net
+add nets 10.0.0.0/16
+add nets 10.0.1.0/24 nomatch
+add nets 10.0.1.7
+create ends hash:net,port
+add ends 10.0.0.0/24,tcp:80
+add ends 10.0.0.0/30,tcp:1-100
+add ends 10.0.1.7,udp:443
+`
+
+var sets6 = strings.NewReplacer("ips", "ips6", "nets", "nets6", "ends", "ends6", "hash:ip\n", "hash:ip family inet6\n", "hash:net\n", "hash:net family inet6\n",
+	"hash:net,port\n", "hash:net,port family inet6\n", "10.0.1.0-10.0.1.5", "fd00:0:0:1::3", "10.0.0.0/16", "fd00::/48", "10.0.1.0/24", "fd00:0:0:1::/64",
+	"10.0.1.7", "fd00:0:0:1::7", "10.0.0.0/24", "fd00::/64", "10.0.0.0/30", "fd00::/126", "10.0.0.1", "fd00::1").Replace(sets4)
+
 // made gives commands of a small world, so that packets meet rules.
 func made(r *rand.Rand, family iptables.Family, rules int) string {
-	program, icmp, types, addresses := "iptables", "icmp", "--icmp-type", addresses4
+	program, icmp, types, addresses, sets, six := "iptables", "icmp", "--icmp-type", addresses4, sets4, ""
 	if family == iptables.IPv6 {
-		program, icmp, types, addresses = "ip6tables", "ipv6-icmp", "--icmpv6-type", addresses6
+		program, icmp, types, addresses, sets, six = "ip6tables", "ipv6-icmp", "--icmpv6-type", addresses6, sets6, "6"
 	}
-	var lines []string
+	lines := strings.Split(strings.TrimSpace(sets), "\n")
 	say := func(format string, args ...any) { lines = append(lines, program+" "+fmt.Sprintf(format, args...)) }
 	chains := []string{"FORWARD", "a", "b", "c"}
 	for _, c := range chains[1:] {
@@ -81,6 +98,8 @@ func made(r *rand.Rand, family iptables.Family, rules int) string {
 			add(5, "%s-f", not())
 			add(10, "-m iprange %s--src-range 10.0.0.2-10.0.1.3", not())
 		}
+		add(15, "-m set %s--match-set %s %s", not(), pick(r, "ips", "nets")+six, pick(r, "src", "dst"))
+		add(10, "-m set --match-set ends%s %s", six, pick(r, "src,dst", "dst,dst", "src,src"))
 		add(15, "-m mark %s--mark %s", not(), pick(r, "1", "0x2/0x2", "0"))
 		limit(10)
 		add(20, "-m comment --comment %q", "a rule")

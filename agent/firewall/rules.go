@@ -123,7 +123,9 @@ func refusal(t *iptables.Table, c *iptables.Chain, r *iptables.Rule, networks []
 		case *iptables.HashLimit:
 			return "hashlimit is not held yet", "write -m limit, which counts all packets of the rule together"
 		case *iptables.SetMatch:
-			return fmt.Sprintf("the set %s: sets are not held yet", m.Name), "write its members as rules"
+			if m.Set != nil && m.Set.HasPorts && m.Not {
+				return fmt.Sprintf("! --match-set %s is not held: its members have ports", m.Name), "write a chain that returns what is in it"
+			}
 		}
 	}
 	if limits > 1 {

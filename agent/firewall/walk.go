@@ -128,8 +128,35 @@ func (w *walker) has(m iptables.Match, p *Packet) bool {
 		return hasSpan(m.Source, p.Source) && hasSpan(m.Destination, p.Destination)
 	case *iptables.Mark:
 		return (p.Mark&m.Mask == m.Value) != m.Not
+	case *iptables.SetMatch:
+		return isInSet(m, p) != m.Not
 	case *iptables.Comment:
 		return true
 	}
 	return w.passes(m)
+}
+
+// isInSet: the longest prefix decides.
+func isInSet(m *iptables.SetMatch, p *Packet) bool {
+	if m.Set.HasPorts && !p.hasPorts() {
+		return false
+	}
+	address, port := p.Source, p.SourcePort
+	if m.Sides[0] == iptables.Destination {
+		address = p.Destination
+	}
+	if m.Set.HasPorts && m.Sides[1] == iptables.Destination {
+		port = p.DestinationPort
+	}
+	is, bits := false, -2
+	for _, one := range m.Set.Members {
+		if address.Less(one.From) || one.To.Less(address) || one.Bits < bits {
+			continue
+		}
+		if m.Set.HasPorts && (p.Protocol != one.Protocol || port < one.Ports.From || one.Ports.To < port) {
+			continue
+		}
+		is, bits = !one.Not, one.Bits
+	}
+	return is
 }

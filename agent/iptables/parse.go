@@ -33,6 +33,7 @@ func Parse(text string) *Set {
 	if p.table != nil {
 		p.fault(Fault{Line: len(lines), Column: 1, What: "the table " + p.table.Name + " does not end", Fix: "end it with COMMIT"})
 	}
+	p.matchedSets()
 	p.jumps()
 	return p.set
 }
@@ -115,6 +116,8 @@ func (p *parser) words(words []word) {
 		if p.inTable(words[0]) {
 			p.declared(words)
 		}
+	case (first == "create" || first == "add") && p.table == nil:
+		p.setCommand(words)
 	case strings.HasPrefix(first, "-") || strings.HasPrefix(first, "["):
 		if p.inTable(words[0]) {
 			p.command(p.table, words)
@@ -192,6 +195,10 @@ func (p *parser) setPolicy(t *Table, name, policy word) {
 func (p *parser) program(words []word) {
 	family := IPv4
 	name := words[0].text[strings.LastIndex(words[0].text, "/")+1:]
+	if name == "ipset" && len(words) > 1 {
+		p.setCommand(words[1:])
+		return
+	}
 	switch strings.TrimSuffix(strings.TrimSuffix(name, "-legacy"), "-nft") {
 	case "iptables":
 	case "ip6tables":

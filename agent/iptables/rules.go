@@ -23,6 +23,7 @@ func (f Family) String() string {
 // Set is all that a file says.
 type Set struct {
 	Tables []*Table
+	Sets   []*IPSet
 	// In the order of the file.
 	Faults []Fault
 }
@@ -179,6 +180,7 @@ type SetMatch struct {
 	Not   bool
 	Name  string
 	Sides []Side
+	Set   *IPSet // as the file has it
 }
 
 // Limit lets so many packets match.

@@ -877,6 +877,34 @@ COMMIT
     ],
   ],
   [
+    "sets that are not there, or are none that is held",
+    walled(
+      "  - { tenant: red, rules: policies/r.rules }",
+      `create bad hash:mac
+create old hash:ip timeout 30
+create six hash:net family inet6
+create ends hash:ip,port
+add six 10.0.0.0/8
+add ends 10.0.0.1,icmp:echo-request
+iptables -P FORWARD DROP
+iptables -A FORWARD -m set --match-set gone src -j ACCEPT
+iptables -A FORWARD -m set --match-set six src -j ACCEPT
+iptables -A FORWARD -m set --match-set ends src -j ACCEPT
+iptables -A FORWARD -m set ! --match-set ends src,dst -j ACCEPT
+`,
+    ),
+    [
+      "[firewall-rules] policies/r.rules:1:12: sets of type hash:mac are not held; write rules of its members, or one of hash:ip, hash:net, bitmap:ip, hash:ip,port, hash:net,port",
+      "[firewall-rules] policies/r.rules:2:20: members that end by themselves are not held; create it without",
+      '[firewall-rules] policies/r.rules:5:9: "10.0.0.0/8" is of the other family than six; write it like fd00::/64',
+      '[firewall-rules] policies/r.rules:6:10: "10.0.0.1,icmp:echo-request" has a protocol without ports; write it like 10.0.0.0/24,tcp:80',
+      "[firewall-rules] policies/r.rules:8:1: there is no set gone; say what is in it, before: create gone hash:net, add gone 10.0.0.0/8",
+      "[firewall-rules] policies/r.rules:9:1: the set six is of IPv6; name one of the rule's family",
+      "[firewall-rules] policies/r.rules:10:1: the set ends has ports; write src,dst or the like: one for the address, one for the port",
+      "[firewall-rules] policies/r.rules:11:1: ! --match-set ends is not held: its members have ports; write a chain that returns what is in it",
+    ],
+  ],
+  [
     "rules that say nothing of a family",
     walled("  - { tenant: red, rules: policies/r.rules }", "ip6tables -P FORWARD ACCEPT\n"),
     [
