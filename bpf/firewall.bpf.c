@@ -8,6 +8,7 @@
 #include "firewall/connection.h"
 #include "firewall/fragment.h"
 #include "firewall/limit.h"
+#include "firewall/log.h"
 #include "firewall/search.h"
 
 /* The agent sets the size of each. */
@@ -51,6 +52,7 @@ const volatile enum firewall_field field_names = FIREWALL_FIELDS;
 const volatile enum firewall_state state_names = FIREWALL_LATER_FRAGMENT;
 const volatile enum firewall_fault fault_names = FIREWALL_FAULTS;
 const volatile enum firewall_size size_names = FIREWALL_BLOCK_WORDS;
+const volatile struct firewall_logged logged_form = {};
 
 /* Of the packet that this processor judges. What is in a map the verifier does not follow number by number. */
 struct {
@@ -141,6 +143,10 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 	if (entry->flags & FIREWALL_COUNTS)
 		count(j, s, entry->counter);
 	switch (entry->action) {
+	case FIREWALL_LOG:
+		if (!s->is_asked)
+			log_packet(j->skb, entry, s->numbers.others[FIREWALL_IN], s->numbers.others[FIREWALL_OUT]);
+		return 0;
 	case FIREWALL_MARK:
 		j->mark = (j->mark & ~entry->mark_mask) ^ entry->mark_value;
 		return 0;

@@ -198,6 +198,7 @@ const abis = [
       "firewall_index=indexPlaces",
       "firewall_flow=flowKey",
       "firewall_connection=connectionValue",
+      "firewall_logged=loggedEvent",
     ],
   },
   {

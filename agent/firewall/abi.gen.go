@@ -119,3 +119,14 @@ type connectionValue struct {
 	IsLastBack uint8
 	Zero       [2]uint8
 }
+
+type loggedEvent struct {
+	Counter  uint32
+	Bytes    uint32
+	In       uint8
+	Out      uint8
+	IsIPv6   uint8
+	Captured uint8
+	Zero     uint32
+	Header   [60]uint8
+}

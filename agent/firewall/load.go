@@ -19,13 +19,14 @@ type Loaded struct {
 	Connections *ebpf.Map     `ebpf:"connections"`
 	Fragments   *ebpf.Map     `ebpf:"fragments"`
 	Credits     *ebpf.Map     `ebpf:"credits"`
+	Logs        *ebpf.Map     `ebpf:"logs"`
 }
 
 // Close lets go of them: what is attached or pinned stays.
 func (l *Loaded) Close() {
 	l.Judge.Close()
 	l.Pass.Close()
-	for _, m := range []*ebpf.Map{l.Counters, l.Faults, l.Connections, l.Fragments, l.Credits} {
+	for _, m := range []*ebpf.Map{l.Counters, l.Faults, l.Connections, l.Fragments, l.Credits, l.Logs} {
 		m.Close()
 	}
 }

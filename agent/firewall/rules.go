@@ -131,10 +131,7 @@ func refusal(t *iptables.Table, c *iptables.Chain, r *iptables.Rule, networks []
 	if limits > 1 {
 		return "a rule has one limit", "write a chain with the second one"
 	}
-	switch r.Target.Name {
-	case "LOG":
-		return "LOG is not held yet", "leave it out: flipflap firewall show counts what a rule meets"
-	case "REJECT":
+	if r.Target.Name == "REJECT" {
 		return "REJECT is not held yet", "write DROP: who sent the packet waits for an answer"
 	}
 	return "", ""

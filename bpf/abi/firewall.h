@@ -100,6 +100,20 @@ struct firewall_credit {
 	__u64 credit_ns, last_ns;
 };
 
+#define FIREWALL_LOGGED_BYTES 60
+#define FIREWALL_LOGGED_LEAST 28	/* an IPv4 header and the shortest one of what it carries */
+
+/* A packet that LOG tells of. */
+struct firewall_logged {
+	__u32 counter;			/* of its rule */
+	__u32 bytes;			/* of the packet, from its IP header on */
+	__u8 in, out;			/* networks */
+	__u8 is_ipv6;
+	__u8 captured;			/* of the header */
+	__u32 zero;
+	__u8 header[FIREWALL_LOGGED_BYTES];
+};
+
 struct firewall_counter {
 	__u64 packets, bytes;
 };

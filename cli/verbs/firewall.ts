@@ -1,15 +1,17 @@
 import { readFirewallFacts } from "../../components/capabilities/firewall/observations";
 import { firewallsOf, membersOf, networksOf } from "../../components/capabilities/firewall/covered";
-import type { Declaration, RulesFile } from "../../components/config/declaration";
+import type { Declaration, RulesFile, ServerDeclaration } from "../../components/config/declaration";
 import { loadDeclaration } from "../../components/config/load";
 import { ConfigError } from "../../components/config/faults";
 import type { Firewall } from "../../components/config/types.gen";
 import { readRules } from "../../components/host/agentProgram";
 import type { FirewallFact, FirewallRule } from "../../components/host/contract/types.gen";
 import { askAgent } from "../../components/host/objects/attachSpec";
+import { sh } from "../../components/host/sh";
 import type { Member } from "../../components/kinds/contexts";
 import { oneOf } from "../../components/config/validate";
 import { resolveMembers } from "../../components/kinds/members";
+import { ownContainers } from "../../components/net/names";
 import { checkedDeclaration } from "../../components/plan/check";
 import type { Context } from "../../deploy/context";
 import { openDeployed, sayChanged } from "../../deploy/deployed";
@@ -87,20 +89,25 @@ interface OnServer {
   readonly fact: FirewallFact;
 }
 
-/** What servers have in force. */
-async function factsOf(context: Context, args: Arguments): Promise<OnServer[]> {
-  const { declaration } = context;
+/** Those that have a part in what is asked for. */
+function serversOfFirewalls(declaration: Declaration, args: Arguments): readonly ServerDeclaration[] {
   const all = asked(args, firewallsOf(declaration));
   const names = declaration.servers.map(({ name }) => name);
-  if (args.flags.server !== undefined && !names.includes(String(args.flags.server)))
-    throw new UsageError(`there is no server "${String(args.flags.server)}": ${oneOf(String(args.flags.server), names)}`);
-  const involved = declaration.servers.filter(
+  const { server: wanted } = args.flags;
+  if (typeof wanted === "string" && !names.includes(wanted))
+    throw new UsageError(`there is no server "${wanted}": ${oneOf(wanted, names)}`);
+  return declaration.servers.filter(
     ({ name }) =>
-      (args.flags.server === undefined || args.flags.server === name) &&
+      (wanted === undefined || wanted === name) &&
       all.some((firewall) => membersOf(declaration, firewall).some(({ server }) => server === name)),
   );
+}
+
+/** What servers have in force. */
+async function factsOf(context: Context, args: Arguments): Promise<OnServer[]> {
+  const all = asked(args, firewallsOf(context.declaration));
   const found = await Promise.all(
-    involved.map(async (server) => {
+    serversOfFirewalls(context.declaration, args).map(async (server) => {
       const { firewalls } = readFirewallFacts(await scriptOn(context, server, askAgent({ stack: server.name }, "firewall").text));
       return firewalls.filter(({ name }) => all.some(({ tenant }) => tenant === name)).map((fact) => ({ server: server.name, fact }));
     }),
@@ -379,11 +386,35 @@ async function test(args: Arguments): Promise<number> {
   return wrong.length > 0 ? 3 : 0;
 }
 
-const actions = { plan, show, hits, explain, test, diff } as const;
+const mostLines = 200;
+
+/** What rules with LOG have told of, from the agents' own logs. */
+async function log(args: Arguments): Promise<number> {
+  const context = await openDeployed();
+  const all = asked(args, firewallsOf(context.declaration)).map(({ tenant }) => tenant);
+  const found = await Promise.all(
+    serversOfFirewalls(context.declaration, args).map(async (server) => {
+      const marks = all.flatMap((tenant) => ["-e", ` firewall ${tenant}: `]);
+      const script = sh`docker logs ${ownContainers.agent} 2>&1 | grep -F ${marks} | tail -n ${mostLines} || :`;
+      const lines = (await scriptOn(context, server, script.text)).split("\n").filter((line) => line !== "");
+      return lines.flatMap((line) => {
+        const [, time = "", tenant = "", text = ""] = /^(\S+ \S+) firewall (\S+): (.*)$/.exec(line) ?? [];
+        return time === "" ? [] : [{ server: server.name, time, tenant, text }];
+      });
+    }),
+  );
+  const lines = found.flat().sort((a, b) => (a.time < b.time ? -1 : 1));
+  if (args.flags.json === true) console.log(JSON.stringify(lines, null, 2));
+  else for (const { server, time, tenant, text } of lines) console.log(`${time}  ${server}  ${tenant}  ${text}`);
+  if (lines.length === 0 && args.flags.json !== true) console.log("No rule with LOG has met a packet.");
+  return 0;
+}
+
+const actions = { plan, show, hits, explain, test, diff, log } as const;
 
 export const firewall: Verb = {
   name: "firewall",
-  words: "plan|show|hits|explain FROM TO [tcp/PORT]|test|diff",
+  words: "plan|show|hits|explain FROM TO [tcp/PORT]|test|diff|log",
   summary: "tenants' firewalls: where each rule goes, what it has met, and what decides about a packet",
   details: `
 plan     every rule of the files, where it goes, and why one is refused
@@ -392,6 +423,7 @@ hits     the rules that have met packets, most first
 explain  the rules that a connection's first packet meets, and the one that decides; nothing is sent
 test     packets from system to system: those that the rules let through and those that they do not
 diff     what the files would change of the rules in force
+log      the last packets that rules with LOG have told of
 
 plan and explain ask no server.
 
@@ -403,7 +435,7 @@ Exit code 0: well; 1: faults; 3: test: a packet did what the rules do not say; d
     ...jsonOption,
     ...testbedOption,
     tenant: { type: "string", value: "NAME", help: "of this tenant only" },
-    server: { type: "string", value: "NAME", help: "show, hits: as this server has counted" },
+    server: { type: "string", value: "NAME", help: "show, hits, log: of this server alone" },
   },
   run: (args) => {
     const [word = ""] = args.words;

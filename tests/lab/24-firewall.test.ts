@@ -199,6 +199,31 @@ describe("a tenant's firewall", () => {
     succeeded(await project.flipflap("up"));
   });
 
+  it("holds sets, limits and LOG, and tells of what met it", async () => {
+    const more = `create friends hash:net
+add friends 10.0.191.0/24
+add friends ${address("red-probe")} nomatch
+${Project.original(file).replace(
+  ":WEB - [0:0]\n",
+  `:WEB - [0:0]
+-A FORWARD -p udp --dport 5400 -m set --match-set friends src -m limit --limit 1/minute --limit-burst 3 -j LOG --log-prefix "a friend: "
+-A FORWARD -p udp --dport 5400 -m set --match-set friends src -j ACCEPT
+`,
+)}`;
+    project.write(file, more);
+    succeeded(await project.flipflap("up"));
+    expect(await datagrams("red-db", "red-web", address("red-web"), 5400, 4, 10)).toBe(10);
+    expect(await datagrams("red-probe", "red-web", address("red-web"), 5400, 4)).toBe(0);
+    const lines = JSON.parse(succeeded(await project.flipflap("firewall", "log", "--json"))) as { server: string; text: string }[];
+    // From one port, so from the second one on they are of a connection that is not answered: each is new.
+    expect(lines.slice(-3).map(({ server }) => server)).toEqual(["flip", "flip", "flip"]);
+    expect(lines[0]?.text).toContain(`IN=red-net OUT=red-net SRC=${address("red-db")} DST=${address("red-web")} LEN=29`);
+    expect(lines[0]?.text).toMatch(/PROTO=UDP SPT=5400 DPT=5400$/);
+    expect(await allAsSaid()).toBe(true);
+    project.write(file, Project.original(file));
+    succeeded(await project.flipflap("up"));
+  });
+
   it("refuses rules before anything is changed, and says where", async () => {
     project.write(file, `${Project.original(file)}iptables -A FORWARD -p tcp --dport 70000 -j ACCEPT\n`);
     const up = await project.flipflap("up");

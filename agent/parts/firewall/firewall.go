@@ -37,6 +37,7 @@ type firewalls struct {
 	mu      sync.Mutex
 	loaded  *plane // nil until something needs it
 	walls   map[string]*wall.Wall
+	logs    map[string]*logging
 	settled bool // nothing is left of plans of before
 	ticks   int
 
@@ -59,7 +60,7 @@ type plane struct {
 }
 
 func New(host part.Host) part.Part {
-	return &firewalls{host: host, walls: map[string]*wall.Wall{}}
+	return &firewalls{host: host, walls: map[string]*wall.Wall{}, logs: map[string]*logging{}}
 }
 
 func (*firewalls) Name() string { return name }
@@ -293,9 +294,11 @@ func (f *firewalls) settle(one site) error {
 		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != one.Rules {
 			return errors.New("the file of its rules is not whole")
 		}
-		return w.Change(string(text), networks, func(program *ebpf.Program) error { return p.Firewalls.Put(place, program) })
+		if err := w.Change(string(text), networks, func(program *ebpf.Program) error { return p.Firewalls.Put(place, program) }); err != nil {
+			return err
+		}
 	}
-	return nil
+	return f.followLog(w)
 }
 
 func (p *plane) judges(place uint32) bool { return judges(p.Firewalls, place) }
@@ -412,6 +415,7 @@ func (f *firewalls) forgetOthers(wanted map[string]bool) error {
 			return err
 		}
 		delete(f.walls, one)
+		f.forgetLog(one)
 	}
 	return nil
 }
