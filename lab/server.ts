@@ -20,20 +20,25 @@ export function serverFolder(names: Names, server: string): string {
   return join(names.folder, server);
 }
 
+/** Whether a process is the first of its PID namespace, by its /proc/PID/status: subshells have its arguments, and after 32,768 processes lower numbers. */
+export const isPidOne = (status: string): boolean => /^NSpid:.*\s1$/m.test(status);
+
 /** The processes of a server that hold its namespaces: unshare and PID 1. Found by their arguments, so that a killed run leaves none unseen. */
 function holders(names: Names, server: string): { unshare: number[]; init: number[] } {
   const folder = serverFolder(names, server);
   const found = { unshare: [] as number[], init: [] as number[] };
   for (const entry of readdirSync("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
-    let argv: string[];
+    let argv: string[], isFirst: boolean;
     try {
       argv = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0").slice(0, -1);
+      if (argv.at(-1) !== folder || !argv.at(-2)?.endsWith("/lab/init.sh")) continue;
+      isFirst = isPidOne(readFileSync(`/proc/${entry}/status`, "utf8"));
     } catch {
       continue; // it ended meanwhile
     }
-    if (argv.at(-1) !== folder || !argv.at(-2)?.endsWith("/lab/init.sh")) continue;
-    (argv[0]?.endsWith("sh") ? found.init : found.unshare).push(Number(entry));
+    if (!argv[0]?.endsWith("sh")) found.unshare.push(Number(entry));
+    else if (isFirst) found.init.push(Number(entry));
   }
   return found;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { labNameOf, labNames } from "../../lab/names";
+import { isPidOne } from "../../lab/server";
 import { findOverlaps, managementAddresses, rangesOfSlot, slotCount, slotsOf, underlayAddresses } from "../../lab/ranges";
 
 describe("a lab's names", () => {
@@ -12,6 +13,14 @@ describe("a lab's names", () => {
     const names = labNames("flipflap-0123");
     expect(names.managementDevice(999).length).toBeLessThanOrEqual(15);
     expect(names.transitDevice("a-long-server-name:enp129s0f1np1").length).toBeLessThanOrEqual(15);
+  });
+});
+
+describe("a lab server's PID 1", () => {
+  it("is told from its subshells, whichever has the lower number", () => {
+    expect(isPidOne("Name:\tsh\nNSpid:\t32767\t1\nNSpgid:\t32767\t1\n")).toBe(true);
+    for (const other of ["NSpid:\t260\t9", "NSpid:\t301\t11", "NSpid:\t17\t1\t5"])
+      expect(isPidOne(`Name:\tsh\n${other}\nNSpgid:\t1\t1\n`)).toBe(false);
   });
 });
 
