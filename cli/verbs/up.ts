@@ -102,6 +102,8 @@ Exit code 0: every system runs and is reached; 3: not so.`,
     }
     await ensureProject(root, stackNames(declaration));
     const running = checkedDeclaration(root, readLabState(root), true);
+    // What needs an address of the lab's was in no plan before.
+    await ensureImages(imagesOf(running));
     writeSshConfig(root, running);
     for (const { path, what, fix } of warningsOf(running)) say(`  !! ${path}: ${what}; ${fix}`);
     const context = { root, declaration: running };
