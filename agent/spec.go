@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,6 +8,7 @@ import (
 	"strings"
 
 	"flipflap.local/agent/contract"
+	"flipflap.local/agent/wholefile"
 )
 
 // spec is one system's plan, with what the agent knows of it beside.
@@ -53,8 +52,7 @@ func readSpec(path string) (*spec, error) {
 	if err := json.Unmarshal(data, &s.AttachPlan); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	sum := sha256.Sum256(data)
-	s.hash = hex.EncodeToString(sum[:])
+	s.hash = wholefile.Hash(data)
 	return s, nil
 }
 
@@ -85,13 +83,5 @@ func readStatus(dir, system string) attachStatus {
 
 // writeStatus replaces the file at once: a reader never sees half of it.
 func writeStatus(dir string, status attachStatus) error {
-	data, err := json.Marshal(status)
-	if err != nil {
-		return err
-	}
-	tmp := filepath.Join(dir, "."+status.System)
-	if err := os.WriteFile(tmp, append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(dir, status.System+".json"))
+	return wholefile.ReplaceJSON(filepath.Join(dir, status.System+".json"), status)
 }

@@ -1,7 +1,10 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -20,6 +23,27 @@ func Reasons(spec *ebpf.CollectionSpec, enumeration string) ([]string, error) {
 		names[v.Value] = strings.ToLower(strings.ReplaceAll(name, "_", " "))
 	}
 	return names[:len(names)-1], nil
+}
+
+// PinnedDrops gives what a pinned map of an object has counted, by the names of an enumeration; nothing where the map is not there.
+func (o Object) PinnedDrops(name, enumeration string) (map[string]uint64, error) {
+	counters, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, name), &ebpf.LoadPinOptions{ReadOnly: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return map[string]uint64{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer counters.Close()
+	spec, err := o.Spec()
+	if err != nil {
+		return nil, err
+	}
+	reasons, err := Reasons(spec, enumeration)
+	if err != nil {
+		return nil, err
+	}
+	return Drops(counters, reasons)
 }
 
 // Drops sums the counter of each reason over all CPUs.

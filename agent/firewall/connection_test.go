@@ -66,7 +66,7 @@ func (f flow) next(r *rand.Rand, isBack bool) Packet {
 
 // What state a packet's connection is in netfilter says alike, whatever the two ends send: each rule's counter is the same.
 func TestConnectionsAreThoseOfTheKernel(t *testing.T) {
-	path := object(t)
+	path := objectPath(t)
 	// And back: to 10.1.0.0/16 and fd01::/16.
 	send, target := router(t,
 		"ip addr add 172.16.1.1/24 dev red", "ip route add 10.1.0.0/16 via 172.16.1.2", "ip neigh add 172.16.1.2 lladdr 02:00:00:00:00:02 dev red",
@@ -121,7 +121,7 @@ func TestConnectionsAreThoseOfTheKernel(t *testing.T) {
 	} {
 		does(t, words)
 	}
-	l, err := load(path, "", &Rules{IPv4: compiled[iptables.IPv4], IPv6: compiled[iptables.IPv6]}, counting{len(counter) + 1, uint32(len(counter)), uint32(len(counter)), func(rule *iptables.Rule) uint32 { return counter[rule] }})
+	l, err := loaded(path, &Rules{IPv4: compiled[iptables.IPv4], IPv6: compiled[iptables.IPv6]}, counting{uint32(len(counter) + 1), everyPolicyAt(len(counter)), func(rule *iptables.Rule) uint32 { return counter[rule] }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Loaded are a tenant's rules in the kernel, of both families.
-type Loaded struct {
-	Judge       *ebpf.Program `ebpf:"firewall_judge"`
+// shared are the programs of a tenant's rules, and what rules have in common with those before them.
+type shared struct {
 	Pass        *ebpf.Program `ebpf:"firewall_pass"`
 	Counters    *ebpf.Map     `ebpf:"counters"`
 	Faults      *ebpf.Map     `ebpf:"faults"`
@@ -23,39 +22,43 @@ type Loaded struct {
 }
 
 // Close lets go of them: what is attached or pinned stays.
-func (l *Loaded) Close() {
-	l.Judge.Close()
-	l.Pass.Close()
-	for _, m := range []*ebpf.Map{l.Counters, l.Faults, l.Connections, l.Fragments, l.Credits, l.Logs} {
+func (s *shared) Close() {
+	s.Pass.Close()
+	for _, m := range []*ebpf.Map{s.Counters, s.Faults, s.Connections, s.Fragments, s.Credits, s.Logs} {
 		m.Close()
 	}
 }
 
 // counting says where what is counted.
 type counting struct {
-	slots      int
-	ipv4, ipv6 uint32 // what no rule decides
-	of         func(*iptables.Rule) uint32
+	slots    uint32
+	policies map[iptables.Family]uint32 // what no rule decides
+	of       func(*iptables.Rule) uint32
 }
 
-// load puts programs into the kernel; with pins, what rules share with those before them is theirs.
-func load(object, pins string, rules *Rules, counts counting) (*Loaded, error) {
-	o := bpf.Object{
-		Path: object, Pins: pins, MaxEntries: map[string]uint32{"counters": uint32(counts.slots), "credits": uint32(counts.slots)},
-		Keys: map[string]any{"connections": flowKey{}},
+// object is the programs' file; with pins, what rules share outlives this process.
+func object(path, pins string) bpf.Object {
+	return bpf.Object{
+		Path: path, Pins: pins, Keys: map[string]any{"connections": flowKey{}},
 		Values: map[string]any{
 			"entries_ipv4": entryValue{}, "entries_ipv6": entryValue{}, "counters": counterValue{}, "connections": connectionValue{},
 		},
 	}
+}
+
+// load puts rules into the kernel, and what `into` has fields for of their programs and maps.
+func load(o bpf.Object, rules *Rules, counts counting, into any) error {
+	o.MaxEntries = map[string]uint32{"counters": counts.slots, "credits": counts.slots}
 	spec, err := o.Spec()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for name, p := range map[string]*Program{"ipv4": rules.IPv4, "ipv6": rules.IPv6} {
+	for _, p := range []*Program{rules.IPv4, rules.IPv6} {
+		name := p.Family.String()
 		places, value := laid(p, NewIndex(p))
-		places.Counter = map[string]uint32{"ipv4": counts.ipv4, "ipv6": counts.ipv6}[name]
+		places.Counter = counts.policies[p.Family]
 		if err := spec.Variables[name].Set(places); err != nil {
-			return nil, err
+			return err
 		}
 		index := spec.Maps["index_"+name]
 		index.ValueSize, index.Value = uint32(len(value)), nil
@@ -65,28 +68,12 @@ func load(object, pins string, rules *Rules, counts counting) (*Loaded, error) {
 		for i := range p.Entries {
 			v, err := valueOf(&p.Entries[i], counts.of)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			entries.Contents = append(entries.Contents, ebpf.MapKV{Key: uint32(i), Value: v})
 		}
 	}
-	var l Loaded
-	if err := o.LoadSpec(spec, &l); err != nil {
-		return nil, err
-	}
-	return &l, nil
-}
-
-func faultsOf(object string, faults *ebpf.Map) (map[string]uint64, error) {
-	spec, err := bpf.Object{Path: object}.Spec()
-	if err != nil {
-		return nil, err
-	}
-	reasons, err := bpf.Reasons(spec, "firewall_fault")
-	if err != nil {
-		return nil, err
-	}
-	return bpf.Drops(faults, reasons)
+	return o.LoadSpec(spec, into)
 }
 
 func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error) {

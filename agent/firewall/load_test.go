@@ -16,12 +16,32 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-func object(t *testing.T) string {
+func objectPath(t *testing.T) string {
 	path := os.Getenv("FLIPFLAP_BPF")
 	if path == "" {
 		t.Skip("FLIPFLAP_BPF names no object")
 	}
 	return path
+}
+
+// judging are the programs of tests: one is given what state a packet's connection is in.
+type judging struct {
+	shared
+	Judge *ebpf.Program `ebpf:"firewall_judge"`
+}
+
+func (j *judging) Close() {
+	j.Judge.Close()
+	j.shared.Close()
+}
+
+func loaded(path string, rules *Rules, counts counting) (*judging, error) {
+	var j judging
+	return &j, load(object(path, ""), rules, counts, &j)
+}
+
+func everyPolicyAt(slot int) map[iptables.Family]uint32 {
+	return map[iptables.Family]uint32{iptables.IPv4: uint32(slot), iptables.IPv6: uint32(slot)}
 }
 
 // context is what a program of tc is given and gives back, in a test: struct __sk_buff.
@@ -62,7 +82,7 @@ func counted(t *testing.T, m *ebpf.Map, count int) []uint64 {
 }
 
 func TestTheProgramJudgesAsTheChainsDo(t *testing.T) {
-	path := object(t)
+	path := objectPath(t)
 	r := rand.New(rand.NewPCG(5, 6))
 	verdicts := map[bool]int{}
 	met := uint64(0)
@@ -96,7 +116,7 @@ func TestTheProgramJudgesAsTheChainsDo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l, err := load(path, "", &Rules{IPv4: programs[iptables.IPv4], IPv6: programs[iptables.IPv6]}, counting{len(counter) + 1, uint32(len(counter)), uint32(len(counter)), func(rule *iptables.Rule) uint32 { return counter[rule] }})
+		l, err := loaded(path, &Rules{IPv4: programs[iptables.IPv4], IPv6: programs[iptables.IPv6]}, counting{uint32(len(counter) + 1), everyPolicyAt(len(counter)), func(rule *iptables.Rule) uint32 { return counter[rule] }})
 		if err != nil {
 			var said *ebpf.VerifierError
 			if errors.As(err, &said) {
@@ -168,7 +188,7 @@ func fitted(r *rand.Rand, p *Program, e *Entry) Packet {
 
 // The time that one packet takes, and what rules take: FLIPFLAP_RULES names a file of IPv4.
 func TestPriceOfAPacket(t *testing.T) {
-	path := object(t)
+	path := objectPath(t)
 	file := os.Getenv("FLIPFLAP_RULES")
 	if file == "" {
 		t.Skip("FLIPFLAP_RULES names no file")
@@ -194,8 +214,8 @@ func TestPriceOfAPacket(t *testing.T) {
 	compiled := time.Now()
 	index := NewIndex(program)
 	indexed := time.Now()
-	load := func(p *Program) *Loaded {
-		l, err := load(path, "", &Rules{IPv4: p, IPv6: none}, counting{1, 0, 0, func(*iptables.Rule) uint32 { return 0 }})
+	load := func(p *Program) *judging {
+		l, err := loaded(path, &Rules{IPv4: p, IPv6: none}, counting{1, everyPolicyAt(0), func(*iptables.Rule) uint32 { return 0 }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,12 +252,12 @@ func TestPriceOfAPacket(t *testing.T) {
 
 // A limit lets its burst pass, and then so many in a time.
 func TestLimitsPassWhatTheySay(t *testing.T) {
-	path := object(t)
+	path := objectPath(t)
 	rules := Read("iptables -P FORWARD DROP\niptables -A FORWARD -m limit --limit 10/second --limit-burst 3 -p udp -j ACCEPT\n", nil)
 	if len(rules.Faults) > 0 {
 		t.Fatal(rules.Faults[0])
 	}
-	l, err := load(path, "", rules, counting{2, 1, 1, func(*iptables.Rule) uint32 { return 0 }})
+	l, err := loaded(path, rules, counting{2, everyPolicyAt(1), func(*iptables.Rule) uint32 { return 0 }})
 	if err != nil {
 		t.Fatal(err)
 	}

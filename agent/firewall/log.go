@@ -43,20 +43,19 @@ func Log(reader *ringbuf.Reader, told func() Told, say func(string)) {
 	}
 }
 
-// OpenLog gives nil where the firewall has no rules yet, and which of all maps is read.
-func (w *Wall) OpenLog() (*ringbuf.Reader, ebpf.MapID, error) {
+// LogMap gives the map that a firewall's packets are told in, with its number; nil where there are no rules yet.
+func (w *Wall) LogMap() (*ebpf.Map, ebpf.MapID, error) {
 	m, err := pinned(w.pins, "logs")
 	if err != nil || m == nil {
 		return nil, 0, err
 	}
-	defer m.Close()
 	info, err := m.Info()
 	if err != nil {
+		m.Close()
 		return nil, 0, err
 	}
 	id, _ := info.ID()
-	reader, err := ringbuf.NewReader(m)
-	return reader, id, err
+	return m, id, nil
 }
 
 // Told is what lines say of rules in force.

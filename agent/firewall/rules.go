@@ -33,6 +33,7 @@ type Rules struct {
 	IPv4, IPv6 *Program
 	Faults     []iptables.Fault
 	set        *iptables.Set
+	numbers    map[*iptables.Rule]int // in All
 }
 
 const chainOfTenants = "FORWARD"
@@ -70,7 +71,7 @@ func Read(text string, networks []string) *Rules {
 // parse is Read without the programs.
 func parse(text string, networks []string) *Rules {
 	set := iptables.Parse(text)
-	rules := &Rules{Faults: set.Faults, set: set}
+	rules := &Rules{Faults: set.Faults, set: set, numbers: map[*iptables.Rule]int{}}
 	for _, t := range set.Tables {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
@@ -79,6 +80,7 @@ func parse(text string, networks []string) *Rules {
 				if one.Refused != "" {
 					rules.Faults = append(rules.Faults, iptables.Fault{Line: r.Line, Column: 1, What: one.Refused, Fix: one.Fix})
 				}
+				rules.numbers[r] = len(rules.All)
 				rules.All = append(rules.All, one)
 			}
 		}
@@ -182,10 +184,6 @@ func (r *Rules) Judge(p Packet) (accept bool, met []int, byPolicy bool) {
 	if t == nil {
 		return false, met, true
 	}
-	numbers := map[*iptables.Rule]int{}
-	for i, one := range r.All {
-		numbers[one.Rule] = i
-	}
-	verdict := Walk(t, chainOfTenants, p, func(iptables.Match) bool { return true }, func(rule *iptables.Rule) { met = append(met, numbers[rule]) })
+	verdict := Walk(t, chainOfTenants, p, func(iptables.Match) bool { return true }, func(rule *iptables.Rule) { met = append(met, r.numbers[rule]) })
 	return verdict.Accept, met, verdict.Rule == nil
 }

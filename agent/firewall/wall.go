@@ -1,8 +1,6 @@
 package firewall
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 	"slices"
 
 	"flipflap.local/agent/iptables"
+	"flipflap.local/agent/wholefile"
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
@@ -105,29 +104,7 @@ func (w *Wall) Settle(place uint32) error {
 	return w.save(w.state)
 }
 
-func (w *Wall) save(s state) error {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return replaced(w.stateFile(), text)
-}
-
-// replaced writes a file that is seen whole or not at all.
-func replaced(path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
-}
-
-func hashOf(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
-}
+func (w *Wall) save(s state) error { return wholefile.ReplaceJSON(w.stateFile(), s) }
 
 // IsInForce tells whether rules are what the programs have that this agent knows.
 func (w *Wall) IsInForce(rules string, networks []string) bool {
@@ -136,8 +113,8 @@ func (w *Wall) IsInForce(rules string, networks []string) bool {
 			return false
 		}
 	}
-	object, err := os.ReadFile(w.object)
-	return err == nil && w.state.Rules == rules && w.state.Object == hashOf(object) && slices.Equal(w.state.Networks, networks)
+	programs, err := os.ReadFile(w.object)
+	return err == nil && w.state.Rules == rules && w.state.Object == wholefile.Hash(programs) && slices.Equal(w.state.Networks, networks)
 }
 
 // Change puts rules in the place of others: at once, with the connections and the counters of rules that stay. put has them judge.
@@ -146,12 +123,12 @@ func (w *Wall) Change(text string, networks []string, put func(*ebpf.Program) er
 	if len(rules.Faults) > 0 {
 		return rules.Faults[0]
 	}
-	object, err := os.ReadFile(w.object)
+	programs, err := os.ReadFile(w.object)
 	if err != nil {
 		return err
 	}
 	next := w.state
-	next.Text, next.Object, next.Networks = hashOf([]byte(text)), hashOf(object), networks
+	next.Text, next.Object, next.Networks = wholefile.Hash([]byte(text)), wholefile.Hash(programs), networks
 	next.Entries = len(rules.IPv4.Entries) + len(rules.IPv6.Entries)
 	next.Bases = map[uint32]Counter{}
 	before, err := w.counters()
@@ -169,8 +146,9 @@ func (w *Wall) Change(text string, networks []string, put func(*ebpf.Program) er
 	for i, one := range rules.All {
 		slots[one.Rule] = next.Slots[i]
 	}
-	loaded, err := load(w.object, w.pins, rules, counting{int(next.Capacity), policySlots[iptables.IPv4], policySlots[iptables.IPv6], func(r *iptables.Rule) uint32 { return slots[r] }})
-	if err != nil {
+	var loaded shared
+	counts := counting{next.Capacity, policySlots, func(r *iptables.Rule) uint32 { return slots[r] }}
+	if err := load(object(w.object, w.pins), rules, counts, &loaded); err != nil {
 		return err
 	}
 	defer loaded.Close()
@@ -185,7 +163,7 @@ func (w *Wall) Change(text string, networks []string, put func(*ebpf.Program) er
 	// Where all ends in between, rules that are not noted as in force are put once more; their slots are known.
 	old := w.state
 	next.Rules = ""
-	if err := replaced(w.rulesFile(next.Text), []byte(text)); err != nil {
+	if err := wholefile.Replace(w.rulesFile(next.Text), []byte(text)); err != nil {
 		return err
 	}
 	if err := w.save(next); err != nil {
@@ -410,12 +388,7 @@ const graceNs = 10_000_000_000
 
 // Faults gives packets that no rule has dropped, by why.
 func (w *Wall) Faults() (map[string]uint64, error) {
-	m, err := pinned(w.pins, "faults")
-	if err != nil || m == nil {
-		return nil, err
-	}
-	defer m.Close()
-	return faultsOf(w.object, m)
+	return object(w.object, w.pins).PinnedDrops("faults", "firewall_fault")
 }
 
 // Remove forgets it; nothing leads to its programs any more.

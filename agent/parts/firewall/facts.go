@@ -1,22 +1,17 @@
 package firewall
 
 import (
-	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 
-	"flipflap.local/agent/bpf"
 	"flipflap.local/agent/contract"
 	wall "flipflap.local/agent/firewall"
 	"flipflap.local/agent/iptables"
 	"flipflap.local/agent/part"
-	"github.com/cilium/ebpf"
 )
 
 // ReadFacts gives what this server's firewalls hold and have counted. It changes nothing.
 func ReadFacts(files part.Files, isShort bool) (*contract.FirewallFacts, error) {
-	facts := &contract.FirewallFacts{Contract: contract.Version, Firewalls: []contract.FirewallFact{}, Dropped: map[string]uint64{}}
+	facts := &contract.FirewallFacts{Contract: contract.Version, Firewalls: []contract.FirewallFact{}}
 	names, err := wall.Walls(stateFolder(files))
 	if err != nil {
 		return nil, err
@@ -28,24 +23,7 @@ func ReadFacts(files part.Files, isShort bool) (*contract.FirewallFacts, error) 
 		}
 		facts.Firewalls = append(facts.Firewalls, *fact)
 	}
-	o := taps(files)
-	drops, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "drops"), &ebpf.LoadPinOptions{ReadOnly: true})
-	if errors.Is(err, os.ErrNotExist) {
-		return facts, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer drops.Close()
-	spec, err := o.Spec()
-	if err != nil {
-		return nil, err
-	}
-	reasons, err := bpf.Reasons(spec, "tap_reason")
-	if err != nil {
-		return nil, err
-	}
-	facts.Dropped, err = bpf.Drops(drops, reasons)
+	facts.Dropped, err = taps(files).PinnedDrops("drops", "tap_reason")
 	return facts, err
 }
 
@@ -54,7 +32,7 @@ func factOf(files part.Files, name string, isShort bool) (*contract.FirewallFact
 	if err != nil {
 		return nil, err
 	}
-	fact := &contract.FirewallFact{Name: name, Rules: []contract.FirewallRule{}, Dropped: map[string]uint64{}}
+	fact := &contract.FirewallFact{Name: name, Rules: []contract.FirewallRule{}}
 	fact.InForce, fact.Entries = w.InForce()
 	if !isShort {
 		counts, err := w.Counts()
@@ -68,10 +46,7 @@ func factOf(files part.Files, name string, isShort bool) (*contract.FirewallFact
 	if fact.Connections, err = w.Connections(false); err != nil {
 		return nil, err
 	}
-	faults, err := w.Faults()
-	if faults != nil {
-		fact.Dropped = faults
-	}
+	fact.Dropped, err = w.Faults()
 	return fact, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 	wall "flipflap.local/agent/firewall"
 	"flipflap.local/agent/kernel"
 	"flipflap.local/agent/part"
+	"flipflap.local/agent/wholefile"
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 )
@@ -133,15 +133,30 @@ func (p *plane) forgetUnknown(files part.Files) error {
 	return entries.Err()
 }
 
+// opened reads a firewall's state once; the caller holds the lock.
+func (f *firewalls) opened(of string) (*wall.Wall, error) {
+	if w := f.walls[of]; w != nil {
+		return w, nil
+	}
+	w, err := openWall(f.host.Files(), of)
+	if err == nil {
+		f.walls[of] = w
+	}
+	return w, err
+}
+
+// known is opened for a look, which has several systems in its hands at once.
+func (f *firewalls) known(of string) (*wall.Wall, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened(of)
+}
+
 // wall gives a firewall with its place, which it keeps; the caller holds the lock.
 func (f *firewalls) wall(of string) (*wall.Wall, uint32, error) {
-	w := f.walls[of]
-	if w == nil {
-		var err error
-		if w, err = openWall(f.host.Files(), of); err != nil {
-			return nil, 0, err
-		}
-		f.walls[of] = w
+	w, err := f.opened(of)
+	if err != nil {
+		return nil, 0, err
 	}
 	if place, has := w.Place(); has {
 		return w, place, nil
@@ -215,8 +230,7 @@ func readSites(folder string) ([]site, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
 		}
-		sum := sha256.Sum256(text)
-		one.hash = hex.EncodeToString(sum[:])
+		one.hash = wholefile.Hash(text)
 		sites = append(sites, one)
 	}
 	return sites, nil
@@ -244,28 +258,13 @@ func (f *firewalls) Converge(context.Context) error {
 			status.Error = err.Error()
 			failed = append(failed, fmt.Errorf("%s: %w", one.Name, err))
 		}
-		failed = append(failed, f.tell(status))
+		failed = append(failed, wholefile.ReplaceJSON(f.statusFile(one.Name), status))
 	}
 	return errors.Join(append(failed, f.forgetOthers(wanted))...)
 }
 
 func (f *firewalls) statusFile(of string) string {
 	return filepath.Join(stateFolder(f.host.Files()), of+".json")
-}
-
-func (f *firewalls) tell(status contract.FirewallStatus) error {
-	text, err := json.Marshal(status)
-	if err != nil {
-		return err
-	}
-	file := f.statusFile(status.Name)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(file+".new", append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
 }
 
 // settle makes a firewall what its file says; the caller holds the lock.
@@ -291,7 +290,7 @@ func (f *firewalls) settle(one site) error {
 		if err != nil {
 			return err
 		}
-		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != one.Rules {
+		if wholefile.Hash(text) != one.Rules {
 			return errors.New("the file of its rules is not whole")
 		}
 		if err := w.Change(string(text), networks, func(program *ebpf.Program) error { return p.Firewalls.Put(place, program) }); err != nil {
@@ -383,7 +382,8 @@ func networkNumber(networks []string, of string) uint8 { return uint8(slices.Ind
 // forgetOthers takes away what no file wants any more, and no interface asks; the caller holds the lock.
 func (f *firewalls) forgetOthers(wanted map[string]bool) error {
 	names, err := wall.Walls(stateFolder(f.host.Files()))
-	if err != nil || len(names) == 0 {
+	others := slices.DeleteFunc(names, func(one string) bool { return wanted[one] })
+	if err != nil || len(others) == 0 {
 		return err
 	}
 	asked, err := hooked(f.host.Files())
@@ -393,7 +393,7 @@ func (f *firewalls) forgetOthers(wanted map[string]bool) error {
 	for _, one := range asked {
 		wanted[one.Firewall] = true // without rules it is closed
 	}
-	for _, one := range names {
+	for _, one := range others {
 		if wanted[one] {
 			continue
 		}
@@ -653,7 +653,7 @@ func (f *firewalls) Look(at part.Attachment, args json.RawMessage) (map[string]c
 	if err := json.Unmarshal(args, &hook); err != nil {
 		return nil, err
 	}
-	w, err := openWall(files, hook.Firewall)
+	w, err := f.known(hook.Firewall)
 	if err != nil {
 		return nil, err
 	}

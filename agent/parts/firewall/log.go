@@ -19,18 +19,19 @@ type logging struct {
 
 // followLog reads what the rules in force tell; the caller holds the lock.
 func (f *firewalls) followLog(w *wall.Wall) error {
-	reader, id, err := w.OpenLog()
-	if err != nil || reader == nil {
+	logs, id, err := w.LogMap()
+	if err != nil || logs == nil {
 		return err
 	}
-	l := f.logs[w.Name]
+	defer logs.Close()
 	rules, _ := w.InForce()
-	if l != nil && l.of == id {
-		reader.Close()
-	} else {
-		if l != nil {
-			l.reader.Close()
+	l := f.logs[w.Name]
+	if l == nil || l.of != id {
+		reader, err := ringbuf.NewReader(logs)
+		if err != nil {
+			return err
 		}
+		f.forgetLog(w.Name)
 		l = &logging{reader: reader, of: id}
 		f.logs[w.Name] = l
 		l.told.Store(&wall.Told{})

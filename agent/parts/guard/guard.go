@@ -323,22 +323,5 @@ func (g *guard) Look(at part.Attachment, args json.RawMessage) (map[string]contr
 
 // Counted gives what was dropped, by reason; nothing where no system was ever guarded here.
 func Counted(files part.Files) (map[string]uint64, error) {
-	o := object(files)
-	counters, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "drops"), &ebpf.LoadPinOptions{ReadOnly: true})
-	if errors.Is(err, os.ErrNotExist) {
-		return map[string]uint64{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer counters.Close()
-	spec, err := o.Spec()
-	if err != nil {
-		return nil, err
-	}
-	reasons, err := bpf.Reasons(spec, "guard_reason")
-	if err != nil {
-		return nil, err
-	}
-	return bpf.Drops(counters, reasons)
+	return object(files).PinnedDrops("drops", "guard_reason")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"flipflap.local/agent/kernel"
+	"flipflap.local/agent/wholefile"
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -694,13 +695,7 @@ type status struct {
 }
 
 func (e *Engine) writeStatus(registry string) {
-	data, _ := json.Marshal(status{registry, time.Now().UnixMilli()})
-	tmp := e.statusPath + ".new"
-	if err := os.WriteFile(tmp, append(data, '\n'), 0o644); err != nil {
-		log.Print(err)
-		return
-	}
-	if err := os.Rename(tmp, e.statusPath); err != nil {
+	if err := wholefile.ReplaceJSON(e.statusPath, status{registry, time.Now().UnixMilli()}); err != nil {
 		log.Print(err)
 	}
 }
