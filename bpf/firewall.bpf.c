@@ -10,6 +10,7 @@
 #include "firewall/limit.h"
 #include "firewall/log.h"
 #include "firewall/search.h"
+#include "lib/count.h"
 
 /* The agent sets the size of each. */
 #define INDEX(name)                                    \
@@ -52,7 +53,7 @@ const volatile enum firewall_field field_names = FIREWALL_FIELDS;
 const volatile enum firewall_state state_names = FIREWALL_LATER_FRAGMENT;
 const volatile enum firewall_fault fault_names = FIREWALL_FAULTS;
 const volatile enum firewall_size size_names = FIREWALL_BLOCK_WORDS;
-const volatile struct firewall_logged logged_form = {};
+const volatile struct firewall_logged *const logged_type;
 
 /* Of the packet that this processor judges. What is in a map the verifier does not follow number by number. */
 struct {
@@ -71,11 +72,7 @@ struct judging {
 
 static __always_inline void firewall_fault(enum firewall_fault fault)
 {
-	__u32 key = fault;
-	__u64 *count = bpf_map_lookup_elem(&faults, &key);
-
-	if (count)
-		(*count)++;
+	count_one(&faults, fault);
 }
 
 static __always_inline struct search *search_here(void)

@@ -5,6 +5,7 @@
 #include <linux/pkt_cls.h>
 #include "abi/guard.h"
 #include "lib/arp.h"
+#include "lib/count.h"
 #include "lib/icmp6.h"
 #include "lib/ipv4.h"
 
@@ -30,11 +31,7 @@ const volatile enum guard_reason reason_names = GUARD_REASONS;
 
 static __always_inline int guard_drop(enum guard_reason reason)
 {
-	__u32 key = reason;
-	__u64 *count = bpf_map_lookup_elem(&drops, &key);
-
-	if (count)
-		(*count)++;
+	count_one(&drops, reason);
 	return TC_ACT_SHOT;
 }
 

@@ -5,7 +5,7 @@
 #include <linux/pkt_cls.h>
 #include "abi/tap.h"
 #include "firewall/ask.h"
-#include "lib/icmp6.h"
+#include "lib/count.h"
 #include "lib/ipv4.h"
 #include "lib/ipv6.h"
 
@@ -46,32 +46,17 @@ const volatile enum tap_place place_names = TAP_GATEWAY;
 
 static __always_inline int tap_drop(enum tap_reason reason)
 {
-	__u32 key = reason;
-	__u64 *count = bpf_map_lookup_elem(&drops, &key);
-
-	if (count)
-		(*count)++;
+	count_one(&drops, reason);
 	return TC_ACT_SHOT;
-}
-
-static __always_inline int tap_is_link_local(const __u8 *address)
-{
-	return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
-}
-
-static __always_inline int tap_is_nobody(const __u32 *address)
-{
-	return !(address[0] | address[1] | address[2] | address[3]);
 }
 
 /*
  * What stations of one link say to one another, as ARP does: neighbour discovery, and who listens to which group. Nothing of it may be routed:
  * it is to the link, or to somebody who is known to be on it.
  */
-static __always_inline int tap_is_of_link(struct __sk_buff *skb, __u8 hops, const __u8 *from, const __u8 *to, int is_known)
+static __always_inline int tap_is_of_link(struct __sk_buff *skb, __u8 hops, const struct in6_addr *from, const struct in6_addr *to, int is_known)
 {
 	struct ipv6hdr *ip6 = ip6_of(skb);
-	int is_group = to[0] == 0xff;
 	struct upper upper;
 	__u8 type;
 
@@ -81,8 +66,8 @@ static __always_inline int tap_is_of_link(struct __sk_buff *skb, __u8 hops, cons
 	if (upper.end != PARSE_WHOLE || !upper.offset || upper.protocol != IPPROTO_ICMPV6 || bpf_skb_load_bytes(skb, upper.offset, &type, 1))
 		return 0;
 	if (hops == 255)
-		return type >= 133 && type <= 137 && (is_group || is_known || tap_is_link_local(to));
-	return ((type >= 130 && type <= 132) || type == 143) && is_group && (tap_is_link_local(from) || tap_is_nobody((const __u32 *)from));
+		return type >= 133 && type <= 137 && (is_known || ip6_is_group_or_link(to));
+	return ((type >= 130 && type <= 132) || type == 143) && ip6_is_group(to) && (ip6_is_link(from) || ip6_is_nobody(from));
 }
 
 /* Whether a frame is for many. */
@@ -96,10 +81,11 @@ static __always_inline int tap_is_to_group(struct __sk_buff *skb)
 static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 {
 	struct tap_end_key from = {}, to = {};
+	const struct in6_addr *from6 = (void *)from.address, *to6 = (void *)to.address;
 	struct tap_end *source, *target;
 	__u32 index = skb->ifindex, in, out;
 	struct tap *tap = bpf_map_lookup_elem(&taps, &index);
-	int is_ipv6 = 0, is_own, is_near, is_known;
+	int is_ipv6 = 0, is_own, is_near;
 	enum ask_what what = ASK_JUDGE;
 	struct ipv6hdr *ip6;
 	struct iphdr *ip;
@@ -134,8 +120,7 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 	from.firewall = to.firewall = tap->firewall;
 	source = bpf_map_lookup_elem(&ends, &from);
 	target = bpf_map_lookup_elem(&ends, &to);
-	is_known = target != 0;
-	if (is_ipv6 && (hops == 255 || hops == 1) && tap_is_of_link(skb, hops, from.address, to.address, is_known))
+	if (is_ipv6 && (hops == 255 || hops == 1) && tap_is_of_link(skb, hops, from6, to6, target != 0))
 		return TC_ACT_UNSPEC;
 	if (source && source->place == TAP_GATEWAY)
 		source = 0;
@@ -143,7 +128,7 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 		target = 0;
 	is_own = source && source->system == tap->system;
 	/* It stays on the link; a group's members, and who has an address of the link alone, are not told. */
-	is_near = tap_is_to_group(skb) || tap_is_link_local(to.address);
+	is_near = tap_is_to_group(skb) || ip6_is_link(to6);
 	if (is_sent) {
 		in = tap->network;
 		out = target ? target->network : is_near ? tap->network : 0;

@@ -17,6 +17,7 @@
 #include <bpf/bpf_tracing.h>
 #include "abi/trace.h"
 #include "lib/arp.h"
+#include "lib/count.h"
 #include "lib/kernel.h"
 #include "lib/vxlan.h"
 
@@ -76,11 +77,7 @@ const volatile enum trace_namespace namespace_names = TRACE_NAMESPACE_TRIES;
 
 static __always_inline void trace_count(enum trace_count which)
 {
-	__u32 key = which;
-	__u64 *count = bpf_map_lookup_elem(&counts, &key);
-
-	if (count)
-		(*count)++;
+	count_one(&counts, which);
 }
 
 /* The agent puts the filter's own instructions here before it loads the program; as it is, it takes all packets. */

@@ -1,6 +1,6 @@
 /** Packets between systems as a firewall's rules see them: where they are judged, and by what. */
 import { covers, firewallsOf, networksOf } from "../components/capabilities/firewall/covered";
-import type { Declaration } from "../components/config/declaration";
+import { type Declaration, serversOf } from "../components/config/declaration";
 import type { Firewall } from "../components/config/types.gen";
 import { readRules } from "../components/host/agentProgram";
 import type { FirewallPacket, FirewallReading, FirewallRule } from "../components/host/contract/types.gen";
@@ -10,8 +10,7 @@ import { kindOf } from "../components/kinds/registry";
 import { type Family, formatAddress } from "../components/net/cidr";
 import { allows } from "../components/net/policy/resolve";
 import { networkContext } from "../components/plan/contexts";
-import { serversOf } from "../components/config/declaration";
-import { plainPort, type PolicyProbe } from "./policyProbes";
+import { plainPort, type PolicyProbe, probeEnds, spread } from "./policyProbes";
 
 export interface Sent {
   readonly protocol: "tcp" | "udp" | "sctp" | "icmp";
@@ -64,14 +63,11 @@ function askedOf(rules: readonly FirewallRule[], most: number): Sent[] {
     if (protocol === undefined || ports === undefined) return [];
     return ports.split(",").map((range) => ({ protocol, ends: range.split(":").map(Number) }));
   });
-  const step = Math.max(1, Math.ceil(ranges.length / most));
-  const near = ranges
-    .filter((_, i) => i % step === 0)
-    .flatMap(({ protocol, ends: [first = 0, last = first] }): Sent[] => [
-      { protocol, port: first },
-      ...(last < 65535 ? [{ protocol, port: last + 1 }] : []),
-      { protocol: protocol === "tcp" ? "udp" : "tcp", port: first },
-    ]);
+  const near = spread(ranges, most).flatMap(({ protocol, ends: [first = 0, last = first] }): Sent[] => [
+    { protocol, port: first },
+    ...(last < 65535 ? [{ protocol, port: last + 1 }] : []),
+    { protocol: protocol === "tcp" ? "udp" : "tcp", port: first },
+  ]);
   const all: Sent[] = [...near, { protocol: "tcp", port: plainPort }, { protocol: "udp", port: plainPort }, { protocol: "icmp", port: 0 }];
   return [...new Map(all.map((one) => [`${one.protocol} ${one.port}`, one])).values()];
 }
@@ -91,20 +87,17 @@ export function planFirewallProbes(declaration: Declaration): PolicyProbe[] {
     const sent = askedOf(rules.get(network.tenant) ?? [], mostRanges);
     return members.flatMap((to) => {
       const others = members.filter((from) => from.system !== to.system && kindOf(network).reaches(context, from, to));
-      const step = Math.max(1, Math.ceil(others.length / mostSenders));
-      return others
-        .filter((_, i) => i % step === 0)
-        .flatMap((from) =>
-          (["ipv4", "ipv6"] as const).flatMap((family) =>
-            sent.flatMap((one) => {
-              const found = judged(declaration, from, to, family, one);
-              if (found === undefined) return [];
-              const port = one.protocol === "icmp" ? undefined : { protocol: one.protocol, number: one.port };
-              const isAllowed = resolved.selected.length === 0 || allows(resolved, from.system, to.system, port);
-              return [{ network, from, to, one, found, isAllowed }];
-            }),
-          ),
-        );
+      return spread(others, mostSenders).flatMap((from) =>
+        (["ipv4", "ipv6"] as const).flatMap((family) =>
+          sent.flatMap((one) => {
+            const found = judged(declaration, from, to, family, one);
+            if (found === undefined) return [];
+            const port = one.protocol === "icmp" ? undefined : { protocol: one.protocol, number: one.port };
+            const isAllowed = resolved.selected.length === 0 || allows(resolved, from.system, to.system, port);
+            return [{ network, from, to, one, found, isAllowed }];
+          }),
+        ),
+      );
     });
   });
   const verdicts = new Map(
@@ -119,12 +112,7 @@ export function planFirewallProbes(declaration: Declaration): PolicyProbe[] {
     }),
   );
   return planned.map(({ network, from, to, one, found, isAllowed }) => ({
-    network: network.name,
-    kind: network.kind,
-    from: from.system,
-    fromServer: from.server,
-    to: to.system,
-    toServer: to.server,
+    ...probeEnds(network, from, to),
     source: found.packet.source,
     destination: found.packet.destination,
     protocol: one.protocol,

@@ -2,6 +2,7 @@
 import type { Declaration } from "../components/config/declaration";
 import { serversOf } from "../components/config/declaration";
 import { contractVersion, type ProbePlan } from "../components/host/contract/types.gen";
+import type { Network } from "../components/config/types.gen";
 import type { Member } from "../components/kinds/contexts";
 import { kindOf } from "../components/kinds/registry";
 import { formatAddress } from "../components/net/cidr";
@@ -43,8 +44,7 @@ interface Asked {
 /** Ports that the rules of a system tell apart: in each one, beside it, and in none. */
 function askedOf({ rules }: ResolvedPolicy, to: string, portsPerSystem: number): Asked[] {
   const own = rules.flatMap((rule) => (rule.to.includes(to) && rule.ports !== undefined ? [rule.ports] : []));
-  const some = own.length <= portsPerSystem ? own : own.filter((_, i) => i % Math.ceil(own.length / portsPerSystem) === 0);
-  const near = some.flatMap(({ protocol, first, last }): Asked[] => [
+  const near = spread(own, portsPerSystem).flatMap(({ protocol, first, last }): Asked[] => [
     { protocol, number: first },
     ...(last < 65535 ? [{ protocol, number: last + 1 } as const] : []),
     { protocol: protocol === "tcp" ? "udp" : "tcp", number: first },
@@ -57,6 +57,26 @@ function askedOf({ rules }: ResolvedPolicy, to: string, portsPerSystem: number):
   ];
   return [...new Map(all.map((one) => [`${one.protocol} ${one.number}`, one])).values()];
 }
+
+/** Some of many, spread over all. */
+export const spread = <T>(all: readonly T[], most: number): T[] => {
+  const step = Math.max(1, Math.ceil(all.length / most));
+  return all.filter((_, i) => i % step === 0);
+};
+
+/** What a probe says of its ends. */
+export const probeEnds = (
+  network: Network,
+  from: Member,
+  to: Member,
+): Pick<PolicyProbe, "network" | "kind" | "from" | "fromServer" | "to" | "toServer"> => ({
+  network: network.name,
+  kind: network.kind,
+  from: from.system,
+  fromServer: from.server,
+  to: to.system,
+  toServer: to.server,
+});
 
 /** In both families, every system of a network with policies from every other, or from some where they are many. */
 export function planPolicyProbes(declaration: Declaration, limits = { sourcesPerSystem: 12, portsPerSystem: 12 }): PolicyProbe[] {
@@ -74,12 +94,7 @@ export function planPolicyProbes(declaration: Declaration, limits = { sourcesPer
         return askedOf(policies.resolved, to.system, limits.portsPerSystem).map(({ protocol, number }): PolicyProbe => {
           const port = protocol === "icmp" ? undefined : { protocol, number };
           return {
-            network: network.name,
-            kind: network.kind,
-            from: from.system,
-            fromServer: from.server,
-            to: to.system,
-            toServer: to.server,
+            ...probeEnds(network, from, to),
             source: formatAddress(source),
             destination: formatAddress(destination),
             protocol,
@@ -91,8 +106,7 @@ export function planPolicyProbes(declaration: Declaration, limits = { sourcesPer
     };
     return members.flatMap((to) => {
       const others = members.filter((from) => from !== to);
-      const step = Math.max(1, Math.ceil(others.length / limits.sourcesPerSystem));
-      return others.filter((_, i) => i % step === 0).flatMap((from) => of(from, to));
+      return spread(others, limits.sourcesPerSystem).flatMap((from) => of(from, to));
     });
   });
 }

@@ -3,6 +3,7 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 #include "../abi/ila.h"
+#include "../lib/count.h"
 #include "../lib/ipv6.h"
 
 /* Sizes are set by the agent. */
@@ -59,10 +60,7 @@ const volatile enum ila_prefix prefix_names = ILA_SIR;
 
 static __always_inline int drop(__u32 reason)
 {
-	__u64 *count = bpf_map_lookup_elem(&drops, &reason);
-
-	if (count)
-		*count += 1;
+	count_one(&drops, reason);
 	return TC_ACT_SHOT;
 }
 

@@ -30,9 +30,21 @@ static __always_inline int ip6_is_group(const struct in6_addr *address)
 	return *(__u8 *)address == 0xff;
 }
 
+static __always_inline int ip6_is_link(const struct in6_addr *address)
+{
+	return (bpf_ntohs(*(__be16 *)address) & IP6_LINK_LOCAL_MASK) == IP6_LINK_LOCAL;
+}
+
 static __always_inline int ip6_is_group_or_link(const struct in6_addr *address)
 {
-	return ip6_is_group(address) || (bpf_ntohs(*(__be16 *)address) & IP6_LINK_LOCAL_MASK) == IP6_LINK_LOCAL;
+	return ip6_is_group(address) || ip6_is_link(address);
+}
+
+static __always_inline int ip6_is_nobody(const struct in6_addr *address)
+{
+	const __u32 *words = address->in6_u.u6_addr32;
+
+	return !(words[0] | words[1] | words[2] | words[3]);
 }
 
 /* How a walk over the headers of a packet ended. */

@@ -7,7 +7,7 @@ import type { Rule } from "../config/faults";
 import type { System } from "../config/types.gen";
 import type { AttachHook, TracePacket } from "../host/contract/types.gen";
 import type { CheckableType, HostObject } from "../host/objectType";
-import type { SentFileSpec } from "../host/objects/sentFile";
+import type { SentFile } from "../host/objects/sentFile";
 import type { Member, NetworkContext } from "../kinds/contexts";
 import type { Observation } from "../kinds/observation";
 import type { KindSecret, Part, SecretText } from "../kinds/parts";
@@ -24,21 +24,13 @@ export interface Ability {
   readonly cost: string;
 }
 
-/** A file of the project that a server gets. */
-export interface SentFilePlan extends SentFileSpec {
-  /** Of the resource. */
-  readonly name: string;
-  /** Relative to the project. */
-  readonly path: string;
-}
-
 /** What a server has for a capability. */
 export interface ServerAddition {
   readonly requirements: readonly Requirement[];
   /** Beside the server's own settings, before anything else. */
   readonly settings: readonly HostObject[];
   /** Of the project, sent before the agent is told of them. */
-  readonly files?: readonly SentFilePlan[];
+  readonly files?: readonly SentFile[];
   /** What the agent is told, in files. */
   readonly agent?: readonly HostObject[];
   /** What an `up` waits for, once the systems are attached. */

@@ -82,6 +82,10 @@ export function systemsOn(declaration: Declaration, server: string): System[] {
   return declaration.testbed.systems.filter((system) => system.server === server);
 }
 
+/** Whether a system forwards for others. */
+export const isRouter = ({ testbed }: Declaration, system: string): boolean =>
+  testbed.systems.some(({ name, router }) => name === system && router === true);
+
 /** The links by which servers reach one another. */
 export function linksOf(declaration: Declaration, servers: readonly ServerDeclaration[]): Link[] {
   const names = servers.map((server) => server.name);

@@ -38,10 +38,10 @@ function nameWarnings({ testbed, servers }: Declaration): Fault[] {
 }
 
 /** Before the agent is built nobody can say what rules say. */
-const unreadWarnings = ({ testbed }: Declaration): Fault[] =>
-  canReadRules()
+const unreadWarnings = ({ testbed: { firewalls = [] } }: Declaration): Fault[] =>
+  firewalls.length === 0 || canReadRules()
     ? []
-    : (testbed.firewalls ?? []).map(({ rules }) => ({
+    : firewalls.map(({ rules }) => ({
         rule: "firewall-unread",
         path: rules,
         what: "its rules were not read, since the agent that reads them is not built here",

@@ -51,7 +51,11 @@ export function firewallObservations(declaration: Declaration, { name: stack }: 
       read: (output) => observed(readFirewallFacts(output), tenants),
       drops: (output) => {
         const { firewalls, dropped } = readFirewallFacts(output);
-        return new Map([...firewalls.flatMap((one) => Object.entries(one.dropped)), ...Object.entries(dropped)]);
+        // Interfaces and several tenants' rules may have one reason.
+        const sums = new Map<string, number>();
+        for (const [reason, packets] of [...firewalls, { dropped }].flatMap((one) => Object.entries(one.dropped)))
+          sums.set(reason, (sums.get(reason) ?? 0) + packets);
+        return sums;
       },
     },
   ];

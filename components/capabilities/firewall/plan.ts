@@ -1,6 +1,6 @@
 /** What a server holds for the firewalls of its tenants. Pure. */
 import { createHash } from "node:crypto";
-import type { Declaration, ServerDeclaration } from "../../config/declaration";
+import { type Declaration, isRouter, type ServerDeclaration } from "../../config/declaration";
 import type { Firewall } from "../../config/types.gen";
 import type { AttachHook, FirewallEnd, FirewallHook, FirewallSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
@@ -17,8 +17,7 @@ import { firewallsInForce } from "./objects/inForce";
 export function firewallHooks({ declaration }: NetworkContext, member: Member, tap: Tap): AttachHook[] {
   const firewall = firewallsOf(declaration).find((one) => covers(one, member));
   if (firewall === undefined || tap.by !== "port") return [];
-  const router = declaration.testbed.systems.some(({ name, router }) => name === member.system && router === true);
-  const args: FirewallHook = { firewall: firewall.tenant, network: member.network, router };
+  const args: FirewallHook = { firewall: firewall.tenant, network: member.network, router: isRouter(declaration, member.system) };
   return [{ type: "firewall", args: { ...args }, wanted: { firewall: "on" } }];
 }
 
@@ -28,11 +27,7 @@ const addressesOf = (addresses: Addresses): string[] =>
 /** Of the systems that it looks at; of a router all, by whatever network they are reached. */
 function endsOf(declaration: Declaration, firewall: Firewall, server: string): FirewallEnd[] {
   const looked = membersOf(declaration, firewall);
-  const routers = new Set(
-    declaration.testbed.systems.flatMap(({ name, router }) =>
-      router === true && looked.some(({ system }) => system === name) ? [name] : [],
-    ),
-  );
+  const routers = new Set(looked.map(({ system }) => system).filter((system) => isRouter(declaration, system)));
   const others = declaration.testbed.networks
     .flatMap((network) => resolveMembers(declaration, network).members)
     .filter((member) => routers.has(member.system) && !covers(firewall, member));

@@ -1,5 +1,5 @@
 /** A server's guard: what the networks on it need opened. Pure. */
-import { type Declaration, isGuarded, type ServerDeclaration } from "../../config/declaration";
+import { type Declaration, isGuarded, isRouter, type ServerDeclaration } from "../../config/declaration";
 import type { AttachHook } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import { objectTypes } from "../../host/objects";
@@ -39,7 +39,7 @@ export function portHooks(context: NetworkContext, member: Member, tap: Tap): At
   const { declaration, network } = context;
   const kind = kindOf(network);
   if (!needsGuard(declaration) || tap.by !== "port" || kind.isOpen === true || kind.guardsPorts === true) return [];
-  const anySource = declaration.testbed.systems.some(({ name, router }) => name === member.system && router === true);
+  const anySource = isRouter(declaration, member.system);
   const untagged = kind.guard?.(context).untagged === true;
   if (anySource && !untagged) return [];
   return [{ type: "guard", args: { anySource, untagged }, wanted: { guard: "on" } }];

@@ -4,6 +4,7 @@ import { jsonList, sections } from "../json";
 import type { ObjectType } from "../objectType";
 import { sh } from "../sh";
 import { specsFolder, statusFolder } from "./agentFolders";
+import { awaitStatus } from "./awaitStatus";
 
 export interface AttachedSpec {
   readonly systems: readonly string[];
@@ -19,20 +20,9 @@ export const attached: ObjectType<AttachedSpec> = {
   waits: true,
   ensure: (spec, owner) => sh`
     : plans ${spec.plansHash}
-    left=${timeoutTenths}
+    ${awaitStatus(timeoutTenths)}
     for system in ${[...spec.systems]}; do
-      plan=${specsFolder(owner)}/$system.json
-      status=${statusFolder(owner)}/$system.json
-      hash=$(sha256sum <"$plan"); hash=\${hash%% *}
-      until grep -qs "\"specHash\":\"$hash\"" "$status" && ! grep -q '"error"' "$status"; do
-        left=$((left - 1))
-        if [ "$left" -le 0 ]; then
-          reason="the agent has said nothing of it: docker logs ff-agent"
-          if [ -e "$status" ]; then reason=$(sed -n 's/.*"error":"\(.*\)".*/\1/p' "$status"); fi
-          fail "$system: not attached: $reason"
-        fi
-        sleep 0.1
-      done
+      told ${specsFolder(owner)}/$system.json ${statusFolder(owner)}/$system.json specHash "$system: not attached"
     done
   `,
   remove: () => sh`:`,

@@ -9,6 +9,14 @@ export interface SentFileSpec {
   readonly hash: string;
 }
 
+/** As it is planned. */
+export interface SentFile extends SentFileSpec {
+  /** Of the resource. */
+  readonly name: string;
+  /** Relative to the project. */
+  readonly path: string;
+}
+
 /** From its input, compressed. */
 export const receive = ({ to, hash }: SentFileSpec, name: string): Script => sh`
   set -eu

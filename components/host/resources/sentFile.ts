@@ -1,7 +1,7 @@
 /** A file of the project on a server, sent over SSH: what is in it does not get into the state. */
 import { local } from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
-import { dropSentFile, receive, type SentFileSpec } from "../objects/sentFile";
+import { dropSentFile, receive, type SentFile, type SentFileSpec } from "../objects/sentFile";
 import { lockedScript, shellCommand } from "../script";
 import { sh } from "../sh";
 import { sshConfigPath } from "../sshConfig";
@@ -9,7 +9,7 @@ import type { Site } from "./hostObject";
 
 export function renderSentFile(
   prefix: string,
-  { name: own, path, to, hash }: SentFileSpec & { readonly name: string; readonly path: string },
+  { name: own, path, to, hash }: SentFile,
   site: Site,
   options: { parent: pulumi.Resource; dependsOn: pulumi.Resource[] },
 ): local.Command {

@@ -2,6 +2,7 @@
 import type { FirewallStatus } from "../../../host/contract/types.gen";
 import { sections } from "../../../host/json";
 import type { ObjectType } from "../../../host/objectType";
+import { awaitStatus } from "../../../host/objects/awaitStatus";
 import { kindFile } from "../../../host/objects/kindFile";
 import { sh } from "../../../host/sh";
 import { firewallStatusFile } from "./firewall";
@@ -20,22 +21,11 @@ export const firewallsInForce: ObjectType<InForceSpec> = {
   waits: true,
   ensure: ({ names, hash }, owner) => sh`
     : firewalls ${hash}
-    left=${timeoutTenths}
-    ${names.map((name) => {
-      const status = firewallStatusFile(owner, name);
-      return sh`
-        hash=$(sha256sum <${kindFile(owner, `firewall-${name}.json`)}); hash=\${hash%% *}
-        until grep -qs "\"siteHash\":\"$hash\"" ${status} && ! grep -q '"error"' ${status}; do
-          left=$((left - 1))
-          if [ "$left" -le 0 ]; then
-            reason="the agent has said nothing of it: docker logs ff-agent"
-            if grep -qs '"error"' ${status}; then reason=$(sed -n 's/.*"error":"\(.*\)".*/\1/p' ${status}); fi
-            fail ${`the firewall of ${name} is not in force:`} "$reason"
-          fi
-          sleep 0.1
-        done
-      `;
-    })}
+    ${awaitStatus(timeoutTenths)}
+    ${names.map(
+      (name) =>
+        sh`told ${kindFile(owner, `firewall-${name}.json`)} ${firewallStatusFile(owner, name)} siteHash ${`the firewall of ${name} is not in force`}`,
+    )}
   `,
   remove: () => sh`:`,
   check: ({ names }, owner) => sh`
