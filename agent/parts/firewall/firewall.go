@@ -219,31 +219,17 @@ func (f *firewalls) dropLost() bool {
 			isLost = true
 		}
 	}
-	if f.loaded == nil {
-		return isLost
-	}
-	o := taps(f.host.Files())
-	isWhole := true
-	for _, name := range []string{"firewalls", "taps", "ends", "drops"} {
-		_, err := os.Stat(filepath.Join(o.Pins, name))
-		isWhole = isWhole && err == nil
-	}
-	if isWhole {
-		if isLost {
-			if err := f.loaded.forgetUnknown(f.host.Files()); err != nil {
-				log.Printf("firewall: %v", err)
-			}
+	switch {
+	case f.loaded == nil:
+	case !f.loaded.isPinned():
+		f.loaded.close()
+		f.loaded, isLost = nil, true
+	case isLost:
+		if err := f.loaded.forgetUnknown(f.host.Files()); err != nil {
+			log.Printf("firewall: %v", err)
 		}
-		return isLost
 	}
-	lost := f.loaded.objects
-	lost.Out.Close()
-	lost.In.Close()
-	for _, m := range []*ebpf.Map{lost.Firewalls, lost.Taps, lost.Ends, lost.Drops} {
-		m.Close()
-	}
-	f.loaded = nil
-	return true
+	return isLost
 }
 
 // Look asks the kernel, without what the agent that runs has in memory.

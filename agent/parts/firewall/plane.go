@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -38,6 +39,25 @@ func taps(files part.Files) bpf.Object {
 		Pins:   filepath.Join(bpf.PinsOf(files.Bpffs, files.Stack, name), "taps"),
 		Keys:   map[string]any{"ends": endKey{}},
 		Values: map[string]any{"ends": endValue{}, "taps": tapValue{}},
+	}
+}
+
+// isPinned: somebody may have taken the folder of pins away, or a part of it.
+func (p *plane) isPinned() bool {
+	for _, name := range []string{"firewalls", "taps", "ends", "drops"} {
+		if _, err := os.Stat(filepath.Join(p.chain.Pins, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// close lets go of it: what is pinned stays.
+func (p *plane) close() {
+	p.Out.Close()
+	p.In.Close()
+	for _, m := range []*ebpf.Map{p.Firewalls, p.Taps, p.Ends, p.Drops} {
+		m.Close()
 	}
 }
 
