@@ -12,6 +12,8 @@
 #include "firewall/search.h"
 #include "lib/count.h"
 
+#define LENGTH(array) (sizeof(array) / sizeof(array[0]))
+
 /* The agent sets the size of each. */
 #define INDEX(name)                                    \
 	struct {                                       \
@@ -33,6 +35,7 @@ INDEX(index_ipv6);
 ENTRIES(entries_ipv4);
 ENTRIES(entries_ipv6);
 const volatile struct firewall_index ipv4, ipv6;
+const volatile __u64 generation;	/* each rules' own */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -112,6 +115,15 @@ static __always_inline void count(struct judging *j, const struct search *s, __u
 	}
 }
 
+/* Of what is to be said of a packet that looks alike. */
+static __always_inline void note(struct search *s, __u32 counter)
+{
+	if (s->met < LENGTH(s->judged.counters))
+		s->judged.counters[s->met++ & (LENGTH(s->judged.counters) - 1)] = counter + 1;
+	else
+		s->is_judged_anew = 1;
+}
+
 /* Not 0 where the packet's way ends. */
 static __always_inline long step(struct judging *j, struct search *s, void *entries, const volatile struct firewall_index *x)
 {
@@ -120,6 +132,7 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 
 	if (key >= x->entry_count || !entry) {
 		count(j, s, x->counter);
+		note(s, x->counter);
 		j->verdict = x->accepts ? FIREWALL_ACCEPT : FIREWALL_DROP;
 		j->entry = x->entry_count;
 		return 1;
@@ -133,14 +146,20 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 			return 0;
 		}
 	}
-	if ((entry->flags & FIREWALL_CHECKS_LIMIT) && !s->is_asked && !limit_passes(entry)) {
-		s->from = entry->other;
-		return 0;
+	if ((entry->flags & FIREWALL_CHECKS_LIMIT) && !s->is_asked) {
+		s->is_judged_anew = 1;
+		if (!limit_passes(entry)) {
+			s->from = entry->other;
+			return 0;
+		}
 	}
-	if (entry->flags & FIREWALL_COUNTS)
+	if (entry->flags & FIREWALL_COUNTS) {
 		count(j, s, entry->counter);
+		note(s, entry->counter);
+	}
 	switch (entry->action) {
 	case FIREWALL_LOG:
+		s->is_judged_anew = 1;
 		if (!s->is_asked)
 			log_packet(j->skb, entry, s->numbers.others[FIREWALL_IN], s->numbers.others[FIREWALL_OUT]);
 		return 0;
@@ -210,6 +229,9 @@ static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct
 	if (!index)
 		return -1;
 	s->from = 0;
+	s->met = 0;
+	s->is_judged_anew = 0;
+	__builtin_memset(&s->judged, 0, sizeof(s->judged));
 	if (family == 4) {
 		search_vectors(s, index, &ipv4, 0);
 		bpf_loop(FIREWALL_STEPS_MOST, next_ipv4, j, 0);
@@ -222,7 +244,8 @@ static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct
 	return j->verdict != FIREWALL_ACCEPT;
 }
 
-static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struct search *s, int family, int is_known)
+static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struct search *s, int family, int is_known,
+						    struct firewall_connection **known)
 {
 	const struct numbers *n = &s->numbers;
 	__u64 now = bpf_ktime_get_ns();
@@ -243,7 +266,7 @@ static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struc
 	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP && !tcp_is_valid(n->others[FIREWALL_FLAGS]))
 		return FIREWALL_INVALID;
 	s->fresh.is_turned = flow_of(&s->flow, n, is_ipv6);
-	return track(n, is_ipv6, &s->flow, now, &s->fresh, &s->is_fresh, is_known);
+	return track(n, is_ipv6, &s->flow, now, &s->fresh, &s->is_fresh, is_known, known);
 }
 
 /* What is let pass is known from then on. Not 0 where there is no room. */
@@ -256,14 +279,46 @@ static __always_inline int keep(const struct firewall_flow *flow, struct firewal
 	return -1;
 }
 
-static __always_inline int passed(struct __sk_buff *skb, struct search *s, struct judging *j, int family, enum ask_what what)
+/* What the rules have said of a packet that looks alike: 1 where it passes, 0 where not; -1 where it is to be judged. */
+static __always_inline int judged_before(struct judging *j, struct search *s, const struct firewall_judged *judged, __u64 of)
 {
+	__u64 is = *(volatile __u64 *)&judged->of;
+
+	if ((is & ~1ULL) != of)
+		return -1;
+	j->entry = FIREWALL_NOT_ASKED;
+	for (int i = 0; i < LENGTH(judged->counters); i++) {
+		__u32 counter = judged->counters[i];
+
+		if (!counter)
+			break;
+		count(j, s, counter - 1);
+	}
+	return is & 1;
+}
+
+/* Who reads meanwhile finds nothing, or what it is of. */
+static __always_inline void judged_keep(struct firewall_judged *judged, const struct search *s, __u64 of)
+{
+	*(volatile __u64 *)&judged->of = 0;
+	for (int i = 0; i < LENGTH(judged->counters); i++)
+		*(volatile __u32 *)&judged->counters[i] = s->judged.counters[i];
+	*(volatile __u64 *)&judged->of = of;
+}
+
+static __always_inline int passed(struct __sk_buff *skb, struct search *s, struct judging *j, int family, __u32 asked)
+{
+	enum ask_what what = ASK_WHAT(asked);
+	struct firewall_connection *c = 0;
+	struct firewall_judged *judged = 0;
 	enum firewall_state state;
+	__u64 of = 0;
+	int is_passed;
 
 	__builtin_memset(&s->flow, 0, sizeof(s->flow));
 	__builtin_memset(&s->fresh, 0, sizeof(s->fresh));
 	s->is_fresh = 0;
-	state = state_of(skb, s, family, what == ASK_KNOWN);
+	state = state_of(skb, s, family, what == ASK_KNOWN, &c);
 	if (state != FIREWALL_NEW)
 		s->is_fresh = 0;
 	if (what == ASK_KNOWN && (state == FIREWALL_ESTABLISHED || state == FIREWALL_RELATED))
@@ -271,7 +326,21 @@ static __always_inline int passed(struct __sk_buff *skb, struct search *s, struc
 	s->numbers.others[FIREWALL_STATE] |= state;
 	/* Judged elsewhere, too: it is known here only where the rules let it pass, or its answer would come in as one. */
 	s->is_asked = what == ASK_TRACK;
-	if ((!s->is_asked || s->is_fresh) && judge(skb, s, j, family))
+	if (s->is_asked && !s->is_fresh)
+		return TC_ACT_UNSPEC;
+	/* A mark of the server's own counts only in tests. */
+	if ((asked & ASK_IS_TAPPED) && !s->is_asked && (c || s->is_fresh)) {
+		judged = c ? &c->judged[c->is_turned != s->fresh.is_turned] : &s->fresh.judged[0];
+		of = FIREWALL_JUDGED(generation, state, s->numbers.others[FIREWALL_FLAGS] & (family == 4 ? ipv4.flags : ipv6.flags),
+				     ASK_IN(asked), ASK_OUT(asked));
+		is_passed = judged_before(j, s, judged, of);
+		if (is_passed >= 0)
+			return is_passed ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	}
+	is_passed = !judge(skb, s, j, family);
+	if (judged && !s->is_judged_anew)
+		judged_keep(judged, s, of | is_passed);
+	if (!is_passed)
 		return s->is_asked ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	return s->is_fresh && keep(&s->flow, &s->fresh) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
@@ -289,7 +358,7 @@ static __always_inline int fragment_passed(const struct numbers *n)
 	return first == FIRST_PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
-/* Cb[0] says what is asked (firewall/ask.h); for tests cb[1] gets the packet's entry, and cb[2] its state. */
+/* Cb[0] says what is asked (firewall/ask.h); for tests cb[1] gets the entry that decides, and cb[2] its state. */
 static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 {
 	__u32 asked = skb->cb[0];
@@ -317,7 +386,7 @@ static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 	} else if (s->numbers.is_fragment && !s->numbers.upper) {
 		verdict = ASK_WHAT(asked) == ASK_TRACK ? TC_ACT_UNSPEC : fragment_passed(&s->numbers);
 	} else {
-		verdict = passed(skb, s, &j, family, ASK_WHAT(asked));
+		verdict = passed(skb, s, &j, family, asked);
 		if (s->numbers.is_fragment && ASK_WHAT(asked) != ASK_TRACK)
 			fragment_keep(&s->numbers, verdict == TC_ACT_UNSPEC);
 	}

@@ -97,6 +97,7 @@ type indexPlaces struct {
 	Blocks     uint32
 	Entries    uint32
 	EntryCount uint32
+	Flags      uint32
 	Accepts    uint32
 	Counter    uint32
 }
@@ -110,7 +111,11 @@ type flowKey struct {
 }
 
 type connectionValue struct {
-	UntilNs    uint64
+	UntilNs uint64
+	Judged  [2]struct {
+		Of       uint64
+		Counters [4]uint32
+	}
 	Tcp        uint8
 	IsTurned   uint8
 	IsReplied  uint8

@@ -53,6 +53,13 @@ func load(o bpf.Object, rules *Rules, counts counting, into any) error {
 	if err != nil {
 		return err
 	}
+	generation, err := generationNow()
+	if err != nil {
+		return err
+	}
+	if err := spec.Variables["generation"].Set(generation); err != nil {
+		return err
+	}
 	for _, p := range []*Program{rules.IPv4, rules.IPv6} {
 		name := p.Family.String()
 		places, value := laid(p, NewIndex(p))
@@ -74,6 +81,13 @@ func load(o bpf.Object, rules *Rules, counts counting, into any) error {
 		}
 	}
 	return o.LoadSpec(spec, into)
+}
+
+// generationNow tells these rules from all others while the server has power: about the milliseconds since it started, and no rules are
+// put into the kernel as fast.
+func generationNow() (uint64, error) {
+	now, err := monotonicNs()
+	return uint64(now) >> 20, err
 }
 
 func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error) {
@@ -136,6 +150,7 @@ func laid(p *Program, x *Index) (indexPlaces, []byte) {
 			l.field(p, f, one, blocks)
 		}
 	}
+	l.at.Flags = flagsThatCount(&x.fields[fieldFlags])
 	l.at.Blocks = l.here(8)
 	for i := range x.blocks {
 		for _, word := range x.blocks[i] {
@@ -153,6 +168,22 @@ func laid(p *Program, x *Index) (indexPlaces, []byte) {
 	size := 1 << bits.Len(uint(len(l.bytes)))
 	l.at.Mask = uint32(size - 1)
 	return l.at, append(l.bytes, make([]byte, size+int(sizeSpareBytes)-len(l.bytes))...)
+}
+
+// flagsThatCount are TCP's flags by which entries differ.
+func flagsThatCount(of *indexedField) uint32 {
+	var flags uint32
+	if of.starts == nil {
+		return 0
+	}
+	for bit := uint64(1); bit < 1<<8; bit <<= 1 {
+		for number := range uint64(1 << 8) {
+			if of.vector(Number{Low: number}) != of.vector(Number{Low: number ^ bit}) {
+				flags |= uint32(bit)
+			}
+		}
+	}
+	return flags
 }
 
 func (l *layout) field(p *Program, f field, one *indexedField, blocks int) {

@@ -54,11 +54,17 @@ const (
 // inKernel runs a packet through the loaded program, and gives its verdict and mark.
 func inKernel(t *testing.T, judge *ebpf.Program, program *Program, p Packet, repeat uint32) (accepts bool, mark, entry, tracked uint32) {
 	t.Helper()
+	return asked(t, judge, program, p, repeat, 0)
+}
+
+// asked is inKernel with more of what is asked (bpf/firewall/ask.h).
+func asked(t *testing.T, judge *ebpf.Program, program *Program, p Packet, repeat, more uint32) (accepts bool, mark, entry, tracked uint32) {
+	t.Helper()
 	context, after := make([]byte, contextBytes), make([]byte, contextBytes)
 	binary.LittleEndian.PutUint32(context[markAt:], p.Mark)
 	numbers := program.numbers(&p)
 	state := uint32(bits.TrailingZeros(uint(p.State)))
-	binary.LittleEndian.PutUint32(context[cbAt:], state|uint32(numbers[fieldIn].Low)<<8|uint32(numbers[fieldOut].Low)<<16)
+	binary.LittleEndian.PutUint32(context[cbAt:], state|uint32(numbers[fieldIn].Low)<<8|uint32(numbers[fieldOut].Low)<<16|more)
 	verdict, err := judge.Run(&ebpf.RunOptions{Data: p.frame([6]byte{2}), Context: context, ContextOut: after, Repeat: repeat})
 	if err != nil {
 		t.Fatal(err)

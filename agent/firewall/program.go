@@ -392,7 +392,7 @@ func (p *Program) Judge(of Packet, first func(from int, numbers *[fieldFields]Nu
 		e := &p.Entries[at]
 		next := at + 1
 		switch {
-		case e.Check != nil && !asked(e.Check, &of, passes):
+		case e.Check != nil && !isPassed(e.Check, &of, passes):
 			next = e.Else
 		default:
 			if e.Counts {
@@ -414,7 +414,7 @@ func (p *Program) Judge(of Packet, first func(from int, numbers *[fieldFields]Nu
 	return Verdict{Accept: p.Accept}
 }
 
-func asked(m iptables.Match, p *Packet, passes Passes) bool {
+func isPassed(m iptables.Match, p *Packet, passes Passes) bool {
 	if mark, is := m.(*iptables.Mark); is {
 		return (p.Mark&mark.Mask == mark.Value) != mark.Not
 	}

@@ -349,8 +349,8 @@ func (w *Wall) Connections(sweep bool) (int, error) {
 		return 0, err
 	}
 	defer m.Close()
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+	now, err := monotonicNs()
+	if err != nil {
 		return 0, err
 	}
 	var key flowKey
@@ -360,9 +360,9 @@ func (w *Wall) Connections(sweep bool) (int, error) {
 	entries := m.Iterate()
 	for entries.Next(&key, &value) {
 		// A packet that comes at its very end begins it anew: some time after that nobody does.
-		if value.UntilNs+uint64(graceNs) < uint64(now.Nano()) {
+		if value.UntilNs+uint64(graceNs) < uint64(now) {
 			over = append(over, key)
-		} else if value.UntilNs >= uint64(now.Nano()) {
+		} else if value.UntilNs >= uint64(now) {
 			count++
 		}
 	}
@@ -373,7 +373,7 @@ func (w *Wall) Connections(sweep bool) (int, error) {
 	if sweep {
 		for _, one := range over {
 			// It may have been begun anew meanwhile.
-			if err := m.Lookup(one, &value); err != nil || value.UntilNs+uint64(graceNs) >= uint64(now.Nano()) {
+			if err := m.Lookup(one, &value); err != nil || value.UntilNs+uint64(graceNs) >= uint64(now) {
 				continue
 			}
 			if err := m.Delete(one); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -382,6 +382,13 @@ func (w *Wall) Connections(sweep bool) (int, error) {
 		}
 	}
 	return count, nil
+}
+
+// monotonicNs is the clock that programs read.
+func monotonicNs() (int64, error) {
+	var now unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return now.Nano(), err
 }
 
 const graceNs = 10_000_000_000

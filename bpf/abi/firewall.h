@@ -38,8 +38,21 @@ struct firewall_flow {
 };
 _Static_assert(sizeof(struct firewall_flow) == 40, "firewall_flow holds no padding");
 
+/*
+ * What the rules have said of a packet: another one of the connection, that goes the same way and looks alike, is not judged anew. Kept only
+ * where nothing but these decides: no limit, and nothing that is told of each packet.
+ */
+struct firewall_judged {
+	__u64 of;			/* FIREWALL_JUDGED; 0: nothing is kept */
+	__u32 counters[4];		/* of the rules that it met, and 1; 0: no more */
+};
+/* Rules (36 bits of their number), the connection's state, the flags that they look at, networks; bit 0: they let it pass. */
+#define FIREWALL_JUDGED(generation, state, flags, in, out) \
+	((generation) << 28 | (__u64)(out) << 20 | (__u64)(in) << 12 | (__u64)(flags) << 4 | (__u64)(state) << 1)
+
 struct firewall_connection {
 	__u64 until_ns;			/* of the kernel's clock since it started */
+	struct firewall_judged judged[2];	/* by way: there, and back */
 	__u8 tcp;			/* its state, by netfilter's numbers */
 	__u8 is_turned;			/* the greater end began it */
 	__u8 is_replied;
@@ -143,6 +156,7 @@ struct firewall_index {
 	__u32 blocks;			/* where blocks are */
 	__u32 entries;			/* where the entries of all bits are */
 	__u32 entry_count;
+	__u32 flags;			/* those of TCP that entries differ by */
 	__u32 accepts;			/* what no entry decides */
 	__u32 counter;			/* of that */
 };

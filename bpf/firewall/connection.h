@@ -202,10 +202,11 @@ static __always_inline enum firewall_state track_new(const struct numbers *n, in
 
 /*
  * The state of a packet's connection, which it changes. Where that is not known yet, `fresh` is what is to be kept once the packet is let
- * pass. `is_known` asks only whether that is known, and changes nothing then.
+ * pass; else it is `known`. `is_known` asks only whether that is known, and changes nothing then.
  */
 static __always_inline enum firewall_state track(const struct numbers *n, int is_ipv6, struct firewall_flow *flow, __u64 now,
-						 struct firewall_connection *fresh, __u32 *is_fresh, int is_known)
+						 struct firewall_connection *fresh, __u32 *is_fresh, int is_known,
+						 struct firewall_connection **known)
 {
 	struct firewall_connection *c = bpf_map_lookup_elem(&connections, flow);
 	int is_turned = fresh->is_turned, is_back;
@@ -214,6 +215,7 @@ static __always_inline enum firewall_state track(const struct numbers *n, int is
 
 	if (c && c->until_ns < now)
 		c = 0;
+	*known = 0;
 	*is_fresh = 1;
 	if (!c)
 		return track_new(n, is_ipv6, fresh);
@@ -252,6 +254,7 @@ static __always_inline enum firewall_state track(const struct numbers *n, int is
 		}
 	}
 	*is_fresh = 0;
+	*known = c;
 	if (is_back)
 		c->is_replied = 1;
 	c->until_ns = now + seconds_of(c, flow) * SECONDS;

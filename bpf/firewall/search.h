@@ -17,6 +17,9 @@ struct search {
 	struct firewall_connection fresh;	/* what is to be kept where the packet is let pass */
 	__u32 is_fresh;
 	__u32 is_asked;			/* judged elsewhere: nothing is counted, and no limit spent */
+	struct firewall_judged judged;
+	__u32 met;			/* how many counters are in it */
+	__u32 is_judged_anew;		/* the next packet that looks alike is to be judged, too */
 };
 
 /* An index is as long as a power of two: so the verifier knows that no read goes beyond it, and nothing branches. */
