@@ -9,6 +9,7 @@
 #include "firewall/fragment.h"
 #include "firewall/limit.h"
 #include "firewall/log.h"
+#include "firewall/reject.h"
 #include "firewall/search.h"
 #include "lib/count.h"
 
@@ -71,6 +72,7 @@ struct judging {
 	__u32 mark;
 	enum firewall_action verdict;	/* FIREWALL_COUNT: none yet */
 	__u32 entry;
+	__u32 reject_with;
 };
 
 static __always_inline void firewall_fault(enum firewall_fault fault)
@@ -166,9 +168,12 @@ static __always_inline long step(struct judging *j, struct search *s, void *entr
 	case FIREWALL_MARK:
 		j->mark = (j->mark & ~entry->mark_mask) ^ entry->mark_value;
 		return 0;
+	case FIREWALL_REJECT:
+		s->is_judged_anew = 1;
+		j->reject_with = entry->to;
+		__attribute__((fallthrough));
 	case FIREWALL_ACCEPT:
 	case FIREWALL_DROP:
-	case FIREWALL_REJECT:
 		j->verdict = entry->action;
 		j->entry = s->found;
 		return 1;
@@ -248,7 +253,8 @@ static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struc
 						    struct firewall_connection **known)
 {
 	const struct numbers *n = &s->numbers;
-	__u64 now = bpf_ktime_get_ns();
+	/* Milliseconds are enough. */
+	__u64 now = bpf_ktime_get_coarse_ns();
 	int is_ipv6 = family == 6;
 
 	if (!n->upper)
@@ -259,7 +265,7 @@ static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struc
 		if (icmp_is_untracked(type, is_ipv6))
 			return FIREWALL_UNTRACKED;
 		if (icmp_is_error(type, is_ipv6))
-			return track_error(skb, n, is_ipv6, now);
+			return track_error(skb, n, is_ipv6, now, &s->flow, &s->fresh.is_turned);
 		if (icmp_query(type, is_ipv6) < 0)
 			return FIREWALL_INVALID;
 	}
@@ -272,7 +278,7 @@ static __always_inline enum firewall_state state_of(struct __sk_buff *skb, struc
 /* What is let pass is known from then on. Not 0 where there is no room. */
 static __always_inline int keep(const struct firewall_flow *flow, struct firewall_connection *fresh)
 {
-	fresh->until_ns = bpf_ktime_get_ns() + seconds_of(fresh, flow) * SECONDS;
+	fresh->until_ns = bpf_ktime_get_coarse_ns() + seconds_of(fresh, flow) * SECONDS;
 	if (!bpf_map_update_elem(&connections, flow, fresh, BPF_ANY))
 		return 0;
 	firewall_fault(FIREWALL_FULL);
@@ -328,6 +334,8 @@ static __always_inline int passed(struct __sk_buff *skb, struct search *s, struc
 	s->is_asked = what == ASK_TRACK;
 	if (s->is_asked && !s->is_fresh)
 		return TC_ACT_UNSPEC;
+	if (!s->is_asked && is_to_rejected(skb, &s->numbers, &s->flow, s->fresh.is_turned, family == 6))
+		return TC_ACT_UNSPEC;
 	/* A mark of the server's own counts only in tests. */
 	if ((asked & ASK_IS_TAPPED) && !s->is_asked && (c || s->is_fresh)) {
 		judged = c ? &c->judged[c->is_turned != s->fresh.is_turned] : &s->fresh.judged[0];
@@ -340,6 +348,8 @@ static __always_inline int passed(struct __sk_buff *skb, struct search *s, struc
 	is_passed = !judge(skb, s, j, family);
 	if (judged && !s->is_judged_anew)
 		judged_keep(judged, s, of | is_passed);
+	if (j->verdict == FIREWALL_REJECT && s->is_asked && is_answered(skb, &s->numbers, j->reject_with, family == 6))
+		rejection_note(&s->numbers, &s->flow, family == 6); /* it comes from where the packet is judged */
 	if (!is_passed)
 		return s->is_asked ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	return s->is_fresh && keep(&s->flow, &s->fresh) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
@@ -394,6 +404,8 @@ static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 		skb->mark = j.mark;
 	skb->cb[1] = j.entry;
 	skb->cb[2] = s->numbers.others[FIREWALL_STATE];
+	if (verdict == TC_ACT_SHOT && j.verdict == FIREWALL_REJECT && (asked & ASK_IS_TAPPED))
+		return reject(skb, &s->numbers, &s->flow, j.reject_with, family == 6, (asked & ASK_IS_SENT) != 0);
 	return verdict;
 }
 

@@ -118,8 +118,11 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 		return tap_drop(TAP_OTHER_PROTOCOL);
 	}
 	from.firewall = to.firewall = tap->firewall;
-	source = bpf_map_lookup_elem(&ends, &from);
 	target = bpf_map_lookup_elem(&ends, &to);
+	/* Judged where it is received. */
+	if (is_sent && target && target->place == TAP_HERE)
+		return TC_ACT_UNSPEC;
+	source = bpf_map_lookup_elem(&ends, &from);
 	if (is_ipv6 && (hops == 255 || hops == 1) && tap_is_of_link(skb, hops, from6, to6, target != 0))
 		return TC_ACT_UNSPEC;
 	if (source && source->place == TAP_GATEWAY)
@@ -133,7 +136,7 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 		in = tap->network;
 		out = target ? target->network : is_near ? tap->network : 0;
 		if (target) {
-			if (target->place == TAP_HERE || (source && !is_own && source->place == TAP_HERE))
+			if (source && !is_own && source->place == TAP_HERE)
 				return TC_ACT_UNSPEC;
 			what = ASK_TRACK;
 		} else if (!is_own && tap->is_router && !is_near) {
@@ -154,7 +157,7 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 			}
 		}
 	}
-	skb->cb[0] = ASK(what, in, out);
+	skb->cb[0] = ASK(what, in, out) | (is_sent ? ASK_IS_SENT : 0);
 	bpf_tail_call(skb, &firewalls, tap->firewall);
 	return tap_drop(TAP_NO_RULES);
 }

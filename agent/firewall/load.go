@@ -17,6 +17,7 @@ type shared struct {
 	Faults      *ebpf.Map     `ebpf:"faults"`
 	Connections *ebpf.Map     `ebpf:"connections"`
 	Fragments   *ebpf.Map     `ebpf:"fragments"`
+	Rejections  *ebpf.Map     `ebpf:"rejections"`
 	Credits     *ebpf.Map     `ebpf:"credits"`
 	Logs        *ebpf.Map     `ebpf:"logs"`
 }
@@ -24,7 +25,7 @@ type shared struct {
 // Close lets go of them: what is attached or pinned stays.
 func (s *shared) Close() {
 	s.Pass.Close()
-	for _, m := range []*ebpf.Map{s.Counters, s.Faults, s.Connections, s.Fragments, s.Credits, s.Logs} {
+	for _, m := range []*ebpf.Map{s.Counters, s.Faults, s.Connections, s.Fragments, s.Rejections, s.Credits, s.Logs} {
 		m.Close()
 	}
 }
@@ -90,6 +91,14 @@ func generationNow() (uint64, error) {
 	return uint64(now) >> 20, err
 }
 
+// answers are ICMP's types and codes, the type first; a reset of TCP has none.
+var answers = map[string]uint16{
+	"icmp-net-unreachable": 0x0300, "icmp-host-unreachable": 0x0301, "icmp-proto-unreachable": 0x0302, "icmp-port-unreachable": 0x0303,
+	"icmp-net-prohibited": 0x0309, "icmp-host-prohibited": 0x030a, "icmp-admin-prohibited": 0x030d,
+	"icmp6-no-route": 0x0100, "icmp6-adm-prohibited": 0x0101, "icmp6-addr-unreachable": 0x0103, "icmp6-port-unreachable": 0x0104,
+	"icmp6-policy-fail": 0x0105, "icmp6-reject-route": 0x0106,
+}
+
 func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error) {
 	v := entryValue{
 		Action: e.Action, To: uint32(e.To), Other: uint32(e.Else), Counter: counterOf(e.Rule),
@@ -97,6 +106,9 @@ func valueOf(e *Entry, counterOf func(*iptables.Rule) uint32) (entryValue, error
 	}
 	if e.Counts {
 		v.Flags |= flagCounts
+	}
+	if e.Action == actionReject {
+		v.To = uint32(answers[e.Rule.Target.Reject])
 	}
 	switch m := e.Check.(type) {
 	case nil:

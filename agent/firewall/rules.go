@@ -133,9 +133,6 @@ func refusal(t *iptables.Table, c *iptables.Chain, r *iptables.Rule, networks []
 	if limits > 1 {
 		return "a rule has one limit", "write a chain with the second one"
 	}
-	if r.Target.Name == "REJECT" {
-		return "REJECT is not held yet", "write DROP: who sent the packet waits for an answer"
-	}
 	return "", ""
 }
 

@@ -62,6 +62,13 @@ struct firewall_connection {
 	__u8 zero[2];
 };
 
+/* A packet that REJECT answers. */
+struct firewall_rejection {
+	__u64 until_ns;
+	__u32 is_turned;		/* it goes from the greater end to the lesser one */
+	__u32 zero;
+};
+
 /* A datagram that comes in pieces. */
 struct firewall_datagram {
 	__u64 addresses[2][2];
@@ -98,7 +105,7 @@ enum firewall_flag {
 struct firewall_entry {
 	enum firewall_action action;
 	enum firewall_flag flags;
-	__u32 to;			/* of SKIP */
+	__u32 to;			/* of SKIP; of REJECT the type and code of ICMP that it answers with, 0: TCP's reset */
 	__u32 other;			/* where a packet goes on that the check refuses */
 	__u32 counter;
 	__u32 mark_value, mark_mask;	/* of MARK */

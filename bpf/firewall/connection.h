@@ -261,10 +261,10 @@ static __always_inline enum firewall_state track(const struct numbers *n, int is
 	return c->is_replied ? FIREWALL_ESTABLISHED : FIREWALL_NEW;
 }
 
-/* An error of ICMP belongs to the connection of the packet that it quotes. */
-static __always_inline enum firewall_state track_error(struct __sk_buff *skb, const struct numbers *n, int is_ipv6, __u64 now)
+/* An error of ICMP belongs to the connection of the packet that it quotes: `flow` is that one's, which goes `is_turned`. */
+static __always_inline enum firewall_state track_error(struct __sk_buff *skb, const struct numbers *n, int is_ipv6, __u64 now,
+						       struct firewall_flow *flow, __u8 *is_turned)
 {
-	struct firewall_flow flow = {};
 	struct firewall_connection *c;
 	struct numbers quoted = {};
 	__u32 offset = n->upper + 8;
@@ -290,7 +290,7 @@ static __always_inline enum firewall_state track_error(struct __sk_buff *skb, co
 	if (n->addresses[1][0] != quoted.addresses[0][0] || n->addresses[1][1] != quoted.addresses[0][1] ||
 	    numbers_ports(skb, offset, is_ipv6, &quoted))
 		return FIREWALL_INVALID;
-	flow_of(&flow, &quoted, is_ipv6);
-	c = bpf_map_lookup_elem(&connections, &flow);
+	*is_turned = flow_of(flow, &quoted, is_ipv6);
+	c = bpf_map_lookup_elem(&connections, flow);
 	return c && c->until_ns >= now ? FIREWALL_RELATED : FIREWALL_INVALID;
 }

@@ -18,6 +18,12 @@ struct numbers {
 #define IP6_MORE 1
 #define TCP_FLAGS_AT 13
 
+static __always_inline void numbers_of_ports(struct numbers *n, const __u8 *header)
+{
+	n->others[FIREWALL_SOURCE_PORT] = header[0] << 8 | header[1];
+	n->others[FIREWALL_DESTINATION_PORT] = header[2] << 8 | header[3];
+}
+
 /* What is in the first eight bytes of the upper header. Not 0 where they are cut off. */
 static __always_inline int numbers_ports(struct __sk_buff *skb, __u32 offset, int is_ipv6, struct numbers *n)
 {
@@ -40,8 +46,7 @@ static __always_inline int numbers_ports(struct __sk_buff *skb, __u32 offset, in
 	case IPPROTO_DCCP:
 		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
 			return -1;
-		n->others[FIREWALL_SOURCE_PORT] = header[0] << 8 | header[1];
-		n->others[FIREWALL_DESTINATION_PORT] = header[2] << 8 | header[3];
+		numbers_of_ports(n, header);
 		return 0;
 	}
 	return 0;
@@ -49,16 +54,15 @@ static __always_inline int numbers_ports(struct __sk_buff *skb, __u32 offset, in
 
 static __always_inline int numbers_upper(struct __sk_buff *skb, __u32 offset, int is_ipv6, struct numbers *n)
 {
-	__u8 flags;
+	__u8 header[TCP_FLAGS_AT + 1];
 
 	n->upper = offset;
-	if (numbers_ports(skb, offset, is_ipv6, n))
+	if (n->others[FIREWALL_PROTOCOL] != IPPROTO_TCP)
+		return numbers_ports(skb, offset, is_ipv6, n);
+	if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
 		return -1;
-	if (n->others[FIREWALL_PROTOCOL] == IPPROTO_TCP) {
-		if (bpf_skb_load_bytes(skb, offset + TCP_FLAGS_AT, &flags, 1))
-			return -1;
-		n->others[FIREWALL_FLAGS] = flags;
-	}
+	numbers_of_ports(n, header);
+	n->others[FIREWALL_FLAGS] = header[TCP_FLAGS_AT];
 	return 0;
 }
 

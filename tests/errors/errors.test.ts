@@ -860,7 +860,7 @@ COMMIT
 -A INPUT -p tcp --dport 22 -j ACCEPT
 -A FORWARD -i docker0 -j ACCEPT
 -A FORWARD -m limit --limit 5/min -m limit --limit 1/hour -j ACCEPT
--A FORWARD -p tcp -j REJECT --reject-with tcp-reset
+-A FORWARD -m hashlimit --hashlimit-upto 5/sec --hashlimit-name ssh -j ACCEPT
 -A FORWARD -m string --string GET --algo bm -j DROP
 -A FORWARD -p tcp --dport http -j ACEPT
 COMMIT
@@ -871,7 +871,7 @@ COMMIT
       "[firewall-rules] policies/r.rules:6:1: FORWARD is what enters or leaves the tenant's systems; INPUT is of the server itself; write it for FORWARD, or leave it out",
       "[firewall-rules] policies/r.rules:7:1: -i docker0: the firewall looks at no network of this name; name one of one",
       "[firewall-rules] policies/r.rules:8:1: a rule has one limit; write a chain with the second one",
-      "[firewall-rules] policies/r.rules:9:1: REJECT is not held yet; write DROP: who sent the packet waits for an answer",
+      "[firewall-rules] policies/r.rules:9:1: hashlimit is not held yet; write -m limit, which counts all packets of the rule together",
       "[firewall-rules] policies/r.rules:10:1: -m string is of the kernel's own tables alone; write the rule without it",
       "[firewall-rules] policies/r.rules:11:35: there is no chain and no target ACEPT; make the chain before: -N ACEPT, or :ACEPT - [0:0]",
     ],

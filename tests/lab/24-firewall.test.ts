@@ -199,7 +199,18 @@ describe("a tenant's firewall", () => {
     succeeded(await project.flipflap("up"));
   });
 
-  it("holds sets, limits and LOG, and tells of what met it", async () => {
+  /** What comes of a connection, or of a datagram, within a second. */
+  const answered = async (from: string, protocol: "tcp" | "udp", to: string): Promise<string> =>
+    (
+      await inSystem(
+        from,
+        "perl",
+        "-e",
+        `use IO::Socket::IP; my $s=IO::Socket::IP->new(PeerHost=>"${to}",PeerPort=>5401,Proto=>"${protocol}",Timeout=>1); if (!$s) { print $!; exit } send($s,"x",0); my $r=""; vec($r,fileno($s),1)=1; if (select($r,undef,undef,1)) { recv($s,my $b,9,MSG_DONTWAIT); print $! } else { print "nothing" }`,
+      )
+    ).stdout;
+
+  it("holds sets, limits, LOG and REJECT, and tells of what met it", async () => {
     const more = `create friends hash:net
 add friends 10.0.191.0/24
 add friends ${address("red-probe")} nomatch
@@ -208,8 +219,11 @@ ${Project.original(file).replace(
   `:WEB - [0:0]
 -A FORWARD -p udp --dport 5400 -m set --match-set friends src -m limit --limit 1/minute --limit-burst 3 -j LOG --log-prefix "a friend: "
 -A FORWARD -p udp --dport 5400 -m set --match-set friends src -j ACCEPT
+-A FORWARD -p tcp --dport 5401 -j REJECT --reject-with tcp-reset
+-A FORWARD -p udp --dport 5401 -j REJECT
 `,
-)}`;
+)}ip6tables -A FORWARD -p udp --dport 5401 -j REJECT
+`;
     project.write(file, more);
     succeeded(await project.flipflap("up"));
     expect(await datagrams("red-db", "red-web", address("red-web"), 5400, 4, 10)).toBe(10);
@@ -219,6 +233,20 @@ ${Project.original(file).replace(
     expect(lines.slice(-3).map(({ server }) => server)).toEqual(["flip", "flip", "flip"]);
     expect(lines[0]?.text).toContain(`IN=red-net OUT=red-net SRC=${address("red-db")} DST=${address("red-web")} LEN=29`);
     expect(lines[0]?.text).toMatch(/PROTO=UDP SPT=5400 DPT=5400$/);
+    // Who is rejected hears it at once: from the same server and from another one, on each kind, and where nobody of ours is.
+    const [, web6 = "none"] =
+      status.systems.find(({ name }) => name === "red-web")?.interfaces[0]?.addresses.map((one) => one.split("/")[0]) ?? [];
+    for (const [from, to] of [
+      ["red-client", address("red-web")],
+      ["red-db", address("red-web")],
+      ["red-db", address("red-web", 1)],
+      ["red-client", "10.0.192.1"],
+    ] as const)
+      for (const protocol of ["tcp", "udp"] as const)
+        expect([from, to, protocol, await answered(from, protocol, to)]).toEqual([from, to, protocol, "Connection refused"]);
+    for (const from of ["red-client", "red-db"]) expect([from, await answered(from, "udp", web6)]).toEqual([from, "Connection refused"]);
+    expect(await met("-j REJECT --reject-with tcp-reset")).toBe(4);
+    expect(await met("-j REJECT --reject-with icmp")).toBe(6);
     expect(await allAsSaid()).toBe(true);
     project.write(file, Project.original(file));
     succeeded(await project.flipflap("up"));
