@@ -368,6 +368,12 @@ static __always_inline int fragment_passed(const struct numbers *n)
 	return first == FIRST_PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
+/* Who lets a packet pass that is handed over gives it to the system. */
+static __always_inline int handed(struct __sk_buff *skb, __u32 asked, int verdict)
+{
+	return verdict == TC_ACT_UNSPEC && (asked & ASK_IS_HANDED) ? bpf_redirect_peer(receiver_of(skb), 0) : verdict;
+}
+
 /* Cb[0] says what is asked (firewall/ask.h); for tests cb[1] gets the entry that decides, and cb[2] its state. */
 static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 {
@@ -385,7 +391,7 @@ static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 	s->numbers.others[FIREWALL_OUT] = ASK_OUT(asked);
 	family = read_packet(skb, &s->numbers);
 	if (!family)
-		return TC_ACT_UNSPEC;
+		return handed(skb, asked, TC_ACT_UNSPEC);
 	if (family < 0) {
 		firewall_fault(FIREWALL_UNREADABLE);
 		return TC_ACT_SHOT;
@@ -405,8 +411,8 @@ static __always_inline int firewall(struct __sk_buff *skb, int is_tracked)
 	skb->cb[1] = j.entry;
 	skb->cb[2] = s->numbers.others[FIREWALL_STATE];
 	if (verdict == TC_ACT_SHOT && j.verdict == FIREWALL_REJECT && (asked & ASK_IS_TAPPED))
-		return reject(skb, &s->numbers, &s->flow, j.reject_with, family == 6, (asked & ASK_IS_SENT) != 0);
-	return verdict;
+		return reject(skb, &s->numbers, &s->flow, j.reject_with, family == 6, asked);
+	return handed(skb, asked, verdict);
 }
 
 /* For tests: cb[0] has the connection's state, too. */

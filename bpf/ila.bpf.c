@@ -5,6 +5,7 @@
  */
 #include "ila/translate.h"
 #include "lib/icmp6.h"
+#include "lib/receive.h"
 
 static __noinline int refuse_destination(struct ila_address *to)
 {
@@ -69,7 +70,7 @@ int ila_port_out(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (mapping->place == ILA_HERE) {
 		ip6->hop_limit--;
-		return bpf_redirect_peer(mapping->device, 0);
+		return receive(skb, mapping->device);
 	}
 	index = mapping->server;
 	server = bpf_map_lookup_elem(&servers, &index);
@@ -131,7 +132,7 @@ static __always_inline int from_between(struct __sk_buff *skb, struct ipv6hdr *i
 	if (!icmp6_is_error(skb, &upper))
 		return drop(ILA_UNTRANSLATED);
 	translate_quoted(skb, &upper, &arrival);
-	return bpf_redirect_peer(device, 0);
+	return receive(skb, device);
 }
 
 /* Ingress of the uplink: what comes from other servers, and everything else, which goes on. */
@@ -173,7 +174,7 @@ int ila_uplink_in(struct __sk_buff *skb)
 		return drop(problem);
 	if (is_error)
 		translate_quoted(skb, &upper, arrival);
-	return bpf_redirect_peer(arrival->device, 0);
+	return receive(skb, arrival->device);
 }
 
 /* Egress of the uplink: errors of the server's own stack to SIR addresses, known by the MAC that they are routed to. */

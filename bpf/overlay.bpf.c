@@ -6,6 +6,7 @@
 #include <linux/pkt_cls.h>
 #include "abi/overlay.h"
 #include "lib/eth.h"
+#include "lib/receive.h"
 
 /* Where stations are, as the kernel's forwarding entries say; kept by the agent. Gateways are in none of them. */
 struct {
@@ -45,7 +46,7 @@ int tunnel_in(struct __sk_buff *skb)
 
 	if (!station || station->place != STATION_HERE)
 		return TC_ACT_UNSPEC;
-	return bpf_redirect_peer(station->device, 0);
+	return receive(skb, station->device);
 }
 
 /* Ingress of the server's end of a system's interface: frames that the system sends. */
@@ -58,7 +59,7 @@ int system_out(struct __sk_buff *skb)
 
 	if (!station)
 		return TC_ACT_UNSPEC;
-	return station->place == STATION_HERE ? bpf_redirect_peer(station->device, 0) : bpf_redirect(station->device, 0);
+	return station->place == STATION_HERE ? receive(skb, station->device) : bpf_redirect(station->device, 0);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -8,6 +8,7 @@
 #include "lib/count.h"
 #include "lib/ipv4.h"
 #include "lib/ipv6.h"
+#include "lib/receive.h"
 
 /* Each tenant's rules: one update of its place here is in force at all interfaces at once. */
 struct {
@@ -78,12 +79,13 @@ static __always_inline int tap_is_to_group(struct __sk_buff *skb)
 	return eth && eth_is_group(eth->h_dest);
 }
 
-static __always_inline int tap(struct __sk_buff *skb, int is_sent)
+/* At the interface whose index is given. `more`: of what the firewall is asked. */
+static __always_inline int tap(struct __sk_buff *skb, __u32 index, int is_sent, __u32 more)
 {
 	struct tap_end_key from = {}, to = {};
 	const struct in6_addr *from6 = (void *)from.address, *to6 = (void *)to.address;
 	struct tap_end *source, *target;
-	__u32 index = skb->ifindex, in, out;
+	__u32 in, out;
 	struct tap *tap = bpf_map_lookup_elem(&taps, &index);
 	int is_ipv6 = 0, is_own, is_near;
 	enum ask_what what = ASK_JUDGE;
@@ -157,7 +159,7 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 			}
 		}
 	}
-	skb->cb[0] = ASK(what, in, out) | (is_sent ? ASK_IS_SENT : 0);
+	skb->cb[0] = ASK(what, in, out) | more;
 	bpf_tail_call(skb, &firewalls, tap->firewall);
 	return tap_drop(TAP_NO_RULES);
 }
@@ -165,13 +167,23 @@ static __always_inline int tap(struct __sk_buff *skb, int is_sent)
 SEC("tc")
 int firewall_out(struct __sk_buff *skb)
 {
-	return tap(skb, 1);
+	return tap(skb, skb->ifindex, 1, ASK_IS_SENT);
 }
 
 SEC("tc")
 int firewall_in(struct __sk_buff *skb)
 {
-	return tap(skb, 0);
+	return tap(skb, skb->ifindex, 0, 0);
+}
+
+/* What does not come by the egress of an interface, at which a firewall may look or not. */
+SEC("tc")
+int firewall_handed(struct __sk_buff *skb)
+{
+	__u32 index = receiver_of(skb);
+	int verdict = bpf_map_lookup_elem(&taps, &index) ? tap(skb, index, 0, ASK_IS_HANDED) : TC_ACT_UNSPEC;
+
+	return verdict == TC_ACT_UNSPEC ? bpf_redirect_peer(index, 0) : verdict;
 }
 
 char _license[] SEC("license") = "GPL";

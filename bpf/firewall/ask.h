@@ -8,9 +8,10 @@ enum ask_what {
 };
 #define ASK_IS_TAPPED 0x80000000	/* a packet of a system, and none of a test */
 #define ASK_IS_SENT 0x40000000		/* by the system whose interface it is */
+#define ASK_IS_HANDED 0x20000000	/* to a system past its interface (lib/receive.h): who lets it pass gives it there */
 #define ASK(what, in, out) (ASK_IS_TAPPED | (what) << 24 | (__u32)(out) << 16 | (__u32)(in) << 8)
 /* Instead of the entry that decides: the rules have said it before. */
 #define FIREWALL_NOT_ASKED 0xffffffff
-#define ASK_WHAT(word) ((enum ask_what)((word) >> 24 & 0x3f))
+#define ASK_WHAT(word) ((enum ask_what)((word) >> 24 & 0x1f))
 #define ASK_IN(word) ((word) >> 8 & 0xff)
 #define ASK_OUT(word) ((word) >> 16 & 0xff)

@@ -1,6 +1,7 @@
 /* REJECT: what is rejected becomes its own answer, in its place. It comes from whom the packet was for. */
 #pragma once
 #include "../lib/csum.h"
+#include "../lib/receiver.h"
 #include "ask.h"
 #include "connection.h"
 
@@ -221,7 +222,7 @@ static __always_inline int is_to_rejected(struct __sk_buff *skb, const struct nu
 }
 
 /* Answers a packet with what is in its place then; it is dropped where nothing is. */
-static __always_inline int reject(struct __sk_buff *skb, struct numbers *n, struct firewall_flow *flow, __u32 with, int is_ipv6, int is_sent)
+static __always_inline int reject(struct __sk_buff *skb, struct numbers *n, struct firewall_flow *flow, __u32 with, int is_ipv6, __u32 asked)
 {
 	__u32 key = 0, bytes;
 	union { struct answer_ipv4 ipv4; struct answer_ipv6 ipv6; } *answer = bpf_map_lookup_elem(&answers, &key);
@@ -238,8 +239,11 @@ static __always_inline int reject(struct __sk_buff *skb, struct numbers *n, stru
 		if (!bytes || answer_in_place(skb, &answer->ipv4, with ? ERROR_BYTES(&answer->ipv4) : RESET_BYTES(&answer->ipv4)))
 			return TC_ACT_SHOT;
 	}
-	if (!is_sent)
-		return bpf_redirect(skb->ifindex, BPF_F_INGRESS); /* as if its receiver had sent it */
+	/* As if its receiver had sent it. */
+	if (asked & ASK_IS_HANDED)
+		return bpf_redirect(receiver_of(skb), BPF_F_INGRESS);
+	if (!(asked & ASK_IS_SENT))
+		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 	/* The frame was for another station than the server's end of the interface. */
 	bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(skb->ifindex, 0);

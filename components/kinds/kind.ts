@@ -116,7 +116,7 @@ export interface NetworkKind<N extends Network = Network> {
   reaches(context: NetworkContext<N>, from: Member, to: Member): boolean;
   /** The devices between the interfaces of two members, also of two networks of a tenant; undefined where that is not known. */
   path?(declaration: Declaration, from: End<N>, to: End): readonly Waypoint[] | undefined;
-  /** Packets are redirected to its systems, past the kernel's points for packets that come. */
+  /** Packets come to its systems past our programs at their interfaces, and who hands them over asks nobody (bpf/lib/receive.h). */
   redirects?(network: N): boolean;
   observations(context: KindContext<N>, owner: Owner): readonly Observation[];
   /** Its systems reach what is no part of the testbed. */

@@ -834,10 +834,10 @@ links: []
     walled(
       "  - { tenant: red, rules: policies/r.rules }",
       accepting,
-      "  - { name: two, tenant: red, kind: evpn, vn: 7, subnet: 10.2.0.0/24 }",
+      "  - { name: two, tenant: red, kind: macvlan, parent: uplink, subnet: 10.2.0.0/24 }",
     ),
     [
-      "[firewall-reach] firewalls[0].networks: packets come to systems of two past the programs at their interfaces; give two shortcut: false, or name the others in firewalls[0].networks",
+      "[firewall-reach] firewalls[0].networks: packets come to systems of two past the programs at their interfaces; name the others in firewalls[0].networks",
     ],
   ],
   [

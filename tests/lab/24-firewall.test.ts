@@ -61,7 +61,8 @@ describe("a tenant's firewall", () => {
     expect(notAsSaid(results)).toEqual([]);
     for (const [kind, least] of [
       ["bridge", 20],
-      ["evpn", 1],
+      ["evpn", 5],
+      ["ila", 10],
     ] as const) {
       const own = results.filter((one) => one.kind === kind);
       expect([kind, own.filter(({ arrived }) => arrived).length > least, own.filter(({ arrived }) => !arrived).length > least]).toEqual([
@@ -69,7 +70,7 @@ describe("a tenant's firewall", () => {
         true,
         true,
       ]);
-      expect(new Set(own.map(({ fromServer, toServer }) => fromServer === toServer)).size).toBe(kind === "bridge" ? 2 : 1);
+      expect(new Set(own.map(({ fromServer, toServer }) => fromServer === toServer)).size).toBe(2);
     }
   });
 
@@ -239,14 +240,17 @@ ${Project.original(file).replace(
     for (const [from, to] of [
       ["red-client", address("red-web")],
       ["red-db", address("red-web")],
+      ["red-client", address("red-web", 1)],
       ["red-db", address("red-web", 1)],
       ["red-client", "10.0.192.1"],
     ] as const)
       for (const protocol of ["tcp", "udp"] as const)
         expect([from, to, protocol, await answered(from, protocol, to)]).toEqual([from, to, protocol, "Connection refused"]);
-    for (const from of ["red-client", "red-db"]) expect([from, await answered(from, "udp", web6)]).toEqual([from, "Connection refused"]);
-    expect(await met("-j REJECT --reject-with tcp-reset")).toBe(4);
-    expect(await met("-j REJECT --reject-with icmp")).toBe(6);
+    for (const from of ["red-client", "red-db"])
+      for (const to of [web6, address("red-web", 2)])
+        expect([from, to, await answered(from, "udp", to)]).toEqual([from, to, "Connection refused"]);
+    expect(await met("-j REJECT --reject-with tcp-reset")).toBe(5);
+    expect(await met("-j REJECT --reject-with icmp")).toBe(9);
     expect(await allAsSaid()).toBe(true);
     project.write(file, Project.original(file));
     succeeded(await project.flipflap("up"));
@@ -281,6 +285,7 @@ ${Project.original(file).replace(
   const lost = [
     ["the programs of all ports and what they ask", `rm -r ${pins}/taps`],
     ["the rules' programs", `rm -r ${pins}/rules/red`],
+    ["what is asked by who hands packets over", "rm /sys/fs/bpf/flipflap-flip/shared/receivers"],
     ["what is known of the rules in force", "rm -r /run/flipflap/flip/firewall"],
   ] as const;
   const batched = inBatches(breakages);

@@ -40,7 +40,8 @@ func (*advertiser) Name() string { return "advertised" }
 // Start makes the short cut where the server can have one, and says why where not.
 func (a *advertiser) Start(ctx context.Context) {
 	said := "on"
-	s, err := newShortcut(filepath.Join(a.host.Files().Programs, "overlay.bpf.o"))
+	files := a.host.Files()
+	s, err := newShortcut(filepath.Join(files.Programs, "overlay.bpf.o"), bpf.SharedPins(files.Bpffs, files.Stack))
 	if err == nil {
 		err = s.watch(ctx, a.host.Wake)
 	}

@@ -46,7 +46,7 @@ func keyOf(tunnel int, mac net.HardwareAddr) stationKey {
 }
 
 // newShortcut fails where the kernel lacks what it needs: tcx and bpf_redirect_peer there came with Linux 6.6.
-func newShortcut(path string) (*shortcut, error) {
+func newShortcut(path, shared string) (*shortcut, error) {
 	if err := features.HaveProgramType(ebpf.SchedCLS); err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func newShortcut(path string) (*shortcut, error) {
 		return nil, errors.New("tcx (Linux 6.6) is not there")
 	}
 	s := &shortcut{tunnels: map[int]link.Link{}, ports: map[int]port{}}
-	o := bpf.Object{Path: path, Keys: map[string]any{"stations": stationKey{}}, Values: map[string]any{"stations": station{}}}
+	o := bpf.Object{Path: path, Shared: shared, Keys: map[string]any{"stations": stationKey{}}, Values: map[string]any{"stations": station{}}}
 	if err := o.Load(&s.objects); err != nil {
 		return nil, err
 	}

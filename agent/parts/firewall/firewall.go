@@ -5,6 +5,7 @@ package firewall
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log"
 	"maps"
 	"os"
@@ -52,6 +53,9 @@ func (f *firewalls) plane() (*plane, error) {
 		return nil, err
 	}
 	if err := p.forgetUnknown(f.host.Files()); err != nil {
+		return nil, err
+	}
+	if err := p.settleHanded(true); err != nil {
 		return nil, err
 	}
 	f.loaded = p
@@ -112,6 +116,9 @@ func (f *firewalls) Guarded(at part.Attachment, args json.RawMessage) error {
 		return err
 	}
 	if err := p.Taps.Put(uint32(port.Attrs().Index), tap); err != nil {
+		return err
+	}
+	if err := p.settleHanded(true); err != nil {
 		return err
 	}
 	for _, hook := range p.hooks() {
@@ -197,7 +204,7 @@ func (f *firewalls) sweep() error {
 			}
 		}
 	}
-	return p.sweepTaps()
+	return errors.Join(p.settleHanded(len(wanted) > 0), p.sweepTaps())
 }
 
 // Again has it made anew where somebody took the folder of pins away; what is told is told again at each Converge.
@@ -221,7 +228,7 @@ func (f *firewalls) dropLost() bool {
 	}
 	switch {
 	case f.loaded == nil:
-	case !f.loaded.isPinned():
+	case !f.loaded.isPinned(f.host.Files()):
 		f.loaded.close()
 		f.loaded, isLost = nil, true
 	case isLost:
@@ -268,13 +275,23 @@ func (f *firewalls) Look(at part.Attachment, args json.RawMessage) (map[string]c
 	if !has || place != now.Firewall || now.System != systemNumber(at.System) {
 		return said("not as declared")
 	}
-	slots, err := ebpf.LoadPinnedMap(filepath.Join(o.Pins, "firewalls"), &ebpf.LoadPinOptions{ReadOnly: true})
-	if err != nil {
-		return said("off: its map is gone")
-	}
-	defer slots.Close()
-	if !judges(slots, place) {
-		return said("closed: no rules are in force")
+	for _, one := range []struct {
+		pin     string
+		place   uint32
+		without string
+	}{
+		{filepath.Join(o.Pins, "firewalls"), place, "closed: no rules are in force"},
+		{handedPin(files), handedPlace, "off: nobody looks at what comes past the port"},
+	} {
+		slots, err := ebpf.LoadPinnedMap(one.pin, &ebpf.LoadPinOptions{ReadOnly: true})
+		if err != nil {
+			return said("off: its map is gone")
+		}
+		is := judges(slots, one.place)
+		slots.Close()
+		if !is {
+			return said(one.without)
+		}
 	}
 	return said("on")
 }

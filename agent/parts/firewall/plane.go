@@ -21,6 +21,8 @@ import (
 type objects struct {
 	Out       *ebpf.Program `ebpf:"firewall_out"`
 	In        *ebpf.Program `ebpf:"firewall_in"`
+	Handed    *ebpf.Program `ebpf:"firewall_handed"`
+	Receivers *ebpf.Map     `ebpf:"receivers"`
 	Firewalls *ebpf.Map     `ebpf:"firewalls"`
 	Taps      *ebpf.Map     `ebpf:"taps"`
 	Ends      *ebpf.Map     `ebpf:"ends"`
@@ -37,26 +39,48 @@ func taps(files part.Files) bpf.Object {
 	return bpf.Object{
 		Path:   filepath.Join(files.Programs, "tap.bpf.o"),
 		Pins:   filepath.Join(bpf.PinsOf(files.Bpffs, files.Stack, name), "taps"),
+		Shared: bpf.SharedPins(files.Bpffs, files.Stack),
 		Keys:   map[string]any{"ends": endKey{}},
 		Values: map[string]any{"ends": endValue{}, "taps": tapValue{}},
 	}
 }
 
 // isPinned: somebody may have taken the folder of pins away, or a part of it.
-func (p *plane) isPinned() bool {
+func (p *plane) isPinned(files part.Files) bool {
+	pins := []string{handedPin(files)}
 	for _, name := range []string{"firewalls", "taps", "ends", "drops"} {
-		if _, err := os.Stat(filepath.Join(p.chain.Pins, name)); err != nil {
-			return false
-		}
+		pins = append(pins, filepath.Join(p.chain.Pins, name))
 	}
-	return true
+	return !slices.ContainsFunc(pins, func(pin string) bool {
+		_, err := os.Stat(pin)
+		return err != nil
+	})
+}
+
+// handedPin is where programs of other parts ask who looks at what they hand to a system.
+func handedPin(files part.Files) string {
+	return filepath.Join(bpf.SharedPins(files.Bpffs, files.Stack), "receivers")
+}
+
+const handedPlace uint32 = 0
+
+// settleHanded has packets judged that come to a system past its interface, as long as there is an interface to look at.
+func (p *plane) settleHanded(isWanted bool) error {
+	switch is := judges(p.Receivers, handedPlace); {
+	case isWanted:
+		return p.Receivers.Put(handedPlace, p.Handed)
+	case is:
+		return p.Receivers.Delete(handedPlace)
+	}
+	return nil
 }
 
 // close lets go of it: what is pinned stays.
 func (p *plane) close() {
 	p.Out.Close()
 	p.In.Close()
-	for _, m := range []*ebpf.Map{p.Firewalls, p.Taps, p.Ends, p.Drops} {
+	p.Handed.Close()
+	for _, m := range []*ebpf.Map{p.Receivers, p.Firewalls, p.Taps, p.Ends, p.Drops} {
 		m.Close()
 	}
 }

@@ -38,8 +38,8 @@ type port struct {
 
 // Engine joins what is here (ports) with what the registry tells, and keeps the kernel so.
 type Engine struct {
-	programs, pins, configPath, statusPath string
-	open                                   Opener
+	programs, pins, shared, configPath, statusPath string
+	open                                           Opener
 
 	mu       sync.Mutex
 	site     *site
@@ -55,8 +55,8 @@ type Engine struct {
 }
 
 type Options struct {
-	Programs, Pins, Config, Status string
-	Open                           Opener
+	Programs, Pins, Shared, Config, Status string
+	Open                                   Opener
 }
 
 // Opener makes the registry that a site names.
@@ -64,7 +64,7 @@ type Opener func(*site) (Registry, error)
 
 func NewEngine(o Options) *Engine {
 	return &Engine{
-		programs: o.Programs, pins: o.Pins, configPath: o.Config, statusPath: o.Status, open: o.Open,
+		programs: o.Programs, pins: o.Pins, shared: o.Shared, configPath: o.Config, statusPath: o.Status, open: o.Open,
 		ports: map[Address]*port{}, told: map[Address]Record{}, applied: map[Address]string{}, tables: map[string]string{},
 	}
 }
@@ -115,7 +115,7 @@ func (e *Engine) Configure(ctx context.Context) error {
 // take puts a site in the place of the one before; the caller holds the lock.
 func (e *Engine) take(ctx context.Context, before, s *site) error {
 	if e.plane == nil || before != nil && before.Capacity != s.Capacity {
-		p, err := openPlane(e.programs, e.pins, s.Capacity)
+		p, err := openPlane(e.programs, e.pins, e.shared, s.Capacity)
 		if err != nil {
 			return fmt.Errorf("ILA's programs: %w", err)
 		}

@@ -40,8 +40,9 @@ func object(path, pins string) bpf.Object {
 }
 
 // openPlane takes over the maps of an agent before it, where they are of the same form.
-func openPlane(path, pins string, capacity int) (*plane, error) {
+func openPlane(path, pins, shared string, capacity int) (*plane, error) {
 	o := object(path, pins)
+	o.Shared = shared
 	if capacity > 0 {
 		o.MaxEntries = map[string]uint32{"mappings": uint32(capacity)}
 	}

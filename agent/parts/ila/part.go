@@ -38,7 +38,7 @@ func New(host part.Host, open Opener) part.Part {
 // OptionsOf a server's files.
 func OptionsOf(f part.Files, open Opener) Options {
 	return Options{
-		Programs: filepath.Join(f.Programs, "ila.bpf.o"), Pins: bpf.PinsOf(f.Bpffs, f.Stack, "ila"),
+		Programs: filepath.Join(f.Programs, "ila.bpf.o"), Pins: bpf.PinsOf(f.Bpffs, f.Stack, "ila"), Shared: bpf.SharedPins(f.Bpffs, f.Stack),
 		Config: filepath.Join(f.Kinds, "ila.json"), Status: filepath.Join(f.Status, "ila"), Open: open,
 	}
 }

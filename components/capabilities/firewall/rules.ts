@@ -77,11 +77,7 @@ const reach: FirewallRule = {
         if (kind.attach === undefined || kind.docker !== undefined)
           report(`${path}.networks`, `no program of ours is at the interfaces of ${network.name}, which is of kind ${kind.kind}`, others);
         else if (kind.redirects?.(network) === true)
-          report(
-            `${path}.networks`,
-            `packets come to systems of ${network.name} past the programs at their interfaces`,
-            network.kind === "evpn" ? `give ${network.name} shortcut: false, or ${others}` : others,
-          );
+          report(`${path}.networks`, `packets come to systems of ${network.name} past the programs at their interfaces`, others);
       }
     }
   },

@@ -210,7 +210,6 @@ export const evpnKind: NetworkKind<EvpnNetwork> = {
   nve,
   shared,
   path,
-  redirects: isCutShort,
   attach: ({ network }) => {
     const shortcut = isCutShort(network);
     const { ipv4, ipv6 } = gateways(network);

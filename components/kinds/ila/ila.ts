@@ -181,7 +181,6 @@ export const ilaKind: NetworkKind<IlaNetwork> = {
     const across = acrossServers(declaration, member, to.member);
     return across && [portOf(member), ...across];
   },
-  redirects: () => true,
   reaches: () => true,
   observations,
 };
