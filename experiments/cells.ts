@@ -13,7 +13,7 @@ export interface Cell {
   readonly systems?: number;
   readonly sites?: number;
   readonly rules?: number;
-  readonly filter?: "iptables" | "iptables-legacy" | "nft";
+  readonly filter?: "iptables" | "iptables-legacy" | "nft" | "nft-sets" | "ebpf";
   readonly match?: "none" | "top";
   readonly mtuBytes?: number;
   readonly tso?: boolean;

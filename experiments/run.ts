@@ -2,7 +2,7 @@
 import { performance } from "node:perf_hooks";
 import { declarationHash, findNetwork } from "../components/config/declaration";
 import { isGuarded } from "../components/config/declaration";
-import { kindOf } from "../components/kinds/registry";
+import { rulesPlaceOf } from "../components/capabilities/registry";
 import { allows } from "../components/net/policy/resolve";
 import { networkPolicies } from "../components/plan/policies";
 import { sleep } from "../support/process";
@@ -52,10 +52,10 @@ export function plannedCells(site: Site, experiment: Experiment, profile: Profil
   const own = method.between === "none" ? method.network?.(site.declaration) : undefined;
   const networks = experiment.networks ?? (own === undefined ? site.declaration.testbed.networks.map(({ name }) => name) : [own]);
   const byPolicies = site.declaration.testbed.networks.flatMap((network) => {
-    const place = kindOf(network).experimentRules?.(network, site.declaration);
+    const place = rulesPlaceOf(site.declaration, network);
     return place !== undefined && "selectors" in place ? [network.name] : [];
   });
-  const all = cellsOf(experiment, profile, networks, byPolicies);
+  const all = withFittingFilters(site, cellsOf(experiment, profile, networks, byPolicies));
   const left: { cell: string; why: string }[] = [];
   const cells = all.filter((cell) => {
     const why = impossible(site, method, cell);
@@ -67,11 +67,30 @@ export function plannedCells(site: Site, experiment: Experiment, profile: Profil
   return { cells: [...baselines.values(), ...cells], left };
 }
 
+/** Where filters of both sorts are compared, each network has those of its sort. */
+function withFittingFilters(site: Site, cells: readonly Cell[]): readonly Cell[] {
+  const ruled = cells.filter(({ filter }) => filter !== undefined);
+  const isCompared = ruled.some(({ filter }) => filter === "ebpf") && ruled.some(({ filter }) => filter !== "ebpf");
+  return isCompared ? cells.filter((cell) => wrongFilter(site, cell) === undefined) : cells;
+}
+
+/** Why a cell's filter is none for its network. */
+function wrongFilter(site: Site, { network: name, filter }: Cell): string | undefined {
+  const network = findNetwork(site.declaration, name);
+  if (network === undefined || filter === undefined) return undefined;
+  const place = rulesPlaceOf(site.declaration, network);
+  const isWalled = place !== undefined && "declared" in place;
+  if (isWalled === (filter === "ebpf")) return undefined;
+  return isWalled ? `a firewall looks at ${name}: its rules are made with ebpf` : `no firewall looks at ${name}`;
+}
+
 function impossible(site: Site, method: Method, cell: Cell): string | undefined {
   if (method.between === "missing") return method.reason;
   const known = site.declaration.testbed.networks.find(({ name }) => name === cell.network);
   if (known === undefined) return `the testbed has no network "${cell.network}"`;
-  const place = kindOf(known).experimentRules?.(known, site.declaration);
+  const why = wrongFilter(site, cell);
+  if (why !== undefined) return why;
+  const place = rulesPlaceOf(site.declaration, known);
   if (place !== undefined && "nowhere" in place && (cell.rules ?? 0) > 0) return place.nowhere;
   if (method.between === "none") return method.impossible(site.declaration, cell);
   const ends = site.ends(cell);
@@ -135,7 +154,10 @@ async function measure(site: Site, header: RunHeader, cell: AnyCell, seconds: nu
   if ("impossible" in ends) throw new Error(ends.impossible);
   const ports = portsLetIn(site, cell, ends);
   const own = ports === undefined ? options : { ...options, ports };
-  return underConditions(site, cell, [ends.from, ends.to], () => method.measure(site, ends.from, ends.to, own));
+  return underConditions(site, cell, [ends.from, ends.to], async (rulesSeconds) => {
+    const measured = await method.measure(site, ends.from, ends.to, own);
+    return rulesSeconds === undefined ? measured : { ...measured, details: { ...measured.details, rulesSeconds } };
+  });
 }
 
 /** Whether a measurement that failed is worth another: once, where the user does not stop and the disk is not full. */

@@ -89,11 +89,11 @@ sites?: number[]
  */
 rules?: number[]
 /**
- * What the rules are made with.
+ * What the rules are made with. nft-sets: one rule of nft with a set. ebpf: the tenant's firewall, for networks that one looks at; the others are for networks without.
  * 
  * @minItems 1
  */
-filter?: ("iptables" | "iptables-legacy" | "nft")[]
+filter?: ("iptables" | "iptables-legacy" | "nft" | "nft-sets" | "ebpf")[]
 /**
  * none: no rule matches, so all are tried; top: the first matches.
  * 

@@ -4,11 +4,12 @@
  */
 import type { Declaration, ServerDeclaration } from "../config/declaration";
 import type { Rule } from "../config/faults";
-import type { System } from "../config/types.gen";
+import type { Network, System } from "../config/types.gen";
 import type { AttachHook, TracePacket } from "../host/contract/types.gen";
 import type { CheckableType, HostObject } from "../host/objectType";
 import type { SentFile } from "../host/objects/sentFile";
 import type { Member, NetworkContext } from "../kinds/contexts";
+import type { AgentRulesPlace } from "../kinds/kind";
 import type { Observation } from "../kinds/observation";
 import type { KindSecret, Part, SecretText } from "../kinds/parts";
 import type { Requirement } from "../kinds/requirement";
@@ -110,6 +111,8 @@ export interface Capability {
   /** Lines of the topology's picture, between two systems. */
   edges?(declaration: Declaration): readonly { readonly ends: readonly [string, string]; readonly text: string }[];
   conceals?(declaration: Declaration): readonly Concealing[];
+  /** Where an experiment's rules are in a network's packets' way, before what its kind says. */
+  experimentRules?(declaration: Declaration, network: Network): AgentRulesPlace | undefined;
   /** A system that `flipflap move` must not run on two servers at once. */
   standsAlone?(declaration: Declaration, system: string): boolean;
   /** What `flipflap doctor` judges. */

@@ -1,10 +1,11 @@
 /** The capabilities that there are. Adding one adds a line here. */
 import type { Declaration } from "../config/declaration";
-import type { System } from "../config/types.gen";
+import type { Network, System } from "../config/types.gen";
 import type { AttachHook } from "../host/contract/types.gen";
 import type { CheckableType } from "../host/objectType";
 import { objectTypes } from "../host/objects";
 import type { Member, NetworkContext } from "../kinds/contexts";
+import type { NoRulesPlace, RulesPlace } from "../kinds/kind";
 import { kindOf } from "../kinds/registry";
 import { tapOf } from "../kinds/tap";
 import type { Capability, SystemAddition } from "./capability";
@@ -22,6 +23,12 @@ export function additionOf(declaration: Declaration, system: System): SystemAddi
 export function hooksOf(context: NetworkContext, member: Member): AttachHook[] {
   const tap = tapOf(kindOf(context.network), context, member);
   return capabilities.flatMap((capability) => capability.hooks?.(context, member, tap) ?? []);
+}
+
+/** Undefined: where the server forwards. */
+export function rulesPlaceOf(declaration: Declaration, network: Network): RulesPlace | NoRulesPlace | undefined {
+  const [own] = capabilities.flatMap((capability) => capability.experimentRules?.(declaration, network) ?? []);
+  return own ?? kindOf(network).experimentRules?.(network, declaration);
 }
 
 const allTypes: Readonly<Record<string, unknown>> = Object.assign({}, objectTypes, ...capabilities.map((one) => one.objectTypes)) as Record<

@@ -44,8 +44,17 @@ export interface KindRuleContext<N extends Network> {
   readonly networks: readonly N[];
 }
 
-/** In the namespace of an overlay of docker's, or as policies of Cilium on the systems that these select. */
-export type RulesPlace = { readonly overlay: string } | { readonly selectors: readonly string[] };
+/** Rules that the agent has in force: files beside those of kinds, and where it says which of them are. */
+export interface AgentRulesPlace {
+  readonly declared: string;
+  /** What is in force instead, while it is there. */
+  readonly instead: string;
+  /** Below the agent's status, under the key `rules`: the hash. */
+  readonly status: string;
+}
+
+/** In the namespace of an overlay of docker's, as policies of Cilium on the systems that these select, or with the agent. */
+export type RulesPlace = { readonly overlay: string } | { readonly selectors: readonly string[] } | AgentRulesPlace;
 
 /** Why rules are in no packet's way. */
 export interface NoRulesPlace {

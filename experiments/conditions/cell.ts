@@ -3,8 +3,8 @@ import { findNetwork } from "../../components/config/declaration";
 import { ensureExperimentRules, removeExperimentRules } from "../../components/host/objects/experimentRules";
 import { lockedScript } from "../../components/host/script";
 import { sh } from "../../components/host/sh";
+import { rulesPlaceOf } from "../../components/capabilities/registry";
 import type { RulesPlace } from "../../components/kinds/kind";
-import { kindOf } from "../../components/kinds/registry";
 import { networkPolicies } from "../../components/plan/policies";
 import { runScript } from "../../deploy/ssh";
 import type { Cell } from "../cells";
@@ -51,7 +51,7 @@ function placeOf(site: Site, { network: name, rules = 0 }: Cell): RulesPlace | u
   if (network === undefined) return undefined;
   if (rules > 0 && networkPolicies(site.declaration, network).resolved.selected.length > 0)
     throw new Error(`network ${name} has policies; rules are put where there are none`);
-  const place = kindOf(network).experimentRules?.(network, site.declaration);
+  const place = rulesPlaceOf(site.declaration, network);
   if (place !== undefined && "nowhere" in place) {
     if (rules > 0) throw new Error(`network ${name}: ${place.nowhere}`);
     return undefined;
@@ -59,20 +59,29 @@ function placeOf(site: Site, { network: name, rules = 0 }: Cell): RulesPlace | u
   return place;
 }
 
-/** Runs `work` under the cell's conditions. */
-export async function underConditions<T>(site: Site, cell: Cell, ends: readonly End[], work: () => Promise<T>): Promise<T> {
+/** Runs `work` under the cell's conditions; it is told how long its rules took to be in force. */
+export async function underConditions<T>(
+  site: Site,
+  cell: Cell,
+  ends: readonly End[],
+  work: (rulesSeconds: number | undefined) => Promise<T>,
+): Promise<T> {
   const { rules, filter = "iptables", match = "none", mtuBytes, tso } = cell;
   const changesInterfaces = mtuBytes !== undefined || tso !== undefined;
   const before = changesInterfaces ? await Promise.all(ends.map((end) => lookAt(site, end))) : [];
   const tooLarge = before.find((one) => mtuBytes !== undefined && mtuBytes > one.mtuBytes);
   if (tooLarge !== undefined) throw new Error(`MTU ${mtuBytes} is above the network's ${tooLarge.mtuBytes}`);
+  let rulesSeconds: number | undefined;
   try {
-    if (rules !== undefined)
+    if (rules !== undefined) {
+      const begin = performance.now();
       await onServers(site, (stack) =>
-        lockedScript({ stack }, ensureExperimentRules({ count: rules, filter, match, place: placeOf(site, cell) })),
+        lockedScript({ stack }, ensureExperimentRules({ count: rules, filter, match, place: placeOf(site, cell) }, { stack })),
       );
+      rulesSeconds = (performance.now() - begin) / 1000;
+    }
     if (changesInterfaces) await Promise.all(ends.map((end) => setInterface(site, end, { mtuBytes, tso })));
-    return await work();
+    return await work(rulesSeconds);
   } finally {
     if (changesInterfaces) await Promise.all(ends.map((end, i) => setInterface(site, end, before[i] ?? {})));
     if (rules !== undefined) await clearRules(site);

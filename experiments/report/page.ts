@@ -45,6 +45,7 @@ const detailNames: Readonly<Record<string, string>> = {
   memoryMiBPerSystem: "MiB a system",
   secondsPerSystem: "s a system",
   attachMillisecondsMedian: "attach ms",
+  rulesSeconds: "s until the rules are in force",
 };
 
 function cellTable({ run, summaries, kinds }: Reported): string {

@@ -47,6 +47,15 @@ func readSites(folder string) ([]site, error) {
 	return sites, nil
 }
 
+// ruled gives the hash of the rules that are to be in force; their text, too, where an experiment has rules of its own in their place.
+func (s site) ruled() (hash string, instead []byte, err error) {
+	text, err := os.ReadFile(strings.TrimSuffix(s.file, "json") + "experiment")
+	if errors.Is(err, os.ErrNotExist) {
+		return s.Rules, nil, nil
+	}
+	return wholefile.Hash(text), text, err
+}
+
 // Converge puts rules in force, and says of each firewall whether they are.
 func (f *firewalls) Converge(context.Context) error {
 	sites, err := readSites(f.host.Files().Kinds)
@@ -96,13 +105,19 @@ func (f *firewalls) settle(one site) error {
 	if err := p.settleEnds(place, one.Ends, networks); err != nil {
 		return err
 	}
-	if !w.IsInForce(one.Rules, networks) || !p.judges(place) {
-		text, err := os.ReadFile(strings.TrimSuffix(one.file, "json") + one.Rules + ".rules")
-		if err != nil {
-			return err
-		}
-		if wholefile.Hash(text) != one.Rules {
-			return errors.New("the file of its rules is not whole")
+	rules, instead, err := one.ruled()
+	if err != nil {
+		return err
+	}
+	if !w.IsInForce(rules, networks) || !p.judges(place) {
+		text := instead
+		if text == nil {
+			if text, err = os.ReadFile(strings.TrimSuffix(one.file, "json") + one.Rules + ".rules"); err != nil {
+				return err
+			}
+			if wholefile.Hash(text) != one.Rules {
+				return errors.New("the file of its rules is not whole")
+			}
 		}
 		if err := w.Change(string(text), networks, func(program *ebpf.Program) error { return p.Firewalls.Put(place, program) }); err != nil {
 			return err

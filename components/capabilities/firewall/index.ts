@@ -3,7 +3,7 @@ import type { Capability } from "../capability";
 import { firewallSite } from "./objects/firewall";
 import { firewallsInForce } from "./objects/inForce";
 import { firewallObservations } from "./observations";
-import { firewallHooks, serverAddition } from "./plan";
+import { experimentRules, firewallHooks, serverAddition } from "./plan";
 import { firewallRules } from "./rules";
 
 export const firewallCapability: Capability = {
@@ -12,6 +12,7 @@ export const firewallCapability: Capability = {
   server: serverAddition,
   hooks: firewallHooks,
   observations: firewallObservations,
+  experimentRules,
   abilities: [],
   objectTypes: { firewall: firewallSite, firewallsInForce },
 };

@@ -1,17 +1,18 @@
 /** What a server holds for the firewalls of its tenants. Pure. */
 import { createHash } from "node:crypto";
 import { type Declaration, isRouter, type ServerDeclaration } from "../../config/declaration";
-import type { Firewall } from "../../config/types.gen";
+import type { Firewall, Network } from "../../config/types.gen";
 import type { AttachHook, FirewallEnd, FirewallHook, FirewallSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import type { Addresses, Member, NetworkContext } from "../../kinds/contexts";
+import type { AgentRulesPlace } from "../../kinds/kind";
 import { resolveMembers } from "../../kinds/members";
 import { kindOf } from "../../kinds/registry";
 import type { Tap } from "../../kinds/tap";
 import { formatAddress } from "../../net/cidr";
 import type { ServerAddition } from "../capability";
 import { covers, firewallsOf, membersOf, networksOf } from "./covered";
-import { firewallSite, rulesFile } from "./objects/firewall";
+import { firewallSite, insteadLeaf, rulesFile, rulesLeaf, statusLeaf } from "./objects/firewall";
 import { firewallsInForce } from "./objects/inForce";
 
 export function firewallHooks({ declaration }: NetworkContext, member: Member, tap: Tap): AttachHook[] {
@@ -56,6 +57,18 @@ const siteOf = (declaration: Declaration, firewall: Firewall, server: string): F
   networks: networksOf(declaration, firewall).map(({ name }) => name),
   ends: endsOf(declaration, firewall, server),
 });
+
+/** An experiment's rules stand in front of the firewall's own. */
+export function experimentRules(declaration: Declaration, network: Network): AgentRulesPlace | undefined {
+  const firewall = firewallsOf(declaration).find((one) => networksOf(declaration, one).includes(network));
+  if (firewall === undefined) return undefined;
+  const { tenant, rules } = firewall;
+  return {
+    declared: rulesLeaf(tenant, declaration.firewallRules[rules]?.hash ?? ""),
+    instead: insteadLeaf(tenant),
+    status: statusLeaf(tenant),
+  };
+}
 
 export function serverAddition(declaration: Declaration, server: ServerDeclaration): ServerAddition {
   const here = firewallsOf(declaration).filter((firewall) =>

@@ -4,16 +4,23 @@
  * systems they are a policy's.
  */
 import { ownContainers } from "../../net/names";
+import type { Owner } from "../objectType";
 import { nothing, type Script, sh } from "../sh";
+import { statusFolder } from "./agentFolders";
+import { awaitStatus } from "./awaitStatus";
+import { kindFile } from "./kindFile";
 import { overlayNamespace } from "./swarm";
 
 export interface ExperimentRulesSpec {
   readonly count: number;
-  readonly filter: "iptables" | "iptables-legacy" | "nft";
+  readonly filter: "iptables" | "iptables-legacy" | "nft" | "nft-sets" | "ebpf";
   /** Whether the first rule matches the measurement's packets, or none does. */
   readonly match: "none" | "top";
-  /** An overlay of docker's, or Cilium. Default: the server. */
-  readonly place?: { readonly overlay: string } | { readonly selectors: readonly string[] };
+  /** An overlay of docker's, Cilium, or the agent. Default: the server. */
+  readonly place?:
+    | { readonly overlay: string }
+    | { readonly selectors: readonly string[] }
+    | { readonly declared: string; readonly instead: string; readonly status: string };
 }
 
 const chain = "FF-experiment";
@@ -23,17 +30,27 @@ const bridgeKey = "net.bridge.bridge-nf-call-iptables";
 /** TEST-NET-3 (RFC 5737): nobody's. */
 const unmatched = (index: number): string => `203.0.113.${index % 256}`;
 
+const port = (index: number): number => 1 + (index % 65535);
+
 function iptablesRules({ count, match }: ExperimentRulesSpec): string[] {
   return Array.from({ length: count }, (_, i) =>
     match === "top" && i === 0
       ? `-A ${chain} -p tcp -j RETURN`
-      : `-A ${chain} -s ${unmatched(i)}/32 -p tcp -m tcp --dport ${1 + (i % 65535)} -j DROP`,
+      : `-A ${chain} -s ${unmatched(i)}/32 -p tcp -m tcp --dport ${port(i)} -j DROP`,
   );
 }
 
-function nftRules({ count, match }: ExperimentRulesSpec): string[] {
+/** One rule, with all that others would say one by one in a set. */
+function nftSetRules({ count, match }: ExperimentRulesSpec): string[] {
+  const elements = Array.from({ length: count }, (_, i) => `${unmatched(i)} . ${port(i)}`);
+  return [...(match === "top" ? ["meta l4proto tcp return"] : []), `ip saddr . tcp dport { ${elements.join(", ")} } drop`];
+}
+
+function nftRules(spec: ExperimentRulesSpec): string[] {
+  const { count, match, filter } = spec;
+  if (filter === "nft-sets") return nftSetRules(spec);
   return Array.from({ length: count }, (_, i) =>
-    match === "top" && i === 0 ? "meta l4proto tcp return" : `ip saddr ${unmatched(i)} tcp dport ${1 + (i % 65535)} drop`,
+    match === "top" && i === 0 ? "meta l4proto tcp return" : `ip saddr ${unmatched(i)} tcp dport ${port(i)} drop`,
   );
 }
 
@@ -77,6 +94,8 @@ export const removeExperimentRules: Script = sh`
     restore experiment.bridge put_bridge
     drop_policies() { docker exec ${ownContainers.cilium} cilium-dbg policy delete ${`${policyLabel.key}=${policyLabel.value}`} >/dev/null 2>&1 || :; }
     restore experiment.policies drop_policies
+    drop_instead() { rm -f "$1"; }
+    restore experiment.instead drop_instead
     forget experiment.overlay
     forget ${saved}
   fi
@@ -92,10 +111,45 @@ const importPolicies = (text: string): Script => sh`
   docker exec ${ownContainers.cilium} cilium-dbg policy wait --sleep-time 1 "$revision" >/dev/null
 `;
 
-export function ensureExperimentRules(spec: ExperimentRulesSpec): Script {
-  const { count, filter, place } = spec;
+const secondsMost = 120;
+
+/** In front of those that are declared, which stay in force behind them. */
+function putWithAgent(
+  spec: ExperimentRulesSpec,
+  files: { readonly declared: string; readonly instead: string; readonly status: string },
+): Script {
+  const rules = [`-N ${chain}`, `-I FORWARD 1 -j ${chain}`, ...iptablesRules(spec)].map((rule) => `iptables ${rule}`);
+  const { declared, instead, status } = files;
   const put =
-    filter === "nft"
+    spec.count === 0
+      ? sh`told ${declared} ${status} rules ${"the declared rules are not in force"}`
+      : sh`
+        save experiment.instead ${instead}
+        { cat ${declared}; echo; printf '%s\n' ${rules.join("\n")}; } >${instead}.new
+        mv ${instead}.new ${instead}
+        told ${instead} ${status} rules ${"the experiment's rules are not in force"}
+      `;
+  // Where it looks at no system of the server there is no file.
+  return sh`
+    ${removeExperimentRules}
+    save ${saved} made
+    ${awaitStatus(secondsMost * 10)}
+    if [ -e ${declared} ]; then
+      ${put}
+    fi
+  `;
+}
+
+export function ensureExperimentRules(spec: ExperimentRulesSpec, owner: Owner): Script {
+  const { count, filter, place } = spec;
+  if (place !== undefined && "declared" in place)
+    return putWithAgent(spec, {
+      declared: kindFile(owner, place.declared),
+      instead: kindFile(owner, place.instead),
+      status: `${statusFolder(owner)}/${place.status}`,
+    });
+  const put =
+    filter === "nft" || filter === "nft-sets"
       ? sh`
         printf '%s\n' ${[
           `add table inet ${chain}`,

@@ -9,10 +9,16 @@ import { sh } from "../../../host/sh";
 const leaf = (name: string): string => `firewall-${name}.json`;
 const siteText = (site: FirewallSite): string => jsonInOrder(site, 1);
 
-/** Where its rules are sent: the agent finds them beside. */
-export const rulesFile = (owner: Owner, { name, rules }: FirewallSite): string => kindFile(owner, `firewall-${name}.${rules}.rules`);
+export const rulesLeaf = (name: string, hash: string): string => `firewall-${name}.${hash}.rules`;
+/** Rules of an experiment, in the place of those that are declared. */
+export const insteadLeaf = (name: string): string => `firewall-${name}.experiment`;
+/** Below the agent's status. */
+export const statusLeaf = (name: string): string => `firewall/${name}.json`;
 
-export const firewallStatusFile = (owner: Owner, name: string): string => `${statusFolder(owner)}/firewall/${name}.json`;
+/** Where its rules are sent: the agent finds them beside. */
+export const rulesFile = (owner: Owner, { name, rules }: FirewallSite): string => kindFile(owner, rulesLeaf(name, rules));
+
+export const firewallStatusFile = (owner: Owner, name: string): string => `${statusFolder(owner)}/${statusLeaf(name)}`;
 
 export const firewallSite: ObjectType<FirewallSite> = {
   type: "firewall",
