@@ -4,7 +4,7 @@ import type { Run } from "../results";
 import { type CellSummary, figure, interval, medianTitle, remarks as cellRemarks } from "../summary";
 import { escape } from "../../support/escape";
 import { devicesPlot, devicesStyle, devicesTable } from "./devicesPlot";
-import { intervalPlot, plotStyle, publishedOf, sweepPlots } from "./plots";
+import { intervalPlot, plotStyle, publishedOf, rulesPlots, sweepPlots } from "./plots";
 
 export interface Reported {
   readonly run: Run;
@@ -126,6 +126,9 @@ function section(reported: Reported): string {
       ({ title, svg }) =>
         `<figure>${svg}<figcaption>${escape(title)}: medians with 95% intervals, or ranges where there are fewer than six values; ${header.better} is better.</figcaption></figure>`,
     ),
+    ...rulesPlots(run, summaries).map(
+      ({ title, svg }) => `<figure>${svg}<figcaption>${escape(title)}: medians; less is better.</figcaption></figure>`,
+    ),
     ...(byDevice === undefined
       ? []
       : [
@@ -155,7 +158,7 @@ export function page(all: readonly Reported[], csv: string, madeAt: string): str
     "<body>",
     "<header>",
     "<h1>What was measured</h1>",
-    `<p class=soft>${all.length} experiments, made ${escape(madeAt)} · <a download="flipflap.csv" href="${download}">all medians as CSV</a></p>`,
+    `<p class=soft>${all.length} ${all.length === 1 ? "experiment" : "experiments"}, made ${escape(madeAt)} · <a download="flipflap.csv" href="${download}">all medians as CSV</a></p>`,
     "<p>Every round measures each cell once, in random order, and server to server beside them. A ratio is to server to server in the same round. Intervals cover the true median in 95% of runs, by ranks (sign test), also where a run goes on until they are narrow; fewer than six values have a range. A cell that drifts rose or fell over the run.</p>",
     `<nav aria-label="Experiments"><ul>${links.join("")}</ul></nav>`,
     ...[...topologies].map(

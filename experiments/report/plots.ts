@@ -94,6 +94,17 @@ export function sweepPlots(run: Run, summaries: readonly CellSummary[], kinds: R
   });
 }
 
+/** How long rules took to be in force, where they were swept. */
+export function rulesPlots(run: Run, summaries: readonly CellSummary[]): Plot[] {
+  const timed = summaries.flatMap((one) => {
+    const seconds = one.details.rulesSeconds;
+    return seconds === undefined ? [] : [{ ...one, value: { ...one.value, median: seconds, low: seconds, high: seconds } }];
+  });
+  const definition = { ...run.header.definition, title: "Until the rules are in force on all servers, with SSH", published: [] };
+  const header = { ...run.header, definition, unit: "s", better: "less" as const };
+  return sweepPlots({ ...run, header }, timed, new Map());
+}
+
 function sweepPlot(run: Run, own: readonly CellSummary[], key: string, part: string, kinds: ReadonlyMap<string, string>): Plot {
   const cells = own.map(({ cell }) => cell);
   const isShared = ({ cell }: CellSummary): boolean => key === "rules" && valuesOf(cell).rules === 0;

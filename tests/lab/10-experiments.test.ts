@@ -1,13 +1,11 @@
 /** Experiments on what is deployed: measured, interrupted in every way, gone on with, compared, and shown in a real browser. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Project, succeeded } from "../../benches/support/scratchProject";
-import { pulumiEnvironment } from "../../deploy/pulumi";
 import { readRun, runNames } from "../../experiments/results";
 import { run, waitUntil } from "../../support/process";
-import { codeRoot } from "../../support/project";
+import { begunExperiment } from "../support/begunExperiment";
 import { look } from "../support/browser";
 import { onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
@@ -45,17 +43,7 @@ async function measured(name: string, code: number): Promise<Told> {
 
 const drifted = async (): Promise<string> => (await project.flipflap("drift")).stdout;
 
-/** A run in a process of its own, to be interrupted. */
-function begun(name: string): { child: ChildProcess; ended: Promise<number | null>; latest: () => string } {
-  const had = runNames(project.root);
-  const child = spawn(join(codeRoot, "bin", "flipflap"), ["experiment", "run", name], {
-    cwd: project.root,
-    env: { ...pulumiEnvironment(project.root), CI: "true" },
-    stdio: "ignore",
-  });
-  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
-  return { child, ended, latest: () => runNames(project.root).find((run) => !had.includes(run)) ?? "" };
-}
+const begun = (name: string) => begunExperiment(project, name);
 
 async function afterSamples(latest: () => string, count: number): Promise<void> {
   await waitUntil(`${count} samples`, 60, () => latest() !== "" && readRun(project.root, latest()).samples.length >= count);

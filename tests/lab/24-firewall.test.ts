@@ -1,4 +1,6 @@
 /** A tenant's firewall on bridges and segments: what passes, what is counted, a change under traffic, breakages, a power cut, and back. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Project, succeeded } from "../../benches/support/scratchProject";
 import type { PolicyProbeResult } from "../../cli/policyProbes";
@@ -7,6 +9,7 @@ import type { FirewallRule } from "../../components/host/contract/types.gen";
 import { sleep } from "../../support/process";
 import { portName } from "../../components/net/names";
 import { breakAgain, inBatches } from "../support/breakages";
+import { begunExperiment } from "../support/begunExperiment";
 import { eventually, onLab } from "../support/onLab";
 import { ownRoot } from "../support/ownRoot";
 import { serverSnapshot } from "../support/snapshot";
@@ -254,6 +257,26 @@ ${Project.original(file).replace(
     expect(await allAsSaid()).toBe(true);
     project.write(file, Project.original(file));
     succeeded(await project.flipflap("up"));
+  });
+
+  it("has an experiment's rules in front of its own, and repair takes away what a killed one left", async () => {
+    mkdirSync(join(project.root, "experiments"), { recursive: true });
+    project.write(
+      "experiments/walled.yaml",
+      "title: Try it\nasks: Does it work?\nmethod: rr\nnetworks: [red-net]\nmatrix: { placement: [same-server], filter: [ebpf], rules: [500] }\nprofiles: { quick: { seconds: 1, rounds: 2 }, full: { seconds: 1, rounds: 2 } }\n",
+    );
+    const { child, ended } = begunExperiment(project, "walled");
+    const isThere = async (): Promise<boolean> => (await shown()).rules.some(({ chain }) => chain === "FF-experiment");
+    expect(await eventually(isThere, 60)).toBe(true);
+    expect((await shown()).rules.some(({ text }) => text.includes("-j WEB"))).toBe(true);
+    child.kill("SIGKILL");
+    await ended;
+    // Nothing passes by its rules that does not by the declared ones.
+    expect(await allAsSaid()).toBe(true);
+    expect((await project.flipflap("drift")).stdout).toMatch(/FF-experiment \(filter\): it has this stack's mark/);
+    succeeded(await project.flipflap("repair"));
+    expect(await wrong()).toEqual([]);
+    expect(await eventually(async () => !(await isThere()), 30)).toBe(true);
   });
 
   it("refuses rules before anything is changed, and says where", async () => {
