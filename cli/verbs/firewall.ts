@@ -1,3 +1,4 @@
+import { experimentChain } from "../../components/host/objects/experimentRules";
 import { firewallsOf, membersOf, networksOf } from "../../components/capabilities/firewall/covered";
 import type { Declaration, RulesFile } from "../../components/config/declaration";
 import { loadDeclaration } from "../../components/config/load";
@@ -238,11 +239,14 @@ async function test(args: Arguments): Promise<number> {
   if (facts.length === 0) throw new UsageError("no firewall is deployed here: flipflap up brings what the files say");
   const rulesOf = (tenant: string): RulesFile | undefined =>
     declared.firewallRules[firewallsOf(declared).find((one) => one.tenant === tenant)?.rules ?? ""];
-  for (const { fact, server } of facts)
-    if (rulesOf(fact.name)?.hash !== fact.inForce)
-      throw new UsageError(
-        `on ${server} other rules are in force for ${fact.name} than the files have; flipflap up brings these, flipflap firewall diff shows what differs`,
-      );
+  for (const { fact, server } of facts) {
+    if (rulesOf(fact.name)?.hash === fact.inForce) continue;
+    throw new UsageError(
+      fact.rules.some(({ chain }) => chain === experimentChain)
+        ? `on ${server} an experiment's rules are in front of ${fact.name}'s; where none is running, flipflap repair takes them away`
+        : `on ${server} other rules are in force for ${fact.name} than the files have; flipflap up brings these, flipflap firewall diff shows what differs`,
+    );
+  }
   const deployed = asked(args, firewallsOf(context.declaration));
   const declaration: Declaration = {
     ...context.declaration,

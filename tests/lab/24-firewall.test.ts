@@ -272,7 +272,8 @@ ${Project.original(file).replace(
     child.kill("SIGKILL");
     await ended;
     // Nothing passes by its rules that does not by the declared ones.
-    expect(await allAsSaid()).toBe(true);
+    expect(await datagrams("red-client", "red-web", address("red-web"), 4800, 4)).toBe(0);
+    expect((await project.flipflap("firewall", "test")).stderr).toMatch(/an experiment's rules are in front of red's; .* flipflap repair/);
     expect((await project.flipflap("drift")).stdout).toMatch(/FF-experiment \(filter\): it has this stack's mark/);
     succeeded(await project.flipflap("repair"));
     expect(await wrong()).toEqual([]);

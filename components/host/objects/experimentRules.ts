@@ -23,7 +23,8 @@ export interface ExperimentRulesSpec {
     | { readonly declared: string; readonly instead: string; readonly status: string };
 }
 
-const chain = "FF-experiment";
+export const experimentChain = "FF-experiment";
+const chain = experimentChain;
 const saved = "experiment.rules";
 const bridgeKey = "net.bridge.bridge-nf-call-iptables";
 
