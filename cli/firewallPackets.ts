@@ -1,8 +1,9 @@
 /** Packets between systems as a firewall's rules see them: where they are judged, and by what. */
 import { covers, firewallsOf, networksOf } from "../components/capabilities/firewall/covered";
 import { type Declaration, serversOf } from "../components/config/declaration";
+import { readFirewallRules } from "../components/config/load";
 import type { Firewall } from "../components/config/types.gen";
-import { readRules } from "../components/host/agentProgram";
+import { canReadRules, readRules } from "../components/host/agentProgram";
 import type { FirewallPacket, FirewallReading, FirewallRule } from "../components/host/contract/types.gen";
 import type { Member } from "../components/kinds/contexts";
 import { resolveMembers } from "../components/kinds/members";
@@ -53,6 +54,25 @@ export function readFirewall(declaration: Declaration, firewall: Firewall, packe
   const { text } = declaration.firewallRules[firewall.rules] ?? {};
   if (text === undefined) throw new Error(`${firewall.rules} is not there`);
   return readRules({ text, networks: networksOf(declaration, firewall).map(({ name }) => name), packets });
+}
+
+/**
+ * Of pings from system to system, those that firewalls let pass, as far as that is known: by files that still are what is deployed. Where no
+ * firewall judges, all do.
+ */
+export function letIn(declaration: Declaration, root: string, pings: readonly (Judged | undefined)[]): boolean[] {
+  const files = readFirewallRules(root, declaration.testbed, []);
+  const known = Object.entries(files).filter(([path, { hash }]) => hash === declaration.firewallRules[path]?.hash);
+  const withTexts = { ...declaration, firewallRules: { ...declaration.firewallRules, ...Object.fromEntries(known) } };
+  const passes = new Set<Judged | undefined>([undefined]);
+  for (const firewall of firewallsOf(declaration)) {
+    const own = pings.filter((ping) => ping !== undefined).filter((ping) => ping.firewall === firewall);
+    if (own.length === 0 || withTexts.firewallRules[firewall.rules]?.text === undefined || !canReadRules()) continue;
+    const packets = own.map(({ packet }) => packet);
+    const { verdicts } = readFirewall(withTexts, firewall, packets);
+    for (const [i, ping] of own.entries()) if (verdicts[i]?.accept === true) passes.add(ping);
+  }
+  return pings.map((ping) => passes.has(ping));
 }
 
 /** What rules tell apart: in each range of ports and beside it, and none of them. */

@@ -10,6 +10,7 @@ import { allows } from "../components/net/policy/resolve";
 import { networkContext } from "../components/plan/contexts";
 import { type Context } from "../deploy/context";
 import { runScript } from "../deploy/ssh";
+import { judged, type Judged, letIn } from "./firewallPackets";
 
 export interface Probe {
   readonly from: string;
@@ -69,13 +70,27 @@ function wayProbes(declaration: Declaration): Probe[] {
     );
 }
 
-/** Whom a system with rules of its own lets in is its own affair, and no fault. */
-export function planProbes(declaration: Declaration): Probe[] {
+/** Whom a system with rules of its own lets in is its own affair, and no fault. The project's folder has the rules of firewalls. */
+export function planProbes(declaration: Declaration, root: string): Probe[] {
   const filters = new Set(declaration.testbed.systems.flatMap(({ name, nftables }) => (nftables === undefined ? [] : [name])));
-  return [...networkProbes(declaration), ...wayProbes(declaration)].filter(({ from, to }) => !filters.has(from) && !filters.has(to));
+  const planned = networkProbes(declaration);
+  // What firewalls forbid is probed by flipflap firewall test.
+  const passes = letIn(
+    declaration,
+    root,
+    planned.map(({ ping }) => ping),
+  );
+  const own = planned.flatMap(({ probe }, i) => (passes[i] === true ? [probe] : []));
+  return [...own, ...wayProbes(declaration)].filter(({ from, to }) => !filters.has(from) && !filters.has(to));
 }
 
-function networkProbes(declaration: Declaration): Probe[] {
+interface PlannedProbe {
+  readonly probe: Probe;
+  /** Where a firewall judges it. */
+  readonly ping: Judged | undefined;
+}
+
+function networkProbes(declaration: Declaration): PlannedProbe[] {
   const apart = new Set(capabilities.flatMap((capability) => [...(capability.apart?.(declaration) ?? [])]));
   return declaration.testbed.networks.flatMap((network) => {
     const [server] = serversOf(declaration, network);
@@ -91,8 +106,12 @@ function networkProbes(declaration: Declaration): Probe[] {
       return (["ipv4", "ipv6"] as const).flatMap((family) => {
         const address = to.addresses[family];
         if (address === undefined || from.addresses[family] === undefined) return [];
+        const ends = { from: from.system, server: from.server, to: to.system };
         return [
-          { from: from.system, server: from.server, to: to.system, network: network.name, address: formatAddress(address), mtuBytes },
+          {
+            probe: { ...ends, network: network.name, address: formatAddress(address), mtuBytes },
+            ping: judged(declaration, from, to, family, { protocol: "icmp", port: 0 }),
+          },
         ];
       });
     });

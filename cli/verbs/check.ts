@@ -16,7 +16,7 @@ Exit code 0: all is as declared; 3: something is not.`,
   run: async ({ flags }) => {
     const context = await openDeployed();
     sayChanged(context);
-    const [checks, probes] = await Promise.all([checkServers(context), runProbes(context, planProbes(context.declaration))]);
+    const [checks, probes] = await Promise.all([checkServers(context), runProbes(context, planProbes(context.declaration, context.root))]);
     const wrong = checks.filter((checked) => checked.result !== "ok");
     const unreached = probes.filter((probe) => !probe.reached);
     if (flags.json === true) console.log(JSON.stringify({ checks, probes }, null, 2));

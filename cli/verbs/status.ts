@@ -159,7 +159,7 @@ export async function readStatus(context: DeployedContext): Promise<Status> {
   const plans = new Map(declaration.servers.map((server) => [server.name, planServer(declaration, server)]));
   const [{ servers, containers, told, troubles, taps }, probes, observed] = await Promise.all([
     serverFacts(context, plans),
-    runProbes(context, planProbes(declaration)),
+    runProbes(context, planProbes(declaration, context.root)),
     observe(context),
   ]);
   const networks = declaration.testbed.networks.map((network) => ({

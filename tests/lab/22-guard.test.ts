@@ -187,6 +187,18 @@ ip netns exec untold ping -c 2 -i 0.3 -W 1 10.99.0.1 >/dev/null && echo answered
     expect((await project.flipflap("drift")).stdout).toContain(" 0 not as deployed");
   });
 
+  it("lets nothing through behind tenants' firewalls either, and all that must pass where their rules let it", async () => {
+    project.write("policies/open.rules", "iptables -P FORWARD ACCEPT\nip6tables -P FORWARD ACCEPT\n");
+    project.write("testbeds/matrix.yaml", matrixTestbed("policies/shut.json", "policies/open.rules"));
+    succeeded(await project.flipflap("up"));
+    expect(await matrix(() => true)).toEqual({ leaks: [], lost: [], unsent: [] });
+    project.write("policies/open.rules", "iptables -P FORWARD DROP\nip6tables -P FORWARD DROP\n");
+    succeeded(await project.flipflap("up"));
+    const { leaks, lost } = await matrix(() => true);
+    expect(leaks).toEqual([]);
+    expect(lost.length).toBeGreaterThan(20);
+  });
+
   it("leaves nothing to do for another up", async () => {
     for (const server of servers) expect(await changesOfAnotherUp(server)).toEqual([0, 0, 0, 0]);
   });

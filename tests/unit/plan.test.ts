@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { planProbes } from "../../cli/probes";
+import { codeRoot } from "../../support/project";
 import type { Declaration } from "../../components/config/declaration";
 import type { Testbed } from "../../components/config/types.gen";
 import type { HostObject } from "../../components/host/objectType";
@@ -132,7 +133,7 @@ describe("MTU", () => {
 
 describe("probes", () => {
   it("have every system as a target, and cross servers", () => {
-    const probes = planProbes(declaration());
+    const probes = planProbes(declaration(), codeRoot);
     expect(new Set(probes.filter((p) => p.network === "red-net").map((p) => p.to))).toEqual(new Set(["web", "db"]));
     expect(probes.every((p) => p.mtuBytes === 9000)).toBe(true);
   });

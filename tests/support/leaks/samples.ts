@@ -123,8 +123,11 @@ export const shutPolicy = [
   { endpointSelector: { matchLabels: { id: "shut" } }, ingress: [{ fromEndpoints: [{ matchLabels: { id: "nobody" } }] }] },
 ];
 
-/** A testbed with everything, and a file of policies. */
-export function matrixTestbed(policies: string): string {
+/** Kinds whose systems a firewall looks at. */
+const walled: readonly Network["kind"][] = ["bridge", "evpn", "ila"];
+
+/** A testbed with everything, a file of policies, and rules for each tenant's firewall. */
+export function matrixTestbed(policies: string, rules?: string): string {
   const networks = sampleNetworks.map(
     ({ kind, tenant, network, declare }, i) => `  - { name: ${network}, tenant: ${tenant}, kind: ${kind}, ${declare(i)} }`,
   );
@@ -142,6 +145,15 @@ export function matrixTestbed(policies: string): string {
     "systems:",
     ...systems,
     `policies: [${policies}]`,
+    ...(rules === undefined
+      ? []
+      : [
+          "firewalls:",
+          ...tenants.map((tenant) => {
+            const own = sampleNetworks.filter((one) => one.tenant === tenant && walled.some((kind) => kind === one.kind));
+            return `  - { tenant: ${tenant}, rules: ${rules}, networks: [${own.map(({ network }) => network).join(", ")}] }`;
+          }),
+        ]),
     `links: [{ between: [${servers.join(", ")}], mtuBytes: 9000 }]`,
     "",
   ].join("\n");
