@@ -244,8 +244,10 @@ static __always_inline int judge(struct __sk_buff *skb, struct search *s, struct
 		search_vectors(s, index, &ipv6, 1);
 		bpf_loop(FIREWALL_STEPS_MOST, next_ipv6, j, 0);
 	}
-	if (j->verdict == FIREWALL_COUNT)
+	if (j->verdict == FIREWALL_COUNT) {
 		firewall_fault(FIREWALL_TOO_LONG);
+		s->is_judged_anew = 1;
+	}
 	return j->verdict != FIREWALL_ACCEPT;
 }
 
