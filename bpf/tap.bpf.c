@@ -79,15 +79,19 @@ static __always_inline int tap_is_to_group(struct __sk_buff *skb)
 	return eth && eth_is_group(eth->h_dest);
 }
 
-/* At the interface whose index is given. `more`: of what the firewall is asked. */
-static __always_inline int tap(struct __sk_buff *skb, __u32 index, int is_sent, __u32 more)
+static __always_inline struct tap *tap_of(__u32 index)
+{
+	return bpf_map_lookup_elem(&taps, &index);
+}
+
+/* At an interface. `way`: of what the firewall is asked. */
+static __always_inline int tap(struct __sk_buff *skb, const struct tap *tap, __u32 way)
 {
 	struct tap_end_key from = {}, to = {};
 	const struct in6_addr *from6 = (void *)from.address, *to6 = (void *)to.address;
 	struct tap_end *source, *target;
 	__u32 in, out;
-	struct tap *tap = bpf_map_lookup_elem(&taps, &index);
-	int is_ipv6 = 0, is_own, is_near;
+	int is_sent = (way & ASK_IS_SENT) != 0, is_ipv6 = 0, is_own, is_near;
 	enum ask_what what = ASK_JUDGE;
 	struct ipv6hdr *ip6;
 	struct iphdr *ip;
@@ -159,7 +163,7 @@ static __always_inline int tap(struct __sk_buff *skb, __u32 index, int is_sent, 
 			}
 		}
 	}
-	skb->cb[0] = ASK(what, in, out) | more;
+	skb->cb[0] = ASK(what, in, out) | way;
 	bpf_tail_call(skb, &firewalls, tap->firewall);
 	return tap_drop(TAP_NO_RULES);
 }
@@ -167,13 +171,13 @@ static __always_inline int tap(struct __sk_buff *skb, __u32 index, int is_sent, 
 SEC("tc")
 int firewall_out(struct __sk_buff *skb)
 {
-	return tap(skb, skb->ifindex, 1, ASK_IS_SENT);
+	return tap(skb, tap_of(skb->ifindex), ASK_IS_SENT);
 }
 
 SEC("tc")
 int firewall_in(struct __sk_buff *skb)
 {
-	return tap(skb, skb->ifindex, 0, 0);
+	return tap(skb, tap_of(skb->ifindex), 0);
 }
 
 /* What does not come by the egress of an interface, at which a firewall may look or not. */
@@ -181,7 +185,8 @@ SEC("tc")
 int firewall_handed(struct __sk_buff *skb)
 {
 	__u32 index = receiver_of(skb);
-	int verdict = bpf_map_lookup_elem(&taps, &index) ? tap(skb, index, 0, ASK_IS_HANDED) : TC_ACT_UNSPEC;
+	struct tap *at = tap_of(index);
+	int verdict = at ? tap(skb, at, ASK_IS_HANDED) : TC_ACT_UNSPEC;
 
 	return verdict == TC_ACT_UNSPEC ? bpf_redirect_peer(index, 0) : verdict;
 }

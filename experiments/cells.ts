@@ -1,4 +1,5 @@
 /** From an experiment's matrix to its cells. Pure. */
+import type { ExperimentRulesSpec } from "../components/host/objects/experimentRules";
 import type { Experiment, Matrix, Profile } from "./types.gen";
 
 export type ProfileName = keyof Experiment["profiles"];
@@ -13,7 +14,7 @@ export interface Cell {
   readonly systems?: number;
   readonly sites?: number;
   readonly rules?: number;
-  readonly filter?: "iptables" | "iptables-legacy" | "nft" | "nft-sets" | "ebpf";
+  readonly filter?: ExperimentRulesSpec["filter"];
   readonly match?: "none" | "top";
   readonly mtuBytes?: number;
   readonly tso?: boolean;

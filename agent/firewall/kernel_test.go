@@ -61,14 +61,7 @@ func (p Packet) frame(target [6]byte) []byte {
 		source, destination := p.Source.As4(), p.Destination.As4()
 		copy(ip[12:], source[:])
 		copy(ip[16:], destination[:])
-		var sum uint32
-		for at := 0; at < 20; at += 2 {
-			sum += uint32(binary.BigEndian.Uint16(ip[at:]))
-		}
-		for sum>>16 > 0 {
-			sum = sum&0xffff + sum>>16
-		}
-		binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
+		binary.BigEndian.PutUint16(ip[10:], ^onesSum(ip))
 	} else {
 		kind = 0x86dd
 		ip = make([]byte, 40)

@@ -40,6 +40,24 @@ func loaded(path string, rules *Rules, counts counting) (*judging, error) {
 	return &j, load(object(path, ""), rules, counts, &j)
 }
 
+// inForce loads the rules of a text: all count in the first place, and the policies in the second.
+func inForce(t *testing.T, path, text string) (*Rules, *judging) {
+	t.Helper()
+	rules := Read(text, nil)
+	if len(rules.Faults) > 0 {
+		t.Fatal(rules.Faults[0])
+	}
+	l, err := loaded(path, rules, counting{2, everyPolicyAt(1), func(*iptables.Rule) uint32 { return 0 }})
+	if err != nil {
+		var said *ebpf.VerifierError
+		if errors.As(err, &said) {
+			t.Fatalf("%+v", said)
+		}
+		t.Fatal(err)
+	}
+	return rules, l
+}
+
 func everyPolicyAt(slot int) map[iptables.Family]uint32 {
 	return map[iptables.Family]uint32{iptables.IPv4: uint32(slot), iptables.IPv6: uint32(slot)}
 }
@@ -259,14 +277,7 @@ func TestPriceOfAPacket(t *testing.T) {
 // A limit lets its burst pass, and then so many in a time.
 func TestLimitsPassWhatTheySay(t *testing.T) {
 	path := objectPath(t)
-	rules := Read("iptables -P FORWARD DROP\niptables -A FORWARD -m limit --limit 10/second --limit-burst 3 -p udp -j ACCEPT\n", nil)
-	if len(rules.Faults) > 0 {
-		t.Fatal(rules.Faults[0])
-	}
-	l, err := loaded(path, rules, counting{2, everyPolicyAt(1), func(*iptables.Rule) uint32 { return 0 }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rules, l := inForce(t, path, "iptables -P FORWARD DROP\niptables -A FORWARD -m limit --limit 10/second --limit-burst 3 -p udp -j ACCEPT\n")
 	defer l.Close()
 	p := Packet{Family: iptables.IPv4, Protocol: 17, Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("10.0.0.2"), State: iptables.New}
 	begin, passed, sent := time.Now(), 0, 0

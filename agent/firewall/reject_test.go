@@ -3,7 +3,6 @@ package firewall
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -170,20 +169,9 @@ func rejected(t *testing.T, path string, family iptables.Family, program, other,
 	if sort == "tcp-reset" {
 		match = "-p tcp "
 	}
-	rules := Read(fmt.Sprintf("%s -P FORWARD ACCEPT\n%s -A FORWARD %s-j REJECT --reject-with %s\n%s -P FORWARD DROP\n", program, program, match, sort, other), nil)
-	if len(rules.Faults) > 0 {
-		t.Fatal(rules.Faults[0])
-	}
-	restore(t, program+"-legacy", rules.filter(family))
-	l, err := loaded(path, rules, counting{2, everyPolicyAt(1), func(*iptables.Rule) uint32 { return 0 }})
-	if err != nil {
-		var said *ebpf.VerifierError
-		if errors.As(err, &said) {
-			t.Fatalf("%+v", said)
-		}
-		t.Fatal(err)
-	}
+	rules, l := inForce(t, path, fmt.Sprintf("%s -P FORWARD ACCEPT\n%s -A FORWARD %s-j REJECT --reject-with %s\n%s -P FORWARD DROP\n", program, program, match, sort, other))
 	defer l.Close()
+	restore(t, program+"-legacy", rules.filter(family))
 	return then(l.Pass)
 }
 
@@ -264,14 +252,7 @@ func answeredAlike(t *testing.T, judge *ebpf.Program, sort string, p Packet, fra
 // An answer passes once, the way back, and as long as an answer is: else it would be a way for what the rules do not let through.
 func TestAnAnswerPassesOnceAndNothingElseDoes(t *testing.T) {
 	path := objectPath(t)
-	rules := Read("iptables -P FORWARD DROP\niptables -A FORWARD -p tcp -j REJECT --reject-with tcp-reset\niptables -A FORWARD -p udp --dport 80 -j REJECT\nip6tables -P FORWARD DROP\n", nil)
-	if len(rules.Faults) > 0 {
-		t.Fatal(rules.Faults[0])
-	}
-	l, err := loaded(path, rules, counting{2, everyPolicyAt(1), func(*iptables.Rule) uint32 { return 0 }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, l := inForce(t, path, "iptables -P FORWARD DROP\niptables -A FORWARD -p tcp -j REJECT --reject-with tcp-reset\niptables -A FORWARD -p udp --dport 80 -j REJECT\nip6tables -P FORWARD DROP\n")
 	defer l.Close()
 	const (
 		passed    = 0xffffffff

@@ -48,6 +48,7 @@ struct answer_ipv6 {
 };
 #define RESET_BYTES(answer) (sizeof((answer)->ip) + sizeof((answer)->reset))
 #define ERROR_BYTES(answer) (sizeof((answer)->ip) + sizeof((answer)->error))
+#define ANSWER_BYTES(answer, is_reset) ((is_reset) ? RESET_BYTES(answer) : ERROR_BYTES(answer))
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -82,28 +83,32 @@ static __always_inline void answer_reset(struct __sk_buff *skb, const struct num
 	}
 }
 
-/* Gives how long the answer is; 0: there is none. `with`: the type and code of ICMP, 0: a reset. */
-static __always_inline __u32 answer_ipv4(struct __sk_buff *skb, const struct numbers *n, __u32 with, struct answer_ipv4 *answer)
+/* All of an error but its checksum. */
+#define ANSWER_ERROR(answer, from, with)                                                              \
+	do {                                                                                          \
+		__builtin_memset(&(answer)->error.head, 0, sizeof((answer)->error.head));             \
+		(answer)->error.head.type = (with) >> 8;                                              \
+		(answer)->error.head.code = (with);                                                   \
+		__builtin_memcpy((answer)->error.quoted, (from), sizeof((answer)->error.quoted));     \
+	} while (0)
+
+/* Not 0: there is none. `with`: the type and code of ICMP, 0: a reset. */
+static __always_inline int answer_ipv4(struct __sk_buff *skb, const struct numbers *n, __u32 with, struct answer_ipv4 *answer)
 {
 	struct { struct iphdr ip; struct tcphdr tcp; } from;
-	__u32 bytes, sum;
+	__u32 sum;
 
 	if (n->upper != L3 + sizeof(from.ip) || bpf_skb_load_bytes(skb, L3, &from, sizeof(from.ip) + QUOTED))
-		return 0;
+		return -1;
 	__builtin_memset(&answer->ip, 0, sizeof(answer->ip));
 	if (with) {
-		bytes = ERROR_BYTES(answer);
-		__builtin_memset(&answer->error.head, 0, sizeof(answer->error.head));
-		answer->error.head.type = with >> 8;
-		answer->error.head.code = with;
-		__builtin_memcpy(answer->error.quoted, &from, sizeof(answer->error.quoted));
+		ANSWER_ERROR(answer, &from, with);
 		answer->error.head.checksum = sum_end(sum_of(&answer->error, sizeof(answer->error), 0));
 		answer->ip.tos = IP4_CONTROL;
 		answer->ip.protocol = IPPROTO_ICMP;
 	} else {
 		if (bpf_skb_load_bytes(skb, L3, &from, sizeof(from)))
-			return 0;
-		bytes = RESET_BYTES(answer);
+			return -1;
 		answer_reset(skb, n, &from.tcp, &answer->reset);
 		sum = csum_of_half((__u64)from.ip.saddr << 32 | from.ip.daddr) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(answer->reset));
 		answer->reset.check = sum_end(sum_of(&answer->reset, sizeof(answer->reset), sum));
@@ -112,47 +117,42 @@ static __always_inline __u32 answer_ipv4(struct __sk_buff *skb, const struct num
 	}
 	answer->ip.version = 4;
 	answer->ip.ihl = sizeof(answer->ip) / 4;
-	answer->ip.tot_len = bpf_htons(bytes);
+	answer->ip.tot_len = bpf_htons(ANSWER_BYTES(answer, !with));
 	answer->ip.ttl = ANSWER_HOPS;
 	answer->ip.saddr = from.ip.daddr;
 	answer->ip.daddr = from.ip.saddr;
 	answer->ip.check = sum_end(sum_of(&answer->ip, sizeof(answer->ip), 0));
-	return bytes;
+	return 0;
 }
 
-static __always_inline __u32 answer_ipv6(struct __sk_buff *skb, const struct numbers *n, __u32 with, struct answer_ipv6 *answer)
+static __always_inline int answer_ipv6(struct __sk_buff *skb, const struct numbers *n, __u32 with, struct answer_ipv6 *answer)
 {
 	struct { struct ipv6hdr ip; struct tcphdr tcp; } from;
-	__u32 bytes, sum;
+	__u32 sum;
 
 	if (n->upper != L3 + sizeof(from.ip) || bpf_skb_load_bytes(skb, L3, &from, sizeof(from.ip) + QUOTED))
-		return 0;
+		return -1;
 	__builtin_memset(&answer->ip, 0, sizeof(answer->ip));
 	sum = sum_of(&from.ip.saddr, 2 * sizeof(from.ip.saddr), 0);
 	if (with) {
-		bytes = ERROR_BYTES(answer);
-		__builtin_memset(&answer->error.head, 0, sizeof(answer->error.head));
-		answer->error.head.type = with >> 8;
-		answer->error.head.code = with;
-		__builtin_memcpy(answer->error.quoted, &from, sizeof(answer->error.quoted));
+		ANSWER_ERROR(answer, &from, with);
 		sum = csum_fold(sum) + bpf_htons(IPPROTO_ICMPV6) + bpf_htons(sizeof(answer->error));
 		answer->error.head.checksum = sum_end(sum_of(&answer->error, sizeof(answer->error), sum));
 		answer->ip.nexthdr = IPPROTO_ICMPV6;
 	} else {
 		if (bpf_skb_load_bytes(skb, L3, &from, sizeof(from)))
-			return 0;
-		bytes = RESET_BYTES(answer);
+			return -1;
 		answer_reset(skb, n, &from.tcp, &answer->reset);
 		sum = csum_fold(sum) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(answer->reset));
 		answer->reset.check = sum_end(sum_of(&answer->reset, sizeof(answer->reset), sum));
 		answer->ip.nexthdr = IPPROTO_TCP;
 	}
 	answer->ip.version = 6;
-	answer->ip.payload_len = bpf_htons(bytes - sizeof(answer->ip));
+	answer->ip.payload_len = bpf_htons(ANSWER_BYTES(answer, !with) - sizeof(answer->ip));
 	answer->ip.hop_limit = ANSWER_HOPS;
 	answer->ip.saddr = from.ip.daddr;
 	answer->ip.daddr = from.ip.saddr;
-	return bytes;
+	return 0;
 }
 
 /*
@@ -212,7 +212,7 @@ static __always_inline int is_to_rejected(struct __sk_buff *skb, const struct nu
 		return 0;
 	if (!is_reset && !icmp_is_error(n->others[FIREWALL_DESTINATION_PORT] >> 8, is_ipv6))
 		return 0;
-	if (skb->len - L3 != (is_reset ? is_ipv6 ? RESET_BYTES(ipv6) : RESET_BYTES(ipv4) : is_ipv6 ? ERROR_BYTES(ipv6) : ERROR_BYTES(ipv4)))
+	if (skb->len - L3 != (is_ipv6 ? ANSWER_BYTES(ipv6, is_reset) : ANSWER_BYTES(ipv4, is_reset)))
 		return 0;
 	rejection = bpf_map_lookup_elem(&rejections, flow);
 	if (!rejection || rejection->until_ns < bpf_ktime_get_coarse_ns() || (rejection->is_turned == is_turned) == is_reset)
@@ -224,19 +224,17 @@ static __always_inline int is_to_rejected(struct __sk_buff *skb, const struct nu
 /* Answers a packet with what is in its place then; it is dropped where nothing is. */
 static __always_inline int reject(struct __sk_buff *skb, struct numbers *n, struct firewall_flow *flow, __u32 with, int is_ipv6, __u32 asked)
 {
-	__u32 key = 0, bytes;
+	__u32 key = 0;
 	union { struct answer_ipv4 ipv4; struct answer_ipv6 ipv6; } *answer = bpf_map_lookup_elem(&answers, &key);
 
 	if (!answer || !is_answered(skb, n, with, is_ipv6))
 		return TC_ACT_SHOT;
 	rejection_note(n, flow, is_ipv6);
 	if (is_ipv6) {
-		bytes = answer_ipv6(skb, n, with, &answer->ipv6);
-		if (!bytes || answer_in_place(skb, &answer->ipv6, with ? ERROR_BYTES(&answer->ipv6) : RESET_BYTES(&answer->ipv6)))
+		if (answer_ipv6(skb, n, with, &answer->ipv6) || answer_in_place(skb, &answer->ipv6, ANSWER_BYTES(&answer->ipv6, !with)))
 			return TC_ACT_SHOT;
 	} else {
-		bytes = answer_ipv4(skb, n, with, &answer->ipv4);
-		if (!bytes || answer_in_place(skb, &answer->ipv4, with ? ERROR_BYTES(&answer->ipv4) : RESET_BYTES(&answer->ipv4)))
+		if (answer_ipv4(skb, n, with, &answer->ipv4) || answer_in_place(skb, &answer->ipv4, ANSWER_BYTES(&answer->ipv4, !with)))
 			return TC_ACT_SHOT;
 	}
 	/* As if its receiver had sent it. */

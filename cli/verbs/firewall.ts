@@ -1,5 +1,5 @@
-import { experimentChain } from "../../components/host/objects/experimentRules";
 import { firewallsOf, membersOf, networksOf } from "../../components/capabilities/firewall/covered";
+import { experimentChain } from "../../components/host/objects/experimentRules";
 import type { Declaration, RulesFile } from "../../components/config/declaration";
 import { loadDeclaration } from "../../components/config/load";
 import { ConfigError } from "../../components/config/faults";

@@ -9,7 +9,7 @@ import type { AttachHook, TracePacket } from "../host/contract/types.gen";
 import type { CheckableType, HostObject } from "../host/objectType";
 import type { SentFile } from "../host/objects/sentFile";
 import type { Member, NetworkContext } from "../kinds/contexts";
-import type { AgentRulesPlace } from "../kinds/kind";
+import type { AgentRulesPlace } from "../host/objects/experimentRules";
 import type { Observation } from "../kinds/observation";
 import type { KindSecret, Part, SecretText } from "../kinds/parts";
 import type { Requirement } from "../kinds/requirement";

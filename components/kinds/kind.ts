@@ -7,6 +7,7 @@ import type { Rule } from "../config/faults";
 import type { Link, Network, Offloads } from "../config/types.gen";
 import type { AttachInterface } from "../host/contract/types.gen";
 import type { Owner } from "../host/objectType";
+import type { RulesPlace } from "../host/objects/experimentRules";
 import type { GuardedDevices } from "../host/objects/guardRules";
 import type { Script } from "../host/sh";
 import type { Address } from "../net/cidr";
@@ -43,18 +44,6 @@ export interface KindRuleContext<N extends Network> {
   /** The networks of this kind. */
   readonly networks: readonly N[];
 }
-
-/** Rules that the agent has in force: files beside those of kinds, and where it says which of them are. */
-export interface AgentRulesPlace {
-  readonly declared: string;
-  /** What is in force instead, while it is there. */
-  readonly instead: string;
-  /** Below the agent's status, under the key `rules`: the hash. */
-  readonly status: string;
-}
-
-/** In the namespace of an overlay of docker's, as policies of Cilium on the systems that these select, or with the agent. */
-export type RulesPlace = { readonly overlay: string } | { readonly selectors: readonly string[] } | AgentRulesPlace;
 
 /** Why rules are in no packet's way. */
 export interface NoRulesPlace {

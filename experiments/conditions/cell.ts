@@ -1,10 +1,9 @@
 /** What a cell sets before it is measured, and what puts all back, whatever happened in between. */
 import { findNetwork } from "../../components/config/declaration";
-import { ensureExperimentRules, removeExperimentRules } from "../../components/host/objects/experimentRules";
+import { ensureExperimentRules, removeExperimentRules, type RulesPlace } from "../../components/host/objects/experimentRules";
 import { lockedScript } from "../../components/host/script";
 import { sh } from "../../components/host/sh";
 import { rulesPlaceOf } from "../../components/capabilities/registry";
-import type { RulesPlace } from "../../components/kinds/kind";
 import { networkPolicies } from "../../components/plan/policies";
 import { runScript } from "../../deploy/ssh";
 import type { Cell } from "../cells";

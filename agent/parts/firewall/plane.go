@@ -66,11 +66,11 @@ const handedPlace uint32 = 0
 
 // settleHanded has packets judged that come to a system past its interface, as long as there is an interface to look at.
 func (p *plane) settleHanded(isWanted bool) error {
-	switch is := judges(p.Receivers, handedPlace); {
-	case isWanted:
+	if isWanted {
 		return p.Receivers.Put(handedPlace, p.Handed)
-	case is:
-		return p.Receivers.Delete(handedPlace)
+	}
+	if err := p.Receivers.Delete(handedPlace); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
 	}
 	return nil
 }

@@ -47,9 +47,12 @@ func readSites(folder string) ([]site, error) {
 	return sites, nil
 }
 
+// beside is a file of the same firewall's.
+func (s site) beside(ending string) string { return strings.TrimSuffix(s.file, "json") + ending }
+
 // ruled gives the hash of the rules that are to be in force; their text, too, where an experiment has rules of its own in their place.
 func (s site) ruled() (hash string, instead []byte, err error) {
-	text, err := os.ReadFile(strings.TrimSuffix(s.file, "json") + "experiment")
+	text, err := os.ReadFile(s.beside("experiment"))
 	if errors.Is(err, os.ErrNotExist) {
 		return s.Rules, nil, nil
 	}
@@ -112,7 +115,7 @@ func (f *firewalls) settle(one site) error {
 	if !w.IsInForce(rules, networks) || !p.judges(place) {
 		text := instead
 		if text == nil {
-			if text, err = os.ReadFile(strings.TrimSuffix(one.file, "json") + one.Rules + ".rules"); err != nil {
+			if text, err = os.ReadFile(one.beside(one.Rules + ".rules")); err != nil {
 				return err
 			}
 			if wholefile.Hash(text) != one.Rules {

@@ -5,7 +5,7 @@ import type { Firewall, Network } from "../../config/types.gen";
 import type { AttachHook, FirewallEnd, FirewallHook, FirewallSite } from "../../host/contract/types.gen";
 import { declare, type HostObject } from "../../host/objectType";
 import type { Addresses, Member, NetworkContext } from "../../kinds/contexts";
-import type { AgentRulesPlace } from "../../kinds/kind";
+import type { AgentRulesPlace } from "../../host/objects/experimentRules";
 import { resolveMembers } from "../../kinds/members";
 import { kindOf } from "../../kinds/registry";
 import type { Tap } from "../../kinds/tap";

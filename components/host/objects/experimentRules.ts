@@ -11,20 +11,28 @@ import { awaitStatus } from "./awaitStatus";
 import { kindFile } from "./kindFile";
 import { overlayNamespace } from "./swarm";
 
+/** Rules that the agent has in force: files beside those of kinds, and where it says which of them are. */
+export interface AgentRulesPlace {
+  readonly declared: string;
+  /** What is in force instead, while it is there. */
+  readonly instead: string;
+  /** Below the agent's status, under the key `rules`: the hash. */
+  readonly status: string;
+}
+
+/** In the namespace of an overlay of docker's, as policies of Cilium on the systems that these select, or with the agent. */
+export type RulesPlace = { readonly overlay: string } | { readonly selectors: readonly string[] } | AgentRulesPlace;
+
 export interface ExperimentRulesSpec {
   readonly count: number;
   readonly filter: "iptables" | "iptables-legacy" | "nft" | "nft-sets" | "ebpf";
   /** Whether the first rule matches the measurement's packets, or none does. */
   readonly match: "none" | "top";
-  /** An overlay of docker's, Cilium, or the agent. Default: the server. */
-  readonly place?:
-    | { readonly overlay: string }
-    | { readonly selectors: readonly string[] }
-    | { readonly declared: string; readonly instead: string; readonly status: string };
+  /** Default: the server. */
+  readonly place?: RulesPlace;
 }
 
 export const experimentChain = "FF-experiment";
-const chain = experimentChain;
 const saved = "experiment.rules";
 const bridgeKey = "net.bridge.bridge-nf-call-iptables";
 
@@ -36,8 +44,8 @@ const port = (index: number): number => 1 + (index % 65535);
 function iptablesRules({ count, match }: ExperimentRulesSpec): string[] {
   return Array.from({ length: count }, (_, i) =>
     match === "top" && i === 0
-      ? `-A ${chain} -p tcp -j RETURN`
-      : `-A ${chain} -s ${unmatched(i)}/32 -p tcp -m tcp --dport ${port(i)} -j DROP`,
+      ? `-A ${experimentChain} -p tcp -j RETURN`
+      : `-A ${experimentChain} -s ${unmatched(i)}/32 -p tcp -m tcp --dport ${port(i)} -j DROP`,
   );
 }
 
@@ -84,13 +92,13 @@ export const removeExperimentRules: Script = sh`
   if [ -e "$folder/saved/${saved}" ]; then
     ${placeOfRules}
     for tool in iptables iptables-legacy; do
-      if command -v "$tool" >/dev/null && at "$tool" -w -S ${chain} >/dev/null 2>&1; then
-        while at "$tool" -w -C FORWARD -j ${chain} 2>/dev/null; do at "$tool" -w -D FORWARD -j ${chain}; done
-        at "$tool" -w -F ${chain}
-        at "$tool" -w -X ${chain}
+      if command -v "$tool" >/dev/null && at "$tool" -w -S ${experimentChain} >/dev/null 2>&1; then
+        while at "$tool" -w -C FORWARD -j ${experimentChain} 2>/dev/null; do at "$tool" -w -D FORWARD -j ${experimentChain}; done
+        at "$tool" -w -F ${experimentChain}
+        at "$tool" -w -X ${experimentChain}
       fi
     done
-    if command -v nft >/dev/null && at nft list table inet ${chain} >/dev/null 2>&1; then at nft delete table inet ${chain}; fi
+    if command -v nft >/dev/null && at nft list table inet ${experimentChain} >/dev/null 2>&1; then at nft delete table inet ${experimentChain}; fi
     put_bridge() { at sysctl -qw ${bridgeKey}="$1" || :; }
     restore experiment.bridge put_bridge
     drop_policies() { docker exec ${ownContainers.cilium} cilium-dbg policy delete ${`${policyLabel.key}=${policyLabel.value}`} >/dev/null 2>&1 || :; }
@@ -103,7 +111,7 @@ export const removeExperimentRules: Script = sh`
 `;
 
 /** The name of what a killed experiment left; nothing where there is nothing. */
-export const listExperimentRules: Script = sh`if [ -e "$folder/saved/${saved}" ]; then echo ${chain}; fi`;
+export const listExperimentRules: Script = sh`if [ -e "$folder/saved/${saved}" ]; then echo ${experimentChain}; fi`;
 
 /** Cilium says when the policies are in force. */
 const importPolicies = (text: string): Script => sh`
@@ -115,11 +123,8 @@ const importPolicies = (text: string): Script => sh`
 const secondsMost = 120;
 
 /** In front of those that are declared, which stay in force behind them. */
-function putWithAgent(
-  spec: ExperimentRulesSpec,
-  files: { readonly declared: string; readonly instead: string; readonly status: string },
-): Script {
-  const rules = [`-N ${chain}`, `-I FORWARD 1 -j ${chain}`, ...iptablesRules(spec)].map((rule) => `iptables ${rule}`);
+function putWithAgent(spec: ExperimentRulesSpec, files: AgentRulesPlace): Script {
+  const rules = [`-N ${experimentChain}`, `-I FORWARD 1 -j ${experimentChain}`, ...iptablesRules(spec)].map((rule) => `iptables ${rule}`);
   const { declared, instead, status } = files;
   const put =
     spec.count === 0
@@ -153,9 +158,9 @@ export function ensureExperimentRules(spec: ExperimentRulesSpec, owner: Owner): 
     filter === "nft" || filter === "nft-sets"
       ? sh`
         printf '%s\n' ${[
-          `add table inet ${chain}`,
-          `delete table inet ${chain}`,
-          `table inet ${chain} {`,
+          `add table inet ${experimentChain}`,
+          `delete table inet ${experimentChain}`,
+          `table inet ${experimentChain} {`,
           "chain forward {",
           // Before the networks' own.
           "type filter hook forward priority filter - 10; policy accept;",
@@ -165,8 +170,8 @@ export function ensureExperimentRules(spec: ExperimentRulesSpec, owner: Owner): 
         ].join("\n")} | at nft -f -
       `
       : sh`
-        printf '%s\n' "*filter" ":${chain} - [0:0]" ${iptablesRules(spec).join("\n")} COMMIT | at ${`${filter}-restore`} --noflush --wait
-        at ${filter} -w -C FORWARD -j ${chain} 2>/dev/null || at ${filter} -w -I FORWARD 1 -j ${chain}
+        printf '%s\n' "*filter" ":${experimentChain} - [0:0]" ${iptablesRules(spec).join("\n")} COMMIT | at ${`${filter}-restore`} --noflush --wait
+        at ${filter} -w -C FORWARD -j ${experimentChain} 2>/dev/null || at ${filter} -w -I FORWARD 1 -j ${experimentChain}
       `;
   if (place !== undefined && "selectors" in place) {
     return sh`
@@ -179,8 +184,8 @@ export function ensureExperimentRules(spec: ExperimentRulesSpec, owner: Owner): 
     ${removeExperimentRules}
     ${place === undefined ? nothing : sh`save experiment.overlay ${place.overlay}`}
     ${placeOfRules}
-    there() { at iptables -w -S ${chain} || at nft list table inet ${chain}; }
-    own_name ${saved} ${`${chain}: there is a chain or table`} there
+    there() { at iptables -w -S ${experimentChain} || at nft list table inet ${experimentChain}; }
+    own_name ${saved} ${`${experimentChain}: there is a chain or table`} there
     # Frames between the ports of a bridge meet the rules too.
     if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
       save experiment.bridge "$(at sysctl -n ${bridgeKey})"
